@@ -1,0 +1,41 @@
+"""Every error that Groundswell raises on purpose, by what the caller should do about it."""
+
+
+class GroundswellError(Exception):
+    """Base of all errors raised on purpose; its text is fit for an operator to read."""
+
+
+class ConfigurationError(GroundswellError):
+    """A setting, model, campaign or activation is unusable; the text quotes what was wrong."""
+
+
+class TopicError(GroundswellError):
+    """A topic is missing, or a setting of it breaks the design; the text says how to mend it."""
+
+
+class StateMismatchError(GroundswellError):
+    """State in Redis and the log do not fit each other. Stop; the text names the command that mends it."""
+
+
+class CommitRefusedError(GroundswellError):
+    """The header holds another owner's token or another offset. Drop the memory; claim again or leave."""
+
+
+class CommitUnknownError(GroundswellError):
+    """No answer came: the commit may have been executed. Settle it on a new connection by reading the header."""
+
+
+class StoreUnavailableError(GroundswellError):
+    """The store cannot answer now (loading, failing over, unreachable). Nothing was changed; retry."""
+
+
+class StoreFailedError(GroundswellError):
+    """The store answered an error that no retry mends (out of memory, wrong type, no permission). Stop."""
+
+
+class RelayFencedError(GroundswellError):
+    """A newer owner writes to this output. Discard the producer and start again if still assigned."""
+
+
+class RelayGapError(GroundswellError):
+    """The outbox does not continue the topic's tail: a row is missing. Stop rather than skip."""

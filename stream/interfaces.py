@@ -1,0 +1,150 @@
+"""The seams between the rooms: what a stage returns, what a store and a voter table offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.records import Activation, Commit, ContentId, Header, OutboxRow
+
+
+@dataclass(slots=True)
+class Decoded:
+    """Step 1's result: one element for each log row, in log order.
+
+    A rejected row has its code in ``reject`` and nothing else of it may be used.
+    """
+
+    kinds: NDArray[np.int64]
+    """Kind code (records.KIND); -1 where rejected."""
+    reject: NDArray[np.int64]
+    """Code of the reason (records.REJECT); 0 where accepted."""
+    times: NDArray[np.int64]
+    """The event's own time in ms since the epoch; the row's ``now`` where it gives none."""
+    now: NDArray[np.int64]
+    """Log time at the row: the largest append time (or tick) up to it, ms; 0 while unknown."""
+    hashes: NDArray[np.uint64]
+    """xxh3-64 of source, NUL, id; never 0."""
+    voters: list[str]
+    """Voter id (the event's subject); empty for rejected rows and control records."""
+    ids: list[str]
+    sources: list[str]
+    homes: NDArray[np.int64]
+    """The partition that the voter belongs to; -1 for rejected rows and control records."""
+    activations: dict[int, Activation]
+    """By row, the activations."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.kinds)
+
+
+@dataclass(slots=True)
+class Fired:
+    """Step 7's result: one element for each trigger, by row, then campaign slot."""
+
+    rows: NDArray[np.int64]
+    campaigns: NDArray[np.int64]
+    """Campaign slot."""
+    before: NDArray[np.float64]
+    """The campaign's model's score as of the voter's event before."""
+    after: NDArray[np.float64]
+
+
+class VoterTable(Protocol):
+    """The records of one partition in memory, and which of them Redis does not have yet."""
+
+    records: NDArray[Any]
+    """Array of records.VOTER by slot. Replaced when the table grows: fetch it anew after ``index``."""
+    dirty: NDArray[np.uint8]
+    """By slot: nonzero where the record changed since ``take_dirty``. Kernels set it to 1 through ``mark``."""
+
+    def __len__(self) -> int:
+        """Return how many voters are in memory."""
+        ...
+
+    def index(self, voters: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the slot of each voter (-1 for the empty string), and the voters that must be loaded first."""
+        ...
+
+    def fill(self, voters: Sequence[str], values: Sequence[bytes | None], next_offset: int) -> None:
+        """Put loaded records in place; None starts an empty one. Raise CommitRefusedError for a record ahead."""
+        ...
+
+    def forget(self, voters: Sequence[str]) -> None:
+        """Undo ``index`` for voters whose loading failed."""
+        ...
+
+    def mark(self, slots: NDArray[np.int64]) -> None:
+        """Note that the records in these slots (repeats and -1 allowed) have changed."""
+        ...
+
+    def voter(self, slot: int) -> str:
+        """Return the voter id of a slot."""
+        ...
+
+    def take_dirty(self) -> list[tuple[str, bytes]]:
+        """Copy out the changed records and mark them as on their way (neither dirty nor evictable)."""
+        ...
+
+    def committed(self) -> None:
+        """Note that what ``take_dirty`` gave last is in Redis."""
+        ...
+
+    def evict(self) -> int:
+        """Drop clean records beyond the limit, least recently used first; return how many."""
+        ...
+
+
+class PartitionStore(Protocol):
+    """One partition's state in Redis (or its twin in memory)."""
+
+    async def read_header(self) -> Header | None:
+        """Return the header, None where there is none."""
+        ...
+
+    async def claim(self, owner: str, fresh: Header) -> Header:
+        """Write ``owner`` into the header (into ``fresh`` if there is none) and return it as it then stands.
+
+        Raises StateMismatchError where the header is missing beside any voter key.
+        """
+        ...
+
+    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+        """Return each voter's record bytes, None for an unknown voter: one MGET."""
+        ...
+
+    async def commit(self, commit: Commit) -> None:
+        """Write all of ``commit`` in one atomic step, or nothing.
+
+        Raises CommitRefusedError (another owner or offset), CommitUnknownError (no answer),
+        StoreUnavailableError (nothing done, retry) or StoreFailedError (stop).
+        """
+        ...
+
+    async def outbox(self, output: str, after: int, limit: int) -> list[OutboxRow]:
+        """Return up to ``limit`` rows of an output with a sequence above ``after``, in sequence."""
+        ...
+
+    async def trim(self, output: str, through: int) -> None:
+        """Remove the rows of an output up to and with the sequence ``through``."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class Library(Protocol):
+    """The contents of the configuration topic that are in hand."""
+
+    def get(self, content: ContentId) -> bytes | None:
+        """Return a content's bytes, None while it is not in hand."""
+        ...
+
+
+Contents = Mapping[ContentId, bytes]

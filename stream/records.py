@@ -1,0 +1,395 @@
+"""The records that the stages hand to each other, and their layouts in memory, Redis and Kafka."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream.errors import StateMismatchError
+
+ENGINE_VERSION: Final = 1
+"""Changes whenever any decision can change; activated through the log like a model."""
+
+# --- event kinds -----------------------------------------------------------------------------------
+
+ENGAGEMENT_TYPES: Final = (
+    "social.follow",
+    "social.like",
+    "social.share",
+    "social.comment",
+    "site.page_view",
+    "donation.started",
+    "donation.completed",
+    "signup.completed",
+    "volunteer.signed_up",
+    "event.rsvp",
+    "message.delivered",
+    "message.opened",
+    "message.clicked",
+    "message.replied",
+    "message.unsubscribed",
+    "canvass.contacted",
+)
+"""The types that are counted in a voter's record; kind code ``k`` is counted in row ``k``."""
+
+EVENT_TYPES: Final = (
+    *ENGAGEMENT_TYPES,
+    "profile.updated",
+    "consent.granted",
+    "consent.withdrawn",
+    "privacy.erased",
+    "clock.tick",
+    "config.activated",
+)
+"""Every CloudEvents type; a type's place here is its kind code (int64), fixed for life."""
+
+KIND: Final[Mapping[str, int]] = {name: code for code, name in enumerate(EVENT_TYPES)}
+COUNTED_KINDS: Final = len(ENGAGEMENT_TYPES)
+CONSENT_GRANTED: Final = KIND["consent.granted"]
+CONSENT_WITHDRAWN: Final = KIND["consent.withdrawn"]
+PRIVACY_ERASED: Final = KIND["privacy.erased"]
+CLOCK_TICK: Final = KIND["clock.tick"]
+CONFIG_ACTIVATED: Final = KIND["config.activated"]
+
+# --- rejects ---------------------------------------------------------------------------------------
+
+REJECT_REASONS: Final = (
+    "",
+    "too_large",
+    "not_json",
+    "not_cloudevent",
+    "unknown_type",
+    "bad_subject",
+    "bad_time",
+    "bad_data",
+    "wrong_partition",
+)
+"""The closed list of reasons; a reason's place is its code (0: not rejected)."""
+
+REJECT: Final[Mapping[str, int]] = {name: code for code, name in enumerate(REJECT_REASONS)}
+
+MAX_EVENT_BYTES: Final = 64 * 1024
+MAX_VOTER_BYTES: Final = 64
+MAX_AHEAD_MS: Final = 24 * 3600 * 1000
+
+# --- what step 4 says of a row -----------------------------------------------------------------------
+
+USE_NOT: Final = 0
+"""Not a voter's event, or rejected: the row touches no record."""
+USE_FOLD: Final = 1
+"""Folded into the voter's record, scored and decided upon."""
+USE_DUPLICATE: Final = 2
+"""Same source and id as one of the voter's last 16 events: dropped and counted."""
+USE_SUPPRESSED: Final = 3
+"""The voter withdrew consent or was erased: dropped and counted."""
+USE_CONSENT: Final = 4
+"""A change of consent itself: recorded, neither scored nor decided upon."""
+USE_ERASE: Final = 5
+"""The erasure itself: every field of the record was cleared, the mark of erasure stays."""
+
+# --- the voter record --------------------------------------------------------------------------------
+
+RECORD_VERSION: Final = 1
+HALF_LIVES_MS: Final = (86_400_000.0, 604_800_000.0, 2_592_000_000.0)
+"""1, 7 and 30 days."""
+HALF_LIFE_NAMES: Final = ("1d", "7d", "30d")
+RING_LENGTH: Final = 16
+MAX_MODELS: Final = 6
+MAX_CAMPAIGNS: Final = 12
+SESSION_GAP_MS: Final = 30 * 60 * 1000
+
+CONSENT_UNKNOWN: Final = 0
+CONSENT_YES: Final = 1
+CONSENT_NO: Final = 2
+CONSENT_ERASED: Final = 3
+
+VOTER: Final = np.dtype(
+    [
+        ("version", "<u2"),  # RECORD_VERSION
+        ("consent", "u1"),  # CONSENT_*
+        ("ring_next", "u1"),  # where the next event hash goes, 0..15
+        ("armed", "<u2"),  # bit c: campaign slot c can fire
+        ("reserved", "<u2"),
+        ("last_offset", "<i8"),  # offset of the last event folded in
+        ("first_seen_ms", "<i8"),  # event time of the earliest event, ms since the epoch; 0: none yet
+        ("last_seen_ms", "<i8"),  # event time of the latest event; the counts are relative to it
+        ("sessions", "<u4"),  # runs of events with no gap over SESSION_GAP_MS
+        ("session_events", "<u4"),  # events in the latest session
+        ("ring", "<u8", (RING_LENGTH,)),  # hashes of the last events' source and id; 0: empty
+        ("decayed", "<f8", (COUNTED_KINDS, len(HALF_LIVES_MS))),  # counts as of last_seen_ms
+        ("score", "<f8", (MAX_MODELS,)),  # by model slot, as of the last folded event
+        ("score_tag", "<u4", (MAX_MODELS,)),  # which model's score it is; 0: none
+        ("fired_ms", "<i8", (MAX_CAMPAIGNS,)),  # log time of the campaign's last trigger; 0: never
+        ("campaign_tag", "<u4", (MAX_CAMPAIGNS,)),  # which campaign the slot's state is of; 0: none
+    ]
+)
+"""One voter: 768 bytes, little-endian, the same in memory and in Redis."""
+
+assert VOTER.itemsize == 768  # noqa: S101 (a layout that all else rests on)
+
+# --- log rows in columns ----------------------------------------------------------------------------
+
+ORIGIN_HEADER: Final = "groundswell-origin"
+"""Kafka header of a forwarded event: ``b"<partition>:<offset>"`` of the place it was first written to."""
+SEQUENCE_HEADER: Final = "groundswell-sequence"
+"""Kafka header of every output record: its sequence in its partition and output, decimal ASCII, from 1."""
+TOMBSTONE_HEADER: Final = "groundswell-tombstone"
+"""Kafka header of an output withdrawn before it was sent; the value is empty (null key too)."""
+
+
+@dataclass(slots=True)
+class Columns:
+    """One fetched batch of log rows over one buffer. Every array has one element for each row.
+
+    A span is ``buffer[start:stop]``; a null key or value has start and stop -1.
+    """
+
+    partition: int
+    epoch: int
+    """Raised by each seek; a batch of another epoch is dropped."""
+    start: int
+    """Offset that the fetch stood at before this batch."""
+    next: int
+    """Offset that the fetch stands at after it: past transaction markers and compaction gaps."""
+    buffer: bytes
+    offsets: NDArray[np.int64]
+    log_times: NDArray[np.int64]
+    """Append time in ms since the epoch; 0 where the broker knows none (CreateTime)."""
+    key_starts: NDArray[np.int64]
+    key_stops: NDArray[np.int64]
+    value_starts: NDArray[np.int64]
+    value_stops: NDArray[np.int64]
+    origin_partitions: NDArray[np.int64]
+    """Of a forwarded event, the partition that it came from; -1 for all others."""
+    origin_offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.offsets)
+
+    def value(self, row: int) -> bytes:
+        """Return the bytes of one row's value (empty for null)."""
+        return self.buffer[max(self.value_starts[row], 0) : max(self.value_stops[row], 0)]
+
+    def key(self, row: int) -> bytes | None:
+        """Return the bytes of one row's key."""
+        if self.key_starts[row] < 0:
+            return None
+        return self.buffer[self.key_starts[row] : self.key_stops[row]]
+
+
+def parse_origin(headers: Iterable[tuple[str, bytes]]) -> tuple[int, int]:
+    """Return (partition, offset) of a forwarded event from its Kafka headers, (-1, -1) for any other."""
+    for name, value in headers:
+        if name == ORIGIN_HEADER:
+            partition, _, offset = value.partition(b":")
+            if partition.isdigit() and offset.isdigit() and len(partition) < 10 and len(offset) < 19:
+                return int(partition), int(offset)
+    return -1, -1
+
+
+def columns_of(  # noqa: PLR0913 (one argument for each thing a row is made of)
+    partition: int,
+    offsets: Sequence[int],
+    log_times: Sequence[int],
+    keys: Sequence[bytes | None],
+    values: Sequence[bytes | None],
+    headers: Sequence[Iterable[tuple[str, bytes]]],
+    *,
+    epoch: int = 0,
+    start: int | None = None,
+    next_offset: int | None = None,
+) -> Columns:
+    """Build columns from Python objects, one element for each row; ``log_times`` in ms, 0 for none.
+
+    ``start`` and ``next_offset`` default to the first offset and the one after the last.
+    """
+    n = len(offsets)
+    parts: list[bytes] = []
+    spans = np.full((4, n), -1, np.int64)
+    for first, items in ((0, keys), (2, values)):
+        lengths = np.fromiter((-1 if item is None else len(item) for item in items), np.int64, n)
+        present = lengths >= 0
+        base = sum(map(len, parts))
+        stops = np.cumsum(np.maximum(lengths, 0)) + base
+        spans[first] = np.where(present, stops - np.maximum(lengths, 0), -1)
+        spans[first + 1] = np.where(present, stops, -1)
+        parts.append(b"".join([item for item in items if item is not None]))
+    origins = np.full((2, n), -1, np.int64)
+    for row, row_headers in enumerate(headers):
+        if row_headers:
+            origins[0, row], origins[1, row] = parse_origin(row_headers)
+    return Columns(
+        partition=partition,
+        epoch=epoch,
+        start=start if start is not None else (offsets[0] if n else 0),
+        next=next_offset if next_offset is not None else (offsets[-1] + 1 if n else 0),
+        buffer=b"".join(parts),
+        offsets=np.array(offsets, np.int64),
+        log_times=np.array(log_times, np.int64),
+        key_starts=spans[0],
+        key_stops=spans[1],
+        value_starts=spans[2],
+        value_stops=spans[3],
+        origin_partitions=origins[0],
+        origin_offsets=origins[1],
+    )
+
+
+# --- what is active ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ContentId:
+    """One version of one thing in ``engagement.config``; its record key there is ``kind/name/sha256``."""
+
+    kind: str
+    """``model``, ``campaign`` or ``policy``."""
+    name: str
+    sha256: str
+    """Lower-case hexadecimal hash of the content's bytes: the version."""
+
+    def key(self) -> str:
+        """Return the record key in the configuration topic."""
+        return f"{self.kind}/{self.name}/{self.sha256}"
+
+    def tag(self) -> int:
+        """Return the nonzero 32-bit tag of kind and name (not the version) that voter records carry.
+
+        FNV-1a, 32 bits (Fowler, Noll, Vo).
+        """
+        value = 0x811C9DC5
+        for byte in f"{self.kind}/{self.name}".encode():
+            value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+        return value or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """The data of a ``config.activated`` record: everything that is active from that row on."""
+
+    engine: int
+    contents: tuple[ContentId, ...] = ()
+
+
+# --- the partition's header --------------------------------------------------------------------------
+
+OUTPUTS: Final = ("triggers", "rejects", "forwards")
+
+
+@dataclass(slots=True)
+class Header:
+    """What a partition's commit carries beside the records it touched; one value in Redis."""
+
+    topic_id: str
+    partition_count: int
+    owner: str
+    """Random token of the worker that claimed the partition; not part of any decision."""
+    start: int
+    """Offset at which this deployment began to read the log."""
+    offset: int
+    """Next offset to process."""
+    log_time_ms: int = 0
+    engine: int = ENGINE_VERSION
+    slots: dict[str, list[list[str] | None]] = field(default_factory=lambda: {"model": [], "campaign": [], "policy": []})
+    """By kind, the active contents as ``[name, sha256]`` by slot; null: a free slot."""
+    sequences: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTPUTS, 0))
+    """By output, the sequence of its last row; they count from 1 without a gap."""
+    origins: dict[str, int] = field(default_factory=dict)
+    """By partition (decimal), the origin offset of the last forwarded event taken from it."""
+    totals: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("rows", "folded", "duplicates", "suppressed", "rejected"), 0)
+    )
+    """Aggregates of the whole partition since ``start``."""
+    restoring: bool = False
+
+    def to_bytes(self) -> bytes:
+        """Return the header as it stands in Redis: JSON with sorted keys."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Header:
+        """Parse a header; raise StateMismatchError, quoting what was found, if it is none."""
+        try:
+            fields: Any = orjson.loads(data)
+            header = cls(**fields)
+        except (orjson.JSONDecodeError, TypeError) as error:
+            message = f"a partition's header in Redis is damaged ({error}): {data[:120]!r}; run `groundswell restore`"
+            raise StateMismatchError(message) from error
+        return header
+
+
+# --- outputs -----------------------------------------------------------------------------------------
+
+_ROW = struct.Struct(">QiiI")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One record on its way to an output topic; in Redis a member of a sorted set, scored by sequence."""
+
+    sequence: int
+    partition: int
+    """Partition of the output topic that it goes to."""
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the row as it stands in Redis: sequence, partition, key length (-1: null), value length, bytes.
+
+        Big-endian 64, 32, 32 and 32 bits (value length 0xFFFFFFFF: null), key, value, then the headers as JSON
+        pairs of name and Latin-1 text.
+        """
+        key = b"" if self.key is None else self.key
+        value = b"" if self.value is None else self.value
+        head = _ROW.pack(
+            self.sequence,
+            self.partition,
+            -1 if self.key is None else len(key),
+            0xFFFFFFFF if self.value is None else len(value),
+        )
+        return head + key + value + orjson.dumps([(name, text.decode("latin-1")) for name, text in self.headers])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> OutboxRow:
+        """Parse a row; raise StateMismatchError if it is damaged."""
+        try:
+            sequence, partition, key_length, value_length = _ROW.unpack_from(data)
+            position = _ROW.size
+            key = None if key_length < 0 else data[position : position + key_length]
+            position += max(key_length, 0)
+            value = None if value_length == 0xFFFFFFFF else data[position : position + value_length]
+            position += 0 if value is None else value_length
+            headers = tuple((name, text.encode("latin-1")) for name, text in orjson.loads(data[position:]))
+        except (struct.error, orjson.JSONDecodeError, ValueError, TypeError) as error:
+            message = f"an outbox row in Redis is damaged ({error}): {data[:120]!r}; run `groundswell restore`"
+            raise StateMismatchError(message) from error
+        return cls(sequence, partition, key, value, headers)
+
+    def tombstone(self) -> OutboxRow:
+        """Return what is sent in this row's place when it was withdrawn before it was sent."""
+        headers = ((SEQUENCE_HEADER, b"%d" % self.sequence), (TOMBSTONE_HEADER, b"1"))
+        return OutboxRow(self.sequence, self.partition, None, None, headers)
+
+
+@dataclass(slots=True)
+class Commit:
+    """One atomic step: what a partition's batches changed since the last one."""
+
+    expected_offset: int
+    """The offset that the header in the store must hold, beside this owner's token."""
+    header: Header
+    """A copy, not changed any more."""
+    records: list[tuple[str, bytes]]
+    """Voter id and record bytes, each voter once."""
+    outbox: dict[str, list[OutboxRow]]
+    """By output, in sequence."""
+    erased: frozenset[str] = frozenset()
+    """Voters whose unsent triggers are withdrawn in the same step."""
