@@ -4,17 +4,16 @@ Only additions, multiplications and comparisons of IEEE 754 doubles in a fixed o
 no fused multiply-add and no reassociation, because a score must come out bit for bit on replay.
 """
 
-import numba
 import numpy as np
 
-_COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
+from stream.compiled import kernel
 
 # ln 2, and log2 e.
 _LN2 = 0.6931471805599453
 _LOG2E = 1.4426950408889634
 
 
-@numba.njit(**_COMPILED)
+@kernel
 def exp2(x: float) -> float:
     """Return 2 to the power ``x``, within 2e-15 of the true value relative to it.
 
@@ -52,19 +51,19 @@ def exp2(x: float) -> float:
     return s
 
 
-@numba.njit(**_COMPILED)
+@kernel
 def exp(x: float) -> float:
     """Return e to the power ``x`` as ``exp2(x * log2 e)``: within 1e-15 * (1 + |x|) relative."""
     return exp2(x * _LOG2E)
 
 
-@numba.njit(**_COMPILED)
+@kernel
 def logistic(x: float) -> float:
     """Return ``1 / (1 + exp(-x))``, in [0, 1]."""
     return 1.0 / (1.0 + exp(-x))
 
 
-@numba.njit(**_COMPILED)
+@kernel
 def decay(age_ms: float, half_life_ms: float) -> float:
     """Return the weight in (0, 1] of something ``age_ms`` old: ``2 ** (-age / half-life)``.
 

@@ -1,14 +1,15 @@
 """Which partition a voter's events belong to: murmur2, as Kafka's own clients compute it."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from stream.compiled import kernel
 
 _M = np.uint32(0x5BD1E995)
 _SEED = np.uint32(0x9747B28C)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def murmur2(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return Kafka's 32-bit murmur2 of ``buffer[start:stop]`` with the sign bit cleared.
 
@@ -44,7 +45,7 @@ def murmur2(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
     return np.int64(h) & 0x7FFFFFFF
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def partitions_of(
     buffer: NDArray[np.uint8],
     starts: NDArray[np.int64],

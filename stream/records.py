@@ -280,6 +280,7 @@ class Activation:
 
 # --- the partition's header --------------------------------------------------------------------------
 
+CONTENT_KINDS: Final = ("model", "campaign", "policy")
 OUTPUTS: Final = ("triggers", "rejects", "forwards")
 
 
@@ -297,7 +298,7 @@ class Header:
     """Next offset to process."""
     log_time_ms: int = 0
     engine: int = ENGINE_VERSION
-    slots: dict[str, list[list[str] | None]] = field(default_factory=lambda: {"model": [], "campaign": [], "policy": []})
+    slots: dict[str, list[list[str] | None]] = field(default_factory=lambda: {kind: [] for kind in CONTENT_KINDS})
     """By kind, the active contents as ``[name, sha256]`` by slot; null: a free slot."""
     sequences: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTPUTS, 0))
     """By output, the sequence of its last row; they count from 1 without a gap."""
