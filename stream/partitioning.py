@@ -42,7 +42,7 @@ def murmur2(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
     h ^= h >> np.uint32(13)
     h = np.uint32(h * _M)
     h ^= h >> np.uint32(15)
-    return np.int64(h) & 0x7FFFFFFF
+    return int(h) & 0x7FFFFFFF
 
 
 @kernel
