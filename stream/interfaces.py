@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -146,5 +146,6 @@ class Library(Protocol):
         """Return a content's bytes, None while it is not in hand."""
         ...
 
-
-Contents = Mapping[ContentId, bytes]
+    async def wait_for(self, contents: Iterable[ContentId]) -> None:
+        """Return when every one of ``contents`` is in hand."""
+        ...

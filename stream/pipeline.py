@@ -1,0 +1,293 @@
+"""The way of an event, in order: ``process_batch`` is steps 1 to 7, ``take_commit`` is step 8.
+
+A batch is a pure function of the partition's state, the log's rows and the configuration's contents:
+the same log gives the same bytes, however it is cut into batches and however often it is replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.activation import Active, activate, restore
+from stream.events import decode
+from stream.features import fold
+from stream.interfaces import Decoded, Library, VoterTable
+from stream.privacy import gate
+from stream.records import (
+    MAX_MODELS,
+    ORIGIN_HEADER,
+    OUTPUTS,
+    REJECT,
+    REJECT_REASONS,
+    SEQUENCE_HEADER,
+    USE_CONSENT,
+    USE_DUPLICATE,
+    USE_ERASE,
+    USE_FOLD,
+    USE_NOT,
+    USE_SUPPRESSED,
+    Columns,
+    Commit,
+    Header,
+    OutboxRow,
+)
+from stream.scoring import score
+from stream.triggers import compose, decide
+
+Load = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """All that a partition's decisions rest on, and what its last batches have not committed yet."""
+
+    partition: int
+    topic: str
+    """Full name of the events topic: it names the triggers' source."""
+    header: Header
+    table: VoterTable
+    active: Active
+    outbox: dict[str, list[OutboxRow]] = field(default_factory=lambda: {output: [] for output in OUTPUTS})
+    """By output, the rows since the last commit was taken."""
+    erased: set[str] = field(default_factory=set)
+    """Voters erased since the last commit was taken."""
+
+    @classmethod
+    async def open(
+        cls, partition: int, topic: str, header: Header, table: VoterTable, library: Library
+    ) -> PartitionState:
+        """Start from a header: wait for the contents that it says are active, and compile them."""
+        return cls(partition, topic, header, table, await restore(header, library))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one batch came to, for metrics: decisions themselves are in the state's outbox."""
+
+    rows: int
+    folded: int
+    duplicates: int
+    suppressed: int
+    rejects: dict[str, int]
+    """By reason."""
+    forwards: int
+    triggers: dict[str, int]
+    """By campaign."""
+    scores: dict[str, NDArray[np.float64]]
+    """By model, the scores of the folded rows."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch on its way through the steps."""
+
+    columns: Columns
+    decoded: Decoded
+    slots: NDArray[np.int64]
+    use: NDArray[np.int64]
+    away: NDArray[np.bool_]
+    """Rows that belong to another partition and are forwarded there."""
+    repeated: NDArray[np.bool_]
+    """Forwarded rows that were taken before."""
+    origins: dict[str, int]
+    """The header's origins after this batch."""
+    triggers: dict[str, int] = field(default_factory=dict)
+    scores: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+
+
+async def process_batch(state: PartitionState, columns: Columns, library: Library, load: Load) -> Outcome:
+    """Take the batch's rows through steps 1 to 7; change ``state`` only when nothing more is awaited.
+
+    ``load`` returns the record bytes of voters (None for one never seen). Whatever it or ``library`` raises
+    leaves the state as it was.
+    """
+    header = state.header
+    # 1 decode: bytes to columns; what cannot be read is rejected with its reason
+    decoded = decode(columns, header.partition_count, header.log_time_ms)
+    # 2 index: voter ids to slots in this partition's table
+    away, repeated, origins = _route(state, columns, decoded)
+    voters = decoded.voters
+    if away.any() or repeated.any():
+        voters = ["" if skip else voter for skip, voter in zip(away | repeated, voters, strict=True)]
+    slots, unknown = state.table.index(voters)
+    # 3 load: voters not in memory, and contents that an activation names
+    try:
+        for activation in decoded.activations.values():
+            await library.wait_for(activation.contents)
+        if unknown:
+            state.table.fill(unknown, await load(unknown), header.offset)
+    except BaseException:
+        state.table.forget(unknown)
+        raise
+    batch = _Batch(columns, decoded, slots, np.zeros(len(columns), np.int64), away, repeated, origins)
+    first = 0
+    for row in sorted(decoded.activations):
+        _decide_rows(state, batch, first, row)
+        active = activate(state.header, decoded.activations[row], library)
+        if active is None:
+            decoded.reject[row] = REJECT["bad_data"]
+        else:
+            state.active = active
+        first = row
+    _decide_rows(state, batch, first, len(columns))
+    return _conclude(state, batch)
+
+
+def _route(
+    state: PartitionState, columns: Columns, decoded: Decoded
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], dict[str, int]]:
+    """Return which rows belong to another partition, which were taken before, and the last origins taken."""
+    away = (decoded.homes >= 0) & (decoded.homes != state.partition) & (decoded.reject == 0)
+    repeated = np.zeros(len(columns), np.bool_)
+    taken = dict(state.header.origins)
+    for row in np.flatnonzero(columns.origin_partitions >= 0).tolist():
+        origin = int(columns.origin_partitions[row])
+        is_control = decoded.reject[row] == 0 and decoded.homes[row] < 0
+        if origin >= state.header.partition_count or is_control:
+            continue
+        offset = int(columns.origin_offsets[row])
+        if offset <= taken.get(str(origin), -1):
+            repeated[row] = True
+            decoded.reject[row] = 0
+        taken[str(origin)] = max(offset, taken.get(str(origin), -1))
+    return away & ~repeated, repeated, taken
+
+
+def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) -> None:
+    """Take the rows from ``first`` to before ``stop`` through steps 4 to 7 under one configuration."""
+    if first == stop:
+        return
+    records, active = state.table.records, state.active
+    columns, decoded, slots, use = batch.columns, batch.decoded, batch.slots, batch.use
+    # 4 gate: duplicates, consent and erasure: which events may be used
+    gate(records, slots, decoded.kinds, decoded.hashes, columns.offsets, first, stop, use)
+    # 5 update: fold each event into its voter's record, one feature row for each
+    rows = np.empty((len(columns), len(active.models.columns)))
+    fold(records, slots, decoded.kinds, decoded.times, decoded.now, use, first, stop, active.models.columns, rows)
+    # 6 score: every model, every row
+    scores = np.empty((len(columns), MAX_MODELS))
+    score(active.models, rows, use, first, stop, scores)
+    # 7 decide: campaigns; what fired becomes a trigger
+    fired = decide(
+        records,
+        slots,
+        decoded.now,
+        use,
+        scores,
+        active.models.tags,
+        active.models.empty,
+        active.campaigns,
+        first,
+        stop,
+    )
+    sequence = state.header.sequences["triggers"] + 1
+    triggers = compose(fired, columns, decoded, active.campaigns, state.topic, state.partition, sequence)
+    state.outbox["triggers"] += triggers
+    state.header.sequences["triggers"] += len(triggers)
+    for slot, count in zip(*np.unique(fired.campaigns, return_counts=True), strict=True):
+        name = active.campaigns.names[int(slot)]
+        batch.triggers[name] = batch.triggers.get(name, 0) + int(count)
+    folded = np.flatnonzero(use[first:stop] == USE_FOLD) + first
+    for slot, model in enumerate(active.model_names):
+        if model is not None:
+            batch.scores.setdefault(model, []).append(scores[folded, slot])
+
+
+def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
+    """Write rejects and forwards to the outbox, mark what changed, and move the header past the batch."""
+    header, columns, decoded, use = state.header, batch.columns, batch.decoded, batch.use
+    rejected = np.flatnonzero(decoded.reject)
+    for row in rejected.tolist():
+        _reject(state, columns, decoded, row)
+    for row in np.flatnonzero(batch.away).tolist():
+        _forward(state, columns, decoded, row)
+    header.origins = batch.origins
+    changed = (use == USE_FOLD) | (use == USE_CONSENT) | (use == USE_ERASE) | (use == USE_SUPPRESSED)
+    state.table.mark(batch.slots[changed])
+    state.erased.update(decoded.voters[row] for row in np.flatnonzero(use == USE_ERASE).tolist())
+    counts = np.bincount(use, minlength=USE_ERASE + 1)
+    reasons = np.bincount(decoded.reject[rejected], minlength=len(REJECT_REASONS))
+    outcome = Outcome(
+        rows=len(columns),
+        folded=int(counts[USE_FOLD]),
+        duplicates=int(counts[USE_DUPLICATE]) + int(batch.repeated.sum()),
+        suppressed=int(counts[USE_SUPPRESSED]),
+        rejects={REJECT_REASONS[code]: int(count) for code, count in enumerate(reasons) if count},
+        forwards=int(batch.away.sum()),
+        triggers=batch.triggers,
+        scores={model: np.concatenate(parts) for model, parts in batch.scores.items()},
+    )
+    header.offset = columns.next
+    if len(columns):
+        header.log_time_ms = max(header.log_time_ms, int(decoded.now[-1]))
+    for name, count in (
+        ("rows", outcome.rows),
+        ("folded", outcome.folded),
+        ("duplicates", outcome.duplicates),
+        ("suppressed", outcome.suppressed),
+        ("rejected", len(rejected)),
+    ):
+        header.totals[name] += count
+    return outcome
+
+
+def _append(
+    state: PartitionState,
+    output: str,
+    partition: int,
+    key: bytes | None,
+    value: bytes,
+    headers: tuple[tuple[str, bytes], ...],
+) -> None:
+    """Put a row into an output's outbox under the output's next sequence."""
+    sequence = state.header.sequences[output] + 1
+    state.header.sequences[output] = sequence
+    numbered = (*headers, (SEQUENCE_HEADER, b"%d" % sequence))
+    state.outbox[output].append(OutboxRow(sequence, partition, key, value, numbered))
+
+
+def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:
+    """Send a row's original bytes to the rejects, with the reason and the place it was read from."""
+    headers = (
+        ("reason", REJECT_REASONS[decoded.reject[row]].encode()),
+        ("topic", state.topic.encode()),
+        ("partition", b"%d" % state.partition),
+        ("offset", b"%d" % columns.offsets[row]),
+        ("time", b"%d" % decoded.now[row]),
+    )
+    _append(state, "rejects", state.partition, columns.key(row), columns.value(row), headers)
+
+
+def _forward(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:
+    """Send a row to the partition that its voter belongs to."""
+    headers = ((ORIGIN_HEADER, b"%d:%d" % (state.partition, columns.offsets[row])),)
+    key = decoded.voters[row].encode()
+    _append(state, "forwards", int(decoded.homes[row]), key, columns.value(row), headers)
+
+
+def take_commit(state: PartitionState, expected_offset: int) -> Commit:
+    """8 commit: copy out, without an await, all that changed since the last commit was taken.
+
+    ``expected_offset`` is what the header in the store must still hold. Triggers of voters erased meanwhile
+    that were not sent yet leave as tombstones of their sequence.
+    """
+    triggers = state.outbox["triggers"]
+    if state.erased:
+        keys = {voter.encode() for voter in state.erased}
+        triggers = [row.tombstone() if row.key in keys else row for row in triggers]
+    outbox = {**state.outbox, "triggers": triggers}
+    commit = Commit(
+        expected_offset=expected_offset,
+        header=deepcopy(state.header),
+        records=state.table.take_dirty(),
+        outbox={output: rows for output, rows in outbox.items() if rows},
+        erased=frozenset(state.erased),
+    )
+    state.outbox = {output: [] for output in OUTPUTS}
+    state.erased = set()
+    return commit
