@@ -1,0 +1,47 @@
+"""What a store refuses, and in which words: the same for Redis and its twin."""
+
+from __future__ import annotations
+
+from stream.errors import CommitRefusedError, StateMismatchError
+from stream.records import Commit, Header, OutboxRow
+
+
+def refuse_foreign(prefix: str, header: Header | None, commit: Commit) -> None:
+    """Raise CommitRefusedError unless ``header``, as it stands in the store, is still this owner's, at its offset."""
+    if header is None:
+        message = f"partition {prefix[:-1]} has no header any more; expected offset {commit.expected_offset}"
+        raise CommitRefusedError(message)
+    if header.owner != commit.header.owner:
+        message = f"partition {prefix[:-1]} was claimed by {header.owner!r}; this owner is {commit.header.owner!r}"
+        raise CommitRefusedError(message)
+    if header.offset != commit.expected_offset:
+        message = f"partition {prefix[:-1]} stands at offset {header.offset}; expected {commit.expected_offset}"
+        raise CommitRefusedError(message)
+
+
+def refuse_restoring(prefix: str, header: Header) -> None:
+    """Raise StateMismatchError if a restoration of this partition has not come to its end."""
+    if header.restoring:
+        message = f"partition {prefix[:-1]} is half restored: run `groundswell restore` again to its end"
+        raise StateMismatchError(message)
+
+
+def headless(prefix: str) -> StateMismatchError:
+    """Return the error for a partition that has records or outbox rows and no header."""
+    message = (
+        f"partition {prefix[:-1]} has voters or outbox rows in Redis but its header is missing: state was lost; "
+        "run `groundswell restore`, or delete the partition's keys to begin anew"
+    )
+    return StateMismatchError(message)
+
+
+def row_of(prefix: str, output: str, data: bytes) -> OutboxRow:
+    """Return the outbox row in ``data``; raise StateMismatchError without quoting it, since it names a voter."""
+    try:
+        return OutboxRow.from_bytes(data)
+    except (StateMismatchError, UnicodeError):
+        message = (
+            f"a row of {len(data)} bytes in the outbox {output} of partition {prefix[:-1]} is damaged; "
+            "run `groundswell restore`"
+        )
+        raise StateMismatchError(message) from None
