@@ -1,0 +1,392 @@
+"""One partition at work: claimed, processed batch by batch, committed in groups, given back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stream.agents.commit import commit_exactly_once, retrying
+from stream.errors import CommitRefusedError, StateMismatchError
+from stream.interfaces import Library, PartitionStore, VoterTable
+from stream.pipeline import Outcome, PartitionState, process_batch, take_commit
+from stream.records import ENGINE_VERSION, Columns, Header
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The events topic as a partition sees it."""
+
+    topic: str
+    topic_id: str
+    """Empty where the broker gives none."""
+    partition_count: int
+    bounds: Callable[[int], Awaitable[tuple[int, int]]]
+    """Of a partition, the offset of its first record and the one after its last."""
+    reseek: Callable[[int, int], Awaitable[None]]
+    """Read a partition anew from an offset; batches fetched before are of an older epoch."""
+    epoch: Callable[[int], int]
+    release: Callable[[int, int], None]
+    """Give back the place that a fetched batch (partition, epoch) took."""
+    is_assigned: Callable[[int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far memory may run ahead, and how long things may wait."""
+
+    uncommitted_events: int
+    """Log rows processed and not committed, before the fetch is made to wait."""
+    idle_commit_seconds: float
+    """How long rows that changed no record and no output may stay uncommitted."""
+    reclaim_seconds: float
+    """First wait before a refused partition is claimed again; doubled each time, up to ten times."""
+
+
+class Relaying(Protocol):
+    """What carries one output's rows from the outbox to its topic."""
+
+    async def run(self) -> None:
+        """Send for as long as the partition is held."""
+        ...
+
+    def wake(self, sequence: int) -> None:
+        """Note that rows up to ``sequence`` are committed."""
+        ...
+
+
+@dataclass(slots=True)
+class Observer:
+    """Who is told what happened; each is called once for a batch or commit."""
+
+    batch: Callable[[int, Outcome, float], None]
+    """Partition, outcome, seconds."""
+    committed: Callable[[int, Header, int, float, int | None], None]
+    """Partition, header, records written, seconds, oldest append time among the rows (ms)."""
+    refused: Callable[[int], None]
+    unknown: Callable[[int], None]
+    failed: Callable[[BaseException], None]
+    """The worker must end: state is safe in Redis and the log, and only a new start is sure to be right."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """What a claim brings into being and a refusal drops."""
+
+    state: PartitionState
+    table: VoterTable
+    committed_offset: int
+    committed_rows: int
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    """Processing, committing, and one for each relay."""
+    relays: Mapping[str, Relaying] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    committed: asyncio.Event = field(default_factory=asyncio.Event)
+    oldest_ms: int | None = None
+    """Append time of the oldest row not committed."""
+
+    @property
+    def uncommitted(self) -> int:
+        """Log rows processed and not committed."""
+        return self.state.header.totals["rows"] - self.committed_rows
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether Redis holds all that memory does."""
+        return self.committed_offset == self.state.header.offset
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing but the place in the log has changed since the last commit."""
+        return not self.table.dirty.any() and not any(self.state.outbox.values())
+
+
+class Partition:
+    """One partition of the events topic, as long as the group assigns it to this worker.
+
+    ``claim`` (or ``resume``) says where to read from; ``feed`` takes what was read; ``suspend`` gives it back.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        log: Log,
+        store: PartitionStore,
+        library: Library,
+        new_table: Callable[[], VoterTable],
+        new_relays: Callable[[PartitionStore, int], Mapping[str, Relaying]],
+        limits: Limits,
+        observer: Observer,
+    ) -> None:
+        """Nothing is read or written yet."""
+        self.number = number
+        self.owner = ""
+        self._log = log
+        self._store = store
+        self._library = library
+        self._new_table = new_table
+        self._new_relays = new_relays
+        self._limits = limits
+        self._observer = observer
+        self._batches: deque[Columns] = deque()
+        self._fed = asyncio.Event()
+        self._work: _Work | None = None
+        self._reclaim: asyncio.Task[None] | None = None
+        self._records_ahead = 0
+        self._suspended = False
+
+    @property
+    def state(self) -> PartitionState | None:
+        """The partition's state in memory; None while it is not claimed."""
+        return self._work.state if self._work else None
+
+    async def open(self) -> int:
+        """Claim the partition, or go on with the memory that outlived a rebalance; return where to read from."""
+        await self._cancel_reclaim()
+        work = self._work
+        if work is not None:
+            header = await retrying(self._store.read_header, "header")
+            fits = header and header.owner == self.owner and header.offset == work.committed_offset
+            if not fits or not work.is_clean:
+                work = self._work = None
+        if work is None:
+            work = self._work = await self._claim()
+        self._batches.clear()
+        self._start(work)
+        return work.state.header.offset
+
+    async def _claim(self) -> _Work:
+        log_start, log_end = await self._log.bounds(self.number)
+        header = await retrying(self._store.read_header, "header")
+        if header is None and log_start > 0:
+            message = (
+                f"partition {self.number} has no state, and its log begins at offset {log_start}, not 0: run "
+                "`groundswell restore` for state that was lost, "
+                f"or `groundswell init --from {log_start}` for a new start"
+            )
+            raise StateMismatchError(message)
+        self.owner = secrets.token_hex(8)
+        fresh = Header(self._log.topic_id, self._log.partition_count, self.owner, log_start, log_start)
+        header = await retrying(lambda: self._store.claim(self.owner, fresh), "claim")
+        self._check(header, log_start, log_end)
+        table = self._new_table()
+        state = await PartitionState.open(self.number, self._log.topic, header, table, self._library)
+        logger.info("partition %d claimed at offset %d of %d", self.number, header.offset, log_end)
+        return _Work(state, table, header.offset, header.totals["rows"])
+
+    def _check(self, header: Header, log_start: int, log_end: int) -> None:
+        """Raise StateMismatchError where the header does not fit the log or this build."""
+        number, log = self.number, self._log
+        problem = ""
+        if header.topic_id and log.topic_id and header.topic_id != log.topic_id:
+            problem = (
+                f"belongs to topic id {header.topic_id!r}, but {log.topic!r} has id {log.topic_id!r}: a topic made anew"
+            )
+        elif header.partition_count != log.partition_count:
+            problem = f"was made for {header.partition_count} partitions, but {log.topic!r} has {log.partition_count}"
+        elif header.engine != ENGINE_VERSION:
+            problem = f"was decided by engine {header.engine}, and this build is engine {ENGINE_VERSION}"
+        elif header.offset < log_start:
+            problem = f"stands at offset {header.offset}, but the log begins at {log_start}: retention passed it"
+        elif header.offset > log_end:
+            problem = f"stands at offset {header.offset}, but the log ends at {log_end}: the log was cut"
+        if problem:
+            message = (
+                f"the state of partition {number} {problem}. Run `groundswell restore` to bring back state that fits, "
+                "or start a new deployment under another namespace with `groundswell init --from`"
+            )
+            raise StateMismatchError(message)
+
+    def feed(self, columns: Columns) -> None:
+        """Take one fetched batch; it is dropped later if its epoch has passed."""
+        self._batches.append(columns)
+        self._fed.set()
+
+    async def suspend(self, seconds: float) -> None:
+        """Stop processing, finish what can be committed in ``seconds``, and keep the memory if it is all in Redis."""
+        await self._cancel_reclaim()
+        work = self._work
+        if work is None:
+            return
+        processing, committing, *relaying = work.tasks
+        self._suspended = True
+        await _cancel(processing)
+        self._batches.clear()
+        work.changed.set()
+        try:
+            async with asyncio.timeout(seconds):
+                while not work.is_clean and not committing.done():
+                    work.committed.clear()
+                    await work.committed.wait()
+        except TimeoutError:
+            logger.warning(
+                "partition %d: %d rows stay uncommitted and will be read again", self.number, work.uncommitted
+            )
+        for task in (committing, *relaying):
+            await _cancel(task)
+        if not work.is_clean:
+            self._work = None
+
+    async def close(self) -> None:
+        """Drop the memory and close the store's connections."""
+        await self._cancel_reclaim()
+        if self._work is not None:
+            for task in self._work.tasks:
+                await _cancel(task)
+        self._work = None
+        await self._store.close()
+
+    def _start(self, work: _Work) -> None:
+        self._suspended = False
+        work.relays = self._new_relays(self._store, self.number)
+        work.tasks = [
+            asyncio.create_task(self._process(work), name=f"process {self.number}"),
+            asyncio.create_task(self._commit(work), name=f"commit {self.number}"),
+            *(
+                asyncio.create_task(relay.run(), name=f"{output} {self.number}")
+                for output, relay in work.relays.items()
+            ),
+        ]
+        for output, relay in work.relays.items():
+            relay.wake(work.state.header.sequences[output])
+        for task in work.tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Start the partition anew after a refused commit; whatever else ends a task ends the worker."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, CommitRefusedError):
+            if self._suspended and self._work is not None:
+                self._work.committed.set()
+            elif self._reclaim is None and self._work is not None and task in self._work.tasks:
+                logger.warning("partition %d: %s", self.number, error)
+                self._observer.refused(self.number)
+                self._reclaim = asyncio.create_task(self._claim_again(), name=f"reclaim {self.number}")
+        elif error is not None:
+            self._observer.failed(error)
+
+    async def _claim_again(self) -> None:
+        """Drop the memory, wait, and claim the partition again for as long as the group assigns it."""
+        try:
+            if self._work is not None:
+                for task in self._work.tasks:
+                    await _cancel(task)
+            self._work = None
+            wait = self._limits.reclaim_seconds
+            while True:
+                await asyncio.sleep(wait)
+                if not self._log.is_assigned(self.number):
+                    return
+                try:
+                    work = await self._claim()
+                    break
+                except CommitRefusedError:
+                    wait = min(wait * 2, 10 * self._limits.reclaim_seconds)
+            self._work = work
+            self._batches.clear()
+            await self._log.reseek(self.number, work.state.header.offset)
+            self._start(work)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._observer.failed(error)
+        finally:
+            self._reclaim = None
+
+    async def _cancel_reclaim(self) -> None:
+        if self._reclaim is not None:
+            await _cancel(self._reclaim)
+
+    # --- processing ------------------------------------------------------------------------------------
+
+    async def _process(self, work: _Work) -> None:
+        while True:
+            while not self._batches:
+                self._fed.clear()
+                await self._fed.wait()
+            columns = self._batches.popleft()
+            if columns.epoch != self._log.epoch(self.number):
+                continue
+            if columns.start != work.state.header.offset:
+                logger.warning(
+                    "partition %d: fetched from %d, expected %d: reading again",
+                    self.number,
+                    columns.start,
+                    work.state.header.offset,
+                )
+                await self._log.reseek(self.number, work.state.header.offset)
+                continue
+            while work.uncommitted >= self._limits.uncommitted_events:
+                work.committed.clear()
+                await work.committed.wait()
+            await self._process_one(work, columns)
+            # The commit, the relay and other partitions get their turn between two batches.
+            await asyncio.sleep(0)
+
+    async def _process_one(self, work: _Work, columns: Columns) -> None:
+        started = time.perf_counter()
+        try:
+            outcome = await process_batch(work.state, columns, self._library, self._load)
+        except CommitRefusedError as error:
+            self._records_ahead += 1
+            if self._records_ahead > 1:
+                message = f"partition {self.number} is damaged, twice in a row: {error}; run `groundswell restore`"
+                raise StateMismatchError(message) from error
+            raise
+        self._records_ahead = 0
+        self._log.release(self.number, columns.epoch)
+        if work.oldest_ms is None and len(columns) and columns.log_times[0] > 0:
+            work.oldest_ms = int(columns.log_times[0])
+        work.changed.set()
+        work.table.evict()
+        self._observer.batch(self.number, outcome, time.perf_counter() - started)
+
+    async def _load(self, voters: Sequence[str]) -> list[bytes | None]:
+        return await retrying(lambda: self._store.load(voters), "records")
+
+    # --- committing ------------------------------------------------------------------------------------
+
+    async def _commit(self, work: _Work) -> None:
+        """Group commit: one on its way; what later batches change merges into the next."""
+        while True:
+            await work.changed.wait()
+            if work.is_quiet and not self._suspended:
+                # Rows that changed nothing (ticks, mostly) need no commit of their own.
+                work.changed.clear()
+                try:
+                    async with asyncio.timeout(self._limits.idle_commit_seconds):
+                        while work.is_quiet and not self._suspended:
+                            await work.changed.wait()
+                            work.changed.clear()
+                except TimeoutError:
+                    pass
+            work.changed.clear()
+            if work.is_clean:
+                continue
+            commit = take_commit(work.state, work.committed_offset)
+            oldest_ms, work.oldest_ms = work.oldest_ms, None
+            started = time.perf_counter()
+            await commit_exactly_once(self._store, commit, lambda: self._observer.unknown(self.number))
+            work.table.committed()
+            work.committed_offset = commit.header.offset
+            work.committed_rows = commit.header.totals["rows"]
+            work.committed.set()
+            for output in commit.outbox:
+                work.relays[output].wake(commit.header.sequences[output])
+            seconds = time.perf_counter() - started
+            self._observer.committed(self.number, commit.header, len(commit.records), seconds, oldest_ms)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended; what it ended with was told to its callback."""
+    task.cancel()
+    await asyncio.wait([task])
