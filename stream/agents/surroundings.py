@@ -1,0 +1,66 @@
+"""What a partition at work is given: its log, its limits, and who is told what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from stream.pipeline import Outcome
+from stream.records import Header
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The events topic as a partition sees it."""
+
+    topic: str
+    topic_id: str
+    """Empty where the broker gives none."""
+    partition_count: int
+    bounds: Callable[[int], Awaitable[tuple[int, int]]]
+    """Of a partition, the offset of its first record and the one after its last."""
+    reseek: Callable[[int, int], Awaitable[None]]
+    """Read a partition anew from an offset; batches fetched before are of an older epoch."""
+    epoch: Callable[[int], int]
+    release: Callable[[int, int], None]
+    """Give back the place that a fetched batch (partition, epoch) took."""
+    is_assigned: Callable[[int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far memory may run ahead, and how long things may wait."""
+
+    uncommitted_events: int
+    """Log rows processed and not committed, before the fetch is made to wait."""
+    idle_commit_seconds: float
+    """How long rows that changed no record and no output may stay uncommitted."""
+    reclaim_seconds: float
+    """First wait before a refused partition is claimed again; doubled each time, up to ten times."""
+
+
+class Relaying(Protocol):
+    """What carries one output's rows from the outbox to its topic."""
+
+    async def run(self) -> None:
+        """Send for as long as the partition is held."""
+        ...
+
+    def wake(self, sequence: int) -> None:
+        """Note that rows up to ``sequence`` are committed."""
+        ...
+
+
+@dataclass(slots=True)
+class Observer:
+    """Who is told what happened; each is called once for a batch or commit."""
+
+    batch: Callable[[int, Outcome, float], None]
+    """Partition, outcome, seconds."""
+    committed: Callable[[int, Header, int, float, int | None], None]
+    """Partition, header, records written, seconds, oldest append time among the rows (ms)."""
+    refused: Callable[[int], None]
+    unknown: Callable[[int], None]
+    failed: Callable[[BaseException], None]
+    """The worker must end: state is safe in Redis and the log, and only a new start is sure to be right."""
