@@ -1,0 +1,50 @@
+# Needs Python 3.11 or newer (with venv) and make; everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+SYNCED := .venv/.synced
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench integration lock clean
+
+help: ## Show what there is to do
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+$(SYNCED): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}; name another: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
+		rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv sync --locked --quiet --python $(BIN)/python
+	@touch $@
+
+setup: $(SYNCED) ## Install everything into .venv
+
+demo: $(SYNCED) ## Broker, Redis, worker and a seeded electorate on this machine, checked at the end
+	@$(BIN)/groundswell demo
+
+test: $(SYNCED) ## All tests that need no installed Kafka or Redis
+	@$(BIN)/python -m pytest
+
+check: $(SYNCED) ## Style, types, import layers, house rules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest tests/house
+
+format: $(SYNCED) ## Put the style right
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+integration: $(SYNCED) ## The tests that need GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS
+	@$(BIN)/python -m pytest -m kafka
+
+bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent
+	@$(BIN)/python -m load_tests.bench
+
+lock: $(SYNCED) ## Raise every dependency to its newest fitting version
+	@$(BIN)/uv lock --upgrade
+
+clean: ## Remove everything that the other targets made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
