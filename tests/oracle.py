@@ -1,0 +1,582 @@
+"""What a partition's log decides, told a second time in plain Python: the judge of the engine.
+
+It shares no code with the package: one row after another, Python numbers, ``struct`` for the bytes of a record.
+Only the JSON Schemas are read, as data. It is slow, and short enough to be checked by eye.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import re
+import struct
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jsonschema
+import orjson
+import xxhash
+
+SCHEMAS = Path(__file__).parents[1] / "stream" / "events" / "schemas"
+# fmt: off
+COUNTED = (
+    "social.follow", "social.like", "social.share", "social.comment",
+    "site.page_view", "donation.started", "donation.completed", "signup.completed",
+    "volunteer.signed_up", "event.rsvp", "message.delivered", "message.opened",
+    "message.clicked", "message.replied", "message.unsubscribed", "canvass.contacted",
+)
+# fmt: on
+CONTROL = ("clock.tick", "config.activated")
+TYPES = (*COUNTED, "profile.updated", "consent.granted", "consent.withdrawn", "privacy.erased", *CONTROL)
+HALF_LIVES = (("1d", 86400000.0), ("7d", 604800000.0), ("30d", 2592000000.0))
+FEATURES = (
+    *[f"{name}.decayed_{life}" for name in COUNTED for life, _ in HALF_LIVES],
+    "sessions",
+    "session_events",
+    "days_since_first_seen",
+    "hours_since_last_seen",
+)
+DAY_MS = 86400000
+YEAR_2000_MS = 946684800000
+UNKNOWN, YES, NO, ERASED = range(4)
+LAYOUT = struct.Struct("<HBBHHqqqII16Q48d6d6I12q12I")
+
+Key = tuple[str, str, str]
+"""Kind, name and sha256 of a configuration content."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of ``engagement.events``; ``append_time`` in ms, None where the broker gives none."""
+
+    offset: int
+    append_time: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """One record of an output topic, and the log offset of the row that made it."""
+
+    sequence: int
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    made_at: int
+
+
+@dataclass
+class Voter:
+    """A voter's record, every field by its name."""
+
+    version: int = 0
+    consent: int = UNKNOWN
+    ring_next: int = 0
+    armed: int = 0
+    last_offset: int = 0
+    first_seen_ms: int = 0
+    last_seen_ms: int = 0
+    sessions: int = 0
+    session_events: int = 0
+    ring: list[int] = field(default_factory=lambda: [0] * 16)
+    decayed: list[list[float]] = field(default_factory=lambda: [[0.0] * 3 for _ in COUNTED])
+    score: list[float] = field(default_factory=lambda: [0.0] * 6)
+    score_tag: list[int] = field(default_factory=lambda: [0] * 6)
+    fired_ms: list[int] = field(default_factory=lambda: [0] * 12)
+    campaign_tag: list[int] = field(default_factory=lambda: [0] * 12)
+
+    def pack(self) -> bytes:
+        """Return the 768 bytes."""
+        head = (self.version, self.consent, self.ring_next, self.armed, 0, self.last_offset)
+        seen = (self.first_seen_ms, self.last_seen_ms, self.sessions, self.session_events)
+        counts = [count for row in self.decayed for count in row]
+        slots = (*self.score, *self.score_tag, *self.fired_ms, *self.campaign_tag)
+        return LAYOUT.pack(*head, *seen, *self.ring, *counts, *slots)
+
+
+# --- arithmetic ---------------------------------------------------------------------------------------
+
+
+def exp2(x: float) -> float:
+    """Return 2**x by the documented steps: nearest integer, Taylor to degree 13, powers by squaring."""
+    if x < -1021.0:
+        return 0.0
+    if x > 1023.0:
+        return float("inf")
+    whole = int(x)
+    part = x - whole
+    if part > 0.5:
+        whole, part = whole + 1, part - 1.0
+    elif part < -0.5:
+        whole, part = whole - 1, part + 1.0
+    t = part * 0.6931471805599453
+    total = 1.0
+    for k in range(13, 0, -1):
+        total = 1.0 + total * t / k
+    base = 2.0 if whole >= 0 else 0.5
+    for bit in reversed(bin(abs(whole))[2:]):
+        if bit == "1":
+            total *= base
+        base *= base
+    return total
+
+
+def logistic(x: float) -> float:
+    """Return the logistic function of x."""
+    denominator = 1.0 + exp2(-x * 1.4426950408889634)
+    return 1.0 / denominator
+
+
+def decay(age_ms: int, half_life_ms: float) -> float:
+    """Return 2 ** (-age / half-life)."""
+    return exp2(-float(age_ms) / half_life_ms)
+
+
+def murmur2(data: bytes) -> int:
+    """Return Kafka's murmur2, sign bit cleared."""
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    h = 0x9747B28C ^ len(data)
+    whole = len(data) // 4 * 4
+    for position in range(0, whole, 4):
+        k = int.from_bytes(data[position : position + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = (h * m & mask) ^ k
+    if whole < len(data):
+        h = (h ^ int.from_bytes(data[whole:], "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return (h ^ h >> 15) & 0x7FFFFFFF
+
+
+def tag_of(kind: str, name: str) -> int:
+    """Return the 32-bit FNV-1a tag of a content's kind and name."""
+    h = 2166136261
+    for byte in f"{kind}/{name}".encode():
+        h = (h ^ byte) * 16777619 & 0xFFFFFFFF
+    return h or 1
+
+
+# --- time ---------------------------------------------------------------------------------------------
+
+RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
+
+
+def parse_time(text: object) -> int | None:
+    """Return an RFC 3339 date-time in whole ms since the epoch, None for anything else."""
+    match = RFC3339.fullmatch(text) if isinstance(text, str) else None
+    if not match:
+        return None
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    if not (year >= 1 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]):
+        return None
+    if hour > 23 or minute > 59 or second > 59:
+        return None
+    ahead = 0
+    if match[8]:
+        if int(match[9]) > 23 or int(match[10]) > 59:
+            return None
+        ahead = (int(match[9]) * 60 + int(match[10])) * (1 if match[8] == "+" else -1)
+    seconds = calendar.timegm((year, month, day, hour, minute, second)) - ahead * 60
+    return seconds * 1000 + int(((match[7] or "") + "000")[:3])
+
+
+def format_time(ms: int) -> str:
+    """Return RFC 3339 in UTC with milliseconds."""
+    days, rest = divmod(ms, DAY_MS)
+    year = 1970
+    while days >= 365 + calendar.isleap(year):
+        days -= 365 + calendar.isleap(year)
+        year += 1
+    month = 1
+    while days >= calendar.monthrange(year, month)[1]:
+        days -= calendar.monthrange(year, month)[1]
+        month += 1
+    seconds, millis = divmod(rest, 1000)
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{millis:03}"
+    return f"{year:04}-{month:02}-{days + 1:02}T{clock}Z"
+
+
+# --- configuration ------------------------------------------------------------------------------------
+
+
+Content = TypeVar("Content")
+
+
+@dataclass
+class Model:
+    """A model as its file says."""
+
+    name: str
+    sha256: str
+    tag: int
+    logistic: bool
+    bias: float
+    weights: list[tuple[int, float]]
+    calibration: tuple[float, float] | None
+
+    def score(self, x: Sequence[float]) -> float:
+        """Return the score of one feature row."""
+        z = self.bias
+        for feature, weight in self.weights:
+            z = z + weight * x[feature]
+        if self.calibration is not None:
+            z = self.calibration[0] * z + self.calibration[1]
+        return logistic(z) if self.logistic else z
+
+
+@dataclass
+class Campaign:
+    """A campaign as its file says."""
+
+    name: str
+    sha256: str
+    tag: int
+    model: str
+    up: bool
+    threshold: float
+    rearm: float
+    cooldown_ms: int
+    action: dict[str, Any]
+
+
+def read_model(name: str, sha256: str, content: bytes) -> Model:
+    """Read a model file."""
+    fields = json.loads(content)
+    weights = sorted((FEATURES.index(feature), float(weight)) for feature, weight in fields["weights"].items())
+    calibration = fields.get("calibration")
+    slope = None if calibration is None else (float(calibration["slope"]), float(calibration["intercept"]))
+    kind = fields["kind"] == "logistic"
+    return Model(name, sha256, tag_of("model", name), kind, float(fields["bias"]), weights, slope)
+
+
+def read_campaign(name: str, sha256: str, content: bytes) -> Campaign:
+    """Read a campaign file."""
+    fields = tomllib.loads(content.decode())
+    cooldown = str(fields["cooldown"])
+    units = {"d": DAY_MS, "h": 3600000, "m": 60000, "s": 1000}
+    cooldown_ms = 0 if cooldown == "0" else int(cooldown[:-1]) * units[cooldown[-1]]
+    return Campaign(
+        name,
+        sha256,
+        tag_of("campaign", name),
+        fields["model"],
+        fields["direction"] == "up",
+        float(fields["threshold"]),
+        float(fields["rearm"]),
+        cooldown_ms,
+        dict(sorted(fields.get("action", {}).items())),
+    )
+
+
+# --- events -------------------------------------------------------------------------------------------
+
+
+@cache
+def validator(kind: str) -> Any:
+    """Return the validator of a type's schema."""
+    schema = json.loads((SCHEMAS / f"{kind}.json").read_text())
+    kinds = jsonschema.validators.validator_for(schema)
+    return kinds(schema, format_checker=kinds.FORMAT_CHECKER)
+
+
+@dataclass
+class Event:
+    """An accepted event."""
+
+    type: str
+    source: str
+    id: str
+    voter: str
+    time: int | None
+    data: Any
+
+
+def is_text(value: object, most: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= most
+
+
+def read_event(value: bytes | None, now: int) -> Event | str:
+    """Return the event in a value, or the reason why it is none."""
+    if not value:
+        return "not_json"
+    if len(value) > 65536:
+        return "too_large"
+    try:
+        fields = orjson.loads(value)
+    except ValueError:
+        return "not_json"
+    if not isinstance(fields, dict) or fields.get("specversion") != "1.0":
+        return "not_cloudevent"
+    if not all(is_text(fields.get(name), most) for name, most in (("id", 256), ("source", 256), ("type", 65536))):
+        return "not_cloudevent"
+    if fields.get("datacontenttype", "application/json") != "application/json":
+        return "not_cloudevent"
+    kind = fields["type"]
+    if kind not in TYPES:
+        return "unknown_type"
+    voter = ""
+    if kind not in CONTROL:
+        voter = fields.get("subject", "")
+        if not is_text(voter, 64) or len(voter.encode()) > 64:
+            return "bad_subject"
+        if any(ord(character) < 32 or ord(character) == 127 for character in voter):
+            return "bad_subject"
+    time = None
+    if "time" in fields or kind == "clock.tick":
+        time = parse_time(fields.get("time"))
+        if time is None or time < YEAR_2000_MS:
+            return "bad_time"
+        if kind != "clock.tick" and now > 0 and time > now + DAY_MS:
+            return "bad_time"
+    if not data_fits(kind, fields):
+        return "bad_data"
+    return Event(kind, fields["source"], fields["id"], voter, time, fields.get("data"))
+
+
+def data_fits(kind: str, fields: dict[str, Any]) -> bool:
+    """Return whether an event's data fits its type's schema."""
+    return bool(validator(kind).is_valid(fields.get("data", {})))
+
+
+def origin_of(headers: Iterable[tuple[str, bytes]]) -> tuple[int, int] | None:
+    """Return the place that a forwarded row was first written to, None for a row that was not forwarded."""
+    for name, value in headers:
+        match = re.fullmatch(rb"([0-9]{1,9}):([0-9]{1,18})", value) if name == "groundswell-origin" else None
+        if match:
+            return int(match[1]), int(match[2])
+    return None
+
+
+# --- the partition ------------------------------------------------------------------------------------
+
+
+class Partition:
+    """One partition of the events topic, fed row by row."""
+
+    def __init__(self, partition: int, count: int, contents: Mapping[Key, bytes], topic: str, start: int = 0) -> None:
+        """Begin with nothing known, at the offset ``start``."""
+        self.partition, self.count, self.contents, self.topic = partition, count, contents, topic
+        self.start = self.offset = start
+        self.now = 0
+        self.voters: dict[str, Voter] = {}
+        self.slots: dict[str, list[list[str] | None]] = {"model": [], "campaign": [], "policy": []}
+        self.models: list[Model | None] = []
+        self.campaigns: list[Campaign | None] = []
+        self.outputs: dict[str, list[Output]] = {"triggers": [], "rejects": [], "forwards": []}
+        self.origins: dict[str, int] = {}
+        self.totals = dict.fromkeys(("rows", "folded", "duplicates", "suppressed", "rejected"), 0)
+
+    def feed(self, row: Row) -> None:
+        """Take one row of the log."""
+        self.offset = row.offset + 1
+        self.totals["rows"] += 1
+        if row.append_time is not None:
+            self.now = max(self.now, row.append_time)
+        event = read_event(row.value, self.now)
+        kind = "" if isinstance(event, str) else event.type
+        if kind not in CONTROL and self.is_repeated(row):
+            self.totals["duplicates"] += 1
+        elif isinstance(event, str):
+            self.reject(row, event)
+        elif kind == "clock.tick":
+            if row.append_time is None and event.time is not None:
+                self.now = max(self.now, event.time)
+        elif kind == "config.activated":
+            if not self.activate(event.data):
+                self.reject(row, "bad_data")
+        else:
+            self.route(row, event)
+
+    def is_repeated(self, row: Row) -> bool:
+        """Note where a forwarded row came from; return whether it, or a later one from there, was taken before."""
+        origin = origin_of(row.headers)
+        if origin is None or origin[0] >= self.count:
+            return False
+        last = self.origins.get(str(origin[0]), -1)
+        self.origins[str(origin[0])] = max(last, origin[1])
+        return origin[1] <= last
+
+    def put(self, output: str, partition: int, key: bytes | None, value: bytes | None, headers: Any, at: int) -> None:
+        sequence = len(self.outputs[output]) + 1
+        headers = (*headers, ("groundswell-sequence", str(sequence).encode()))
+        self.outputs[output].append(Output(sequence, partition, key, value, headers, at))
+
+    def reject(self, row: Row, reason: str) -> None:
+        self.totals["rejected"] += 1
+        place = {"partition": self.partition, "offset": row.offset, "time": self.now}
+        texts = {"reason": reason, "topic": self.topic, **place}
+        headers = [(name, str(text).encode()) for name, text in texts.items()]
+        self.put("rejects", self.partition, row.key, row.value or b"", headers, row.offset)
+
+    def route(self, row: Row, event: Event) -> None:
+        key = event.voter.encode()
+        home = murmur2(key) % self.count
+        if home == self.partition:
+            self.gate(row.offset, event)
+        elif origin_of(row.headers) is not None:
+            self.reject(row, "wrong_partition")
+        else:
+            here = (("groundswell-origin", f"{self.partition}:{row.offset}".encode()),)
+            self.put("forwards", home, key, row.value, here, row.offset)
+
+    def gate(self, offset: int, event: Event) -> None:
+        voter = self.voters.setdefault(event.voter, Voter())
+        if voter.consent == ERASED:
+            self.totals["suppressed"] += 1
+            return
+        name = xxhash.xxh3_64_intdigest(event.source.encode() + b"\0" + event.id.encode()) or 1
+        if name in voter.ring:
+            self.totals["duplicates"] += 1
+            return
+        if event.type == "privacy.erased":
+            self.voters[event.voter] = Voter(version=1, consent=ERASED, last_offset=offset)
+            return
+        voter.ring[voter.ring_next] = name
+        voter.ring_next = (voter.ring_next + 1) % 16
+        voter.version, voter.last_offset = 1, offset
+        if event.type == "consent.granted":
+            voter.consent = YES
+        elif event.type == "consent.withdrawn":
+            voter.consent = NO
+        elif voter.consent == NO:
+            self.totals["suppressed"] += 1
+        else:
+            self.totals["folded"] += 1
+            self.decide(offset, event, voter, self.fold(event, voter))
+
+    def fold(self, event: Event, voter: Voter) -> list[float]:
+        """Fold an event into its voter's record; return the feature row."""
+        t = self.now if event.time is None else event.time
+        previous = voter.last_seen_ms
+        fresh = voter.first_seen_ms == 0
+        if fresh:
+            voter.first_seen_ms = voter.last_seen_ms = t
+            voter.sessions = voter.session_events = 1
+        elif t >= previous:
+            for counts in voter.decayed:
+                for h, (_, half_life) in enumerate(HALF_LIVES):
+                    counts[h] = counts[h] * decay(t - previous, half_life)
+            if t - previous > 30 * 60 * 1000:
+                voter.sessions, voter.session_events = voter.sessions + 1, 1
+            else:
+                voter.session_events += 1
+            voter.last_seen_ms = t
+        else:
+            voter.first_seen_ms = min(voter.first_seen_ms, t)
+            voter.session_events += 1
+        if event.type in COUNTED:
+            counts = voter.decayed[COUNTED.index(event.type)]
+            for h, (_, half_life) in enumerate(HALF_LIVES):
+                counts[h] = counts[h] + decay(voter.last_seen_ms - t, half_life)
+        at = max(self.now, voter.last_seen_ms)
+        factors = [decay(at - voter.last_seen_ms, half_life) for _, half_life in HALF_LIVES]
+        row = [counts[h] * factors[h] for counts in voter.decayed for h in range(3)]
+        row += [float(voter.sessions), float(voter.session_events), (at - voter.first_seen_ms) / 86400000.0]
+        return [*row, 0.0 if fresh else (at - previous) / 3600000.0]
+
+    def decide(self, offset: int, event: Event, voter: Voter, x: list[float]) -> None:
+        """Score a feature row with every model, and fire the campaigns whose thresholds it crossed."""
+        after = {slot: model.score(x) for slot, model in enumerate(self.models) if model}
+        for c, campaign in enumerate(self.campaigns):
+            places = [
+                slot for slot, model in enumerate(self.models) if campaign and model and model.name == campaign.model
+            ]
+            if campaign is None or not places:
+                continue
+            m = places[0]
+            model = self.models[m]
+            assert model is not None
+            empty = model.score([0.0] * len(FEATURES))
+            before = voter.score[m] if voter.score_tag[m] == model.tag else empty
+            sign = 1.0 if campaign.up else -1.0
+            bit = 1 << c
+            if voter.campaign_tag[c] != campaign.tag:
+                voter.campaign_tag[c], voter.fired_ms[c] = campaign.tag, 0
+                voter.armed = voter.armed | bit if sign * empty <= sign * campaign.rearm else voter.armed & ~bit
+            if voter.armed & bit:
+                if sign * after[m] >= sign * campaign.threshold:
+                    voter.armed &= ~bit
+                    if voter.fired_ms[c] == 0 or self.now - voter.fired_ms[c] >= campaign.cooldown_ms:
+                        voter.fired_ms[c] = max(self.now, 1)
+                        self.fire(offset, event, campaign, before, after[m])
+            elif sign * after[m] <= sign * campaign.rearm:
+                voter.armed |= bit
+        for m, model in enumerate(self.models):
+            if model:
+                voter.score[m], voter.score_tag[m] = after[m], model.tag
+
+    def fire(self, offset: int, event: Event, campaign: Campaign, before: float, after: float) -> None:
+        sequence = len(self.outputs["triggers"]) + 1
+        verb = "rose" if campaign.up else "fell"
+        crossed = f"{campaign.model} {verb} from {before:.4f} to {after:.4f} and crossed {campaign.threshold!r}"
+        cause: dict[str, Any] = {"id": event.id, "source": event.source, "type": event.type}
+        cause["time"] = format_time(self.now if event.time is None else event.time)
+        cause |= {"partition": self.partition, "offset": offset}
+        data = {
+            "campaign": campaign.name,
+            "campaign_version": campaign.sha256,
+            "model": campaign.model,
+            "models": {model.name: model.sha256 for model in self.models if model},
+            "score_before": before,
+            "score_after": after,
+            "cause": cause,
+            "log_time_ms": self.now,
+            "sequence": sequence,
+            "why": f"{crossed} after {event.type}",
+            "action": campaign.action,
+        }
+        value: dict[str, Any] = {"specversion": "1.0", "id": f"{self.partition}-{offset}-{campaign.name}"}
+        value |= {"source": f"/{self.topic}/{self.partition}", "type": "campaign.triggered", "subject": event.voter}
+        if self.now:
+            value["time"] = format_time(self.now)
+        value |= {"datacontenttype": "application/json", "sequence": str(sequence), "data": data}
+        kind = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+        self.put("triggers", self.partition, event.voter.encode(), orjson.dumps(value), kind, offset)
+
+    def activate(self, data: Any) -> bool:
+        """Make the listed contents, and no others, active; return False for what this engine cannot run."""
+        contents = data.get("contents", [])
+        listed = [{entry["name"] for entry in contents if entry["kind"] == kind} for kind in self.slots]
+        if data["engine"] != 1 or any(len(names) > most for names, most in zip(listed, (6, 12, 0), strict=True)):
+            return False
+        for kind, slots in self.slots.items():
+            wanted = {entry["name"]: entry["sha256"] for entry in contents if entry["kind"] == kind}
+            for slot, entry in enumerate(slots):
+                if entry is not None:
+                    name = entry[0]
+                    slots[slot] = [name, wanted.pop(name)] if name in wanted else None
+            for name in sorted(wanted):
+                if None not in slots:
+                    slots.append(None)
+                slots[slots.index(None)] = [name, wanted[name]]
+        self.models = self.read_slots("model", read_model)
+        self.campaigns = self.read_slots("campaign", read_campaign)
+        return True
+
+    def read_slots(self, kind: str, read: Callable[[str, str, bytes], Content]) -> list[Content | None]:
+        slots = self.slots[kind]
+        return [read(*entry[:2], self.contents[kind, entry[0], entry[1]]) if entry else None for entry in slots]
+
+    def header(self) -> dict[str, Any]:
+        """Return the header's content, all but the owner and what is not decided by the log."""
+        return {
+            "partition_count": self.count,
+            "start": self.start,
+            "offset": self.offset,
+            "log_time_ms": self.now,
+            "engine": 1,
+            "slots": self.slots,
+            "sequences": {output: len(rows) for output, rows in self.outputs.items()},
+            "origins": self.origins,
+            "totals": self.totals,
+        }
+
+    def records(self) -> dict[str, bytes]:
+        """Return the bytes of every record that was ever changed, by voter."""
+        return {name: voter.pack() for name, voter in self.voters.items() if voter.version}
