@@ -222,7 +222,7 @@ def _migrate(voter: str, value: bytes) -> bytes:
     if version != RECORD_VERSION or len(value) != VOTER.itemsize:
         message = (
             f"the record of {pseudonym(voter)} in Redis has version {version} and {len(value)} bytes; expected "
-            f"version {RECORD_VERSION} with {VOTER.itemsize} bytes: run the build that wrote it, or `groundswell restore`"
+            f"version {RECORD_VERSION} with {VOTER.itemsize}: run the build that wrote it, or `groundswell restore`"
         )
         raise StateMismatchError(message)
     return value

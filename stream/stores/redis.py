@@ -1,0 +1,254 @@
+"""A partition's state in Redis: header, records and outboxes, moved in single atomic steps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from stream.errors import CommitUnknownError, StoreFailedError, StoreUnavailableError
+from stream.records import OUTPUTS, Commit, Header, OutboxRow
+from stream.stores.endpoint import RedisEndpoint
+from stream.stores.names import header_key, outbox_key, voter_prefix
+from stream.stores.outcomes import is_lost, nothing_changed
+from stream.stores.route import Route
+from stream.stores.terms import headless, refuse_foreign, refuse_restoring, row_of
+from stream.stores.wire import Session, Wire, first_error, pack
+
+_ATTEMPTS: Final = 10
+"""How often a WATCH that saw a touched key is tried again before the caller is told to."""
+_PAGE_ROWS: Final = 1000
+_SCAN_KEYS: Final = b"10000"
+
+
+class RedisStore:
+    """One partition's state in Redis (interfaces.PartitionStore): one connection for commits, one for the rest.
+
+    Nothing is retried behind the caller's back. A connection whose await was cancelled or that met an error is
+    dropped, and the next call makes a new one. What each error of Redis becomes is listed in ``outcomes``.
+
+    After CommitUnknownError the caller settles what happened by ``read_header``, which then runs on a new
+    connection: the commit is done where the header equals the commit's own; where it still has the offset from
+    before, the commit may be sent again. Should the first one be executed even later, its WATCH or the second's
+    fails, so that they cannot both be applied.
+    """
+
+    def __init__(self, endpoint: RedisEndpoint, prefix: str) -> None:
+        """``prefix`` is that of names.partition_prefix. Nothing is connected before the first call."""
+        self._prefix = prefix
+        self._header = header_key(prefix).encode()
+        self._voters = voter_prefix(prefix)
+        self._boxes = {output: outbox_key(prefix, output).encode() for output in OUTPUTS}
+        self._route = Route(endpoint, prefix)
+        self._commits = Wire(self._route.connect, endpoint.answer_timeout_seconds)
+        self._reads = Wire(self._route.connect, endpoint.answer_timeout_seconds)
+
+    async def read_header(self) -> Header | None:
+        """Return the header, None where there is none."""
+        (data,) = await self._read(pack(b"GET", self._header), 1)
+        return None if data is None else Header.from_bytes(data)
+
+    async def claim(self, owner: str, fresh: Header) -> Header:
+        """Write ``owner`` into the header (into ``fresh`` if there is none) and return it as it then stands.
+
+        Raises StateMismatchError where the header is missing beside any other key, or marked as restoring;
+        StoreUnavailableError also where no answer came: claim again, a token written unheard harms nobody else.
+        """
+        async with self._session(self._commits) as session:
+            for _ in range(_ATTEMPTS):
+                _, data = _answers(await session.ask(pack(b"WATCH", self._header) + pack(b"GET", self._header), 2))
+                if data is None and await self._has_keys(session):
+                    raise headless(self._prefix)
+                header = fresh if data is None else Header.from_bytes(data)
+                refuse_restoring(self._prefix, header)
+                header = replace(header, owner=owner)
+                if await _execute(session, [pack(b"SET", self._header, header.to_bytes())]) is not None:
+                    return Header.from_bytes(header.to_bytes())
+        raise self._contended()
+
+    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+        """Return each voter's record bytes, None for an unknown voter: one MGET."""
+        if not voters:
+            return []
+        (values,) = await self._read(self._mget(voters), 1)
+        return list(values)
+
+    async def read_together(self, voters: Sequence[str]) -> tuple[Header | None, list[bytes | None]]:
+        """Return the header and the voters' records as of one moment: GET and MGET in one MULTI."""
+        async with self._session(self._reads) as session:
+            commands = [pack(b"GET", self._header)]
+            if voters:
+                commands.append(self._mget(voters))
+            data, *values = await _execute(session, commands) or [None]
+        return None if data is None else Header.from_bytes(data), list(values[0]) if values else []
+
+    async def commit(self, commit: Commit) -> None:
+        """Write all of ``commit`` in one atomic step, or nothing; with no record it writes header and outbox.
+
+        Raises CommitRefusedError (another owner or offset), CommitUnknownError (no answer),
+        StoreUnavailableError (nothing done, retry) or StoreFailedError (stop). A cancelled commit is unknown.
+        """
+        commands = self._commands(commit)
+        # Relay and commit meet in the trigger outbox only when rows of it are replaced.
+        keys = (self._header, self._boxes["triggers"]) if commit.erased else (self._header,)
+        look = pack(b"WATCH", *keys) + pack(b"GET", self._header)
+        async with self._session(self._commits) as session:
+            for _ in range(_ATTEMPTS):
+                _, data = _answers(await session.ask(look, 2))
+                refuse_foreign(self._prefix, None if data is None else Header.from_bytes(data), commit)
+                withdrawals = await self._withdrawals(session, commit.erased) if commit.erased else []
+                try:
+                    done = await _execute(session, [*commands, *withdrawals])
+                except (RedisError, OSError) as error:
+                    if not is_lost(error):
+                        raise
+                    message = (
+                        f"no answer from Redis at {self._route.address} ({type(error).__name__}): the commit of "
+                        f"partition {self._prefix[:-1]} at offset {commit.header.offset} may or may not be written"
+                    )
+                    raise CommitUnknownError(message) from error
+                if done is not None:
+                    return
+        raise self._contended()
+
+    async def outbox(self, output: str, after: int, limit: int) -> list[OutboxRow]:
+        """Return up to ``limit`` rows of an output with a sequence above ``after``, in sequence."""
+        (rows,) = await self._read(_range(self._boxes[output], after, limit), 1)
+        return [row_of(self._prefix, output, row) for row in rows]
+
+    async def trim(self, output: str, through: int) -> None:
+        """Remove the rows of an output up to and with the sequence ``through``; doing it twice does no harm."""
+        await self._read(pack(b"ZREMRANGEBYSCORE", self._boxes[output], b"-inf", b"%d" % through), 1)
+
+    async def backlog(self) -> dict[str, int]:
+        """Return how many rows each output's outbox holds."""
+        counts = await self._read(b"".join([pack(b"ZCARD", self._boxes[output]) for output in OUTPUTS]), len(OUTPUTS))
+        return dict(zip(OUTPUTS, counts, strict=True))
+
+    async def close(self) -> None:
+        """Close the connections; a later call would make new ones."""
+        await self._commits.drop()
+        await self._reads.drop()
+
+    def _mget(self, voters: Sequence[str]) -> bytes:
+        start = self._voters
+        return pack(b"MGET", *[(start + voter).encode() for voter in voters])
+
+    def _commands(self, commit: Commit) -> list[bytes]:
+        """Pack what the commit writes, but for withdrawals, into one string for each command."""
+        start = self._voters.encode()
+        parts = [b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(commit.records) + 3)]
+        for voter, value in commit.records:
+            key = start + voter.encode()
+            parts += (b"$%d\r\n%b\r\n$%d\r\n" % (len(key), key, len(value)), value, b"\r\n")
+        header = commit.header.to_bytes()
+        parts.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(self._header), self._header, len(header), header))
+        commands = [b"".join(parts)]
+        commands += [_zadd(self._boxes[output], rows) for output, rows in commit.outbox.items() if rows]
+        return commands
+
+    async def _withdrawals(self, session: Session, erased: frozenset[str]) -> list[bytes]:
+        """Return the commands that put tombstones in the place of erased voters' unsent triggers."""
+        keys = {voter.encode() for voter in erased}
+        box = self._boxes["triggers"]
+        commands: list[bytes] = []
+        tombstones: list[OutboxRow] = []
+        after = -1
+        while True:
+            (page,) = _answers(await session.ask(_range(box, after, _PAGE_ROWS), 1))
+            rows = [row_of(self._prefix, "triggers", data) for data in page]
+            for row in rows:
+                if row.key in keys:
+                    commands.append(pack(b"ZREMRANGEBYSCORE", box, *[b"%d" % row.sequence] * 2))
+                    tombstones.append(row.tombstone())
+            if len(rows) < _PAGE_ROWS:
+                return [*commands, _zadd(box, tombstones)] if tombstones else []
+            after = rows[-1].sequence
+
+    async def _has_keys(self, session: Session) -> bool:
+        """Return whether the partition has any outbox row or voter; looks through the server's keys if it must."""
+        (boxes,) = _answers(await session.ask(pack(b"EXISTS", *self._boxes.values()), 1))
+        if boxes:
+            return True
+        pattern = "".join(f"\\{sign}" if sign in "\\*?[]^" else sign for sign in self._voters).encode() + b"*"
+        cursor = b"0"
+        while True:
+            (answer,) = _answers(await session.ask(pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_KEYS), 1))
+            cursor, keys = answer
+            if keys:
+                return True
+            if cursor == b"0":
+                return False
+
+    async def _read(self, payload: bytes, count: int) -> list[Any]:
+        async with self._session(self._reads) as session:
+            return _answers(await session.ask(payload, count))
+
+    @asynccontextmanager
+    async def _session(self, wire: Wire) -> AsyncIterator[Session]:
+        """Lend a connection; errors of Redis leave as ours, and take both connections with them."""
+        try:
+            async with wire.session() as session:
+                yield session
+        except (RedisError, OSError) as error:
+            address = self._route.address
+            await self._lose()
+            raise nothing_changed(error, address) from (error if is_lost(error) else None)
+        except (CommitUnknownError, StoreFailedError, StoreUnavailableError):
+            await self._lose()
+            raise
+
+    async def _lose(self) -> None:
+        self._route.forget()
+        await self.close()
+
+    def _contended(self) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"the header of partition {self._prefix[:-1]} was written by others {_ATTEMPTS} times in a row"
+        )
+
+
+def _answers(answers: list[Any]) -> list[Any]:
+    """Return the answers; raise the first error among them."""
+    error = first_error(answers)
+    if error is not None:
+        raise error
+    return answers
+
+
+def _range(box: bytes, after: int, limit: int) -> bytes:
+    return pack(b"ZRANGEBYSCORE", box, b"(%d" % after, b"+inf", b"LIMIT", b"0", b"%d" % limit)
+
+
+def _zadd(box: bytes, rows: Sequence[OutboxRow]) -> bytes:
+    words: list[bytes] = []
+    for row in rows:
+        words += (b"%d" % row.sequence, row.to_bytes())
+    return pack(b"ZADD", box, *words)
+
+
+async def _execute(session: Session, commands: Sequence[bytes]) -> list[Any] | None:
+    """Run packed commands in one MULTI and return their answers; None where a watched key was touched.
+
+    An error answer to a queued command or to EXEC itself, which says that nothing was executed, is raised as it is.
+    """
+    *queued, result = await session.ask(
+        b"".join([pack(b"MULTI"), *commands, pack(b"EXEC")]),
+        len(commands) + 2,
+    )
+    error = first_error(queued) or (result if isinstance(result, Exception) else None)
+    if error is not None:
+        raise error
+    if result is None:
+        return None
+    error = first_error(result)
+    if error is not None or len(result) != len(commands):
+        message = (
+            f"Redis executed only a part of a transaction ({type(error).__name__}), and it does not roll back: "
+            "run `groundswell restore`"
+        )
+        raise StoreFailedError(message)
+    return list(result)

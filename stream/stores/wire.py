@@ -1,0 +1,90 @@
+"""One connection to Redis, spoken to in packed commands; dropped at the first sign of trouble."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+
+def pack(*words: bytes) -> bytes:
+    """Return one command in Redis' protocol (RESP arrays of bulk strings)."""
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+
+
+class Session:
+    """A connection while one task has it to itself."""
+
+    def __init__(self, connection: Connection, timeout_seconds: float) -> None:
+        """Speak over ``connection``, an exchange taking ``timeout_seconds`` at most."""
+        self._connection = connection
+        self._timeout_seconds = timeout_seconds
+
+    async def ask(self, payload: bytes, count: int) -> list[Any]:
+        """Send packed commands and return their ``count`` answers; an error answer is returned, not raised.
+
+        Raises TimeoutError, and redis' ConnectionError where the connection broke (or the server is loading, or
+        wants credentials: outcomes.is_lost tells them apart).
+        """
+        connection = self._connection
+        if not connection.is_connected:
+            # redis-py would connect again by itself here, and forget the WATCH.
+            message = "the connection was closed between two exchanges"
+            raise RedisConnectionError(message)
+        answers: list[Any] = []
+        async with asyncio.timeout(self._timeout_seconds):
+            await connection.send_packed_command(payload, check_health=False)
+            for _ in range(count):
+                try:
+                    answers.append(await connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+        return answers
+
+
+class Wire:
+    """Hands out one connection, to one task at a time, and makes a new one after any error."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], timeout_seconds: float) -> None:
+        """``connect`` returns a connected connection."""
+        self._connect = connect
+        self._timeout_seconds = timeout_seconds
+        self._lock = asyncio.Lock()
+        self._idle: Connection | None = None
+        self._generation = 0
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """Lend the connection. Whatever leaves the block by an exception, cancellation included, drops it."""
+        async with self._lock:
+            generation = self._generation
+            connection = self._idle
+            self._idle = None
+            if connection is None:
+                connection = await self._connect()
+            try:
+                yield Session(connection, self._timeout_seconds)
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            if generation == self._generation:
+                self._idle = connection
+            else:
+                await connection.disconnect(nowait=True)
+
+    async def drop(self) -> None:
+        """Close the connection, or let it be closed when it is given back."""
+        self._generation += 1
+        connection, self._idle = self._idle, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+def first_error(answers: Sequence[Any]) -> Exception | None:
+    """Return the first error among answers."""
+    return next((answer for answer in answers if isinstance(answer, Exception)), None)
