@@ -1,0 +1,373 @@
+"""Carries outbox rows to their topic, each once and in sequence.
+
+Every session begins anew from what stands in Kafka and Redis: fence, tail, outbox. Nothing that a former producer
+seemed to have sent is remembered, so an error of any kind, or no answer at all, has one remedy: a new session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from stream.agents.fence import REFUSALS, Fence, FenceUnsupportedError, discard
+from stream.agents.tail import last_sequence
+from stream.errors import RelayFencedError, RelayGapError, StoreUnavailableError
+from stream.interfaces import PartitionStore
+from stream.records import OutboxRow
+
+log = logging.getLogger(__name__)
+
+MARKER_SECONDS: Final = 3600.0
+"""How often a fence is renewed."""
+OPEN_SECONDS: Final = 30.0
+"""Longest wait for a fence, a started producer and the tail."""
+SEND_SECONDS: Final = 30.0
+"""Longest wait for a write's answer; then its outcome is unknown."""
+REQUEST_MS: Final = 10_000
+BACKOFF_FIRST_SECONDS: Final = 0.05
+BACKOFF_LAST_SECONDS: Final = 5.0
+BATCH_BYTES: Final = 256 * 1024
+"""A batch holds one row in any case; halved where the broker finds a batch too large."""
+PAGE_ROWS: Final = (1, 256, 4096)
+"""Outbox rows read at once: fewest, at first, most."""
+PAGE_BYTES: Final = (256 * 1024, 4 * 1024 * 1024)
+"""A page smaller than the first is doubled, one larger than the second is halved."""
+
+MODES: Final = ("fenced", "idempotent", "plain")
+"""How writes are protected, best first."""
+
+OnSent = Callable[[Sequence[OutboxRow]], None]
+
+
+class Writer:
+    """One producer, from its opening to its discarding; writes are awaited one by one."""
+
+    def __init__(self, kafka: Mapping[str, Any], mode: str, batch_bytes: int) -> None:
+        """Create the producer, not connected yet; ``mode`` is one of MODES."""
+        self._producer = AIOKafkaProducer(
+            **kafka,
+            acks="all",
+            enable_idempotence=mode != "plain",
+            linger_ms=0,
+            max_batch_size=batch_bytes,
+            request_timeout_ms=REQUEST_MS,
+        )
+        self._fence: Fence | None = None
+        self._renewal = float("inf")
+
+    async def open(self) -> None:
+        """Start the producer under an id that the broker gives it; raise FenceUnsupportedError if it gives none."""
+        try:
+            await self._producer.start()
+        except REFUSALS as error:
+            message = f"the broker gives no producer id: {error!r}"
+            raise FenceUnsupportedError(message) from error
+
+    async def open_fenced(self, transactional_id: str, topic: str, partition: int) -> None:
+        """Fence the partition and start the producer; errors as Fence.claim's."""
+        self._fence = Fence(self._producer, transactional_id, topic, partition)
+        await self._fence.claim()
+        self._renewal = asyncio.get_running_loop().time() + MARKER_SECONDS
+
+    def seconds_to_renewal(self) -> float | None:
+        """Return how long the fence may go on without a new marker, in seconds; None where there is no fence."""
+        if self._fence is None:
+            return None
+        return max(0.0, self._renewal - asyncio.get_running_loop().time())
+
+    async def renew(self) -> None:
+        """Write the fence's marker again if it is due."""
+        if self._fence is not None and self.seconds_to_renewal() == 0.0:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self._fence.renew()
+            self._renewal = asyncio.get_running_loop().time() + MARKER_SECONDS
+
+    async def send(self, topic: str, partition: int, rows: Sequence[OutboxRow], first: int) -> int:
+        """Write as many of ``rows[first:]`` as one batch holds, at least one; return how many once acknowledged."""
+        batch = self._producer.create_batch()
+        count = 0
+        for row in rows[first:]:
+            if batch.append(timestamp=None, key=row.key, value=row.value, headers=list(row.headers)) is None:
+                break
+            count += 1
+        batch.close()
+        async with asyncio.timeout(SEND_SECONDS):
+            await (await self._producer.send_batch(batch, topic, partition=partition))
+        return count
+
+    async def close(self) -> None:
+        """Close the producer within a few seconds, whatever state it is in."""
+        await discard(self._producer)
+
+
+class OutboxRelay(ABC):
+    """What relays have in common: waiting, opening a writer, starting again after an error."""
+
+    def __init__(
+        self,
+        store: PartitionStore,
+        output: str,
+        topic: str,
+        kafka: Mapping[str, Any],
+        modes: Sequence[str],
+        on_sent: OnSent | None,
+    ) -> None:
+        """Take one output of one partition's store; ``kafka`` holds aiokafka's connection settings."""
+        self._store = store
+        self._output = output
+        self._topic = topic
+        self._kafka = kafka
+        self._modes = list(modes)
+        self._proven = False
+        self._on_sent = on_sent
+        self._awake = asyncio.Event()
+        self._committed = 0
+        self._sent = 0
+        self._failures = 0
+        self._page = PAGE_ROWS[1]
+        self._batch_bytes = BATCH_BYTES
+
+    @property
+    def backlog(self) -> int:
+        """Rows that are committed and not known to be sent."""
+        return max(0, self._committed - self._sent)
+
+    @property
+    def mode(self) -> str:
+        """How writes are protected: one of MODES; the one to be tried first while nothing was written."""
+        return self._modes[0]
+
+    def wake(self, sequence: int) -> None:
+        """Say that rows up to and with ``sequence`` are committed."""
+        self._committed = max(self._committed, sequence)
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Relay until cancelled; Kafka's and the store's passing errors are waited out.
+
+        Raises RelayGapError, StateMismatchError and StoreFailedError: nothing but stopping is right then.
+        """
+        while True:
+            try:
+                await self._await_rows()
+                await self._session()
+            except MessageSizeTooLargeError as error:
+                self._batch_bytes = max(1, self._batch_bytes // 2)
+                await self._back_off(error)
+            except (KafkaError, RelayFencedError, StoreUnavailableError, TimeoutError, OSError) as error:
+                await self._back_off(error)
+
+    @abstractmethod
+    async def _session(self) -> None:
+        """Open a writer, send rows until an error, and close it."""
+
+    async def _back_off(self, error: Exception) -> None:
+        seconds = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 16))
+        self._failures += 1
+        log.warning(
+            "relay of %s to %s starts again in %.2f s (attempt %d, backlog %d): %r",
+            self._output,
+            self._topic,
+            seconds,
+            self._failures,
+            self.backlog,
+            error,
+        )
+        await asyncio.sleep(seconds)
+
+    async def _await_rows(self) -> None:
+        """Return once the outbox holds a row: until then nothing is fenced, and no connection is held."""
+        while True:
+            self._awake.clear()
+            # The header first: then an empty outbox says that all it counts was sent.
+            header = await self._store.read_header()
+            committed = 0 if header is None else header.sequences.get(self._output, 0)
+            self._committed = max(self._committed, committed)
+            rows = await self._store.outbox(self._output, 0, 1)
+            if rows:
+                self._sent = max(self._sent, rows[0].sequence - 1)
+                return
+            self._sent = max(self._sent, committed)
+            await self._awake.wait()
+
+    async def _take_page(self) -> list[OutboxRow]:
+        """Return the lowest rows in the outbox, without a gap among them.
+
+        From the lowest and not from the last one sent, so that a row that comes back below it (a store that fell
+        behind and was replayed) is trimmed and does not stay for ever.
+        """
+        self._awake.clear()
+        rows = await self._store.outbox(self._output, 0, self._page)
+        if rows:
+            size = sum(len(row.value or b"") for row in rows)
+            if len(rows) == self._page and size < PAGE_BYTES[0]:
+                self._page = min(self._page * 2, PAGE_ROWS[2])
+            elif size > PAGE_BYTES[1]:
+                self._page = max(self._page // 2, PAGE_ROWS[0])
+        for before, row in pairwise(rows):
+            self._check_next(before.sequence, row, "the outbox")
+        return rows
+
+    def _check_next(self, last: int, row: OutboxRow, where: str) -> None:
+        if row.sequence != last + 1:
+            message = (
+                f"output {self._output!r} for {self._topic} has a gap: after sequence {last} in {where} comes "
+                f"{row.sequence}, expected {last + 1}; run `groundswell verify`"
+            )
+            raise RelayGapError(message)
+
+    async def _await_more(self, writer: Writer) -> None:
+        try:
+            async with asyncio.timeout(writer.seconds_to_renewal()):
+                await self._awake.wait()
+        except TimeoutError:
+            await writer.renew()
+
+    def _note_sent(self, rows: Sequence[OutboxRow]) -> None:
+        self._failures = 0
+        if self._on_sent is not None:
+            self._on_sent(rows)
+
+    async def _done(self, through: int) -> None:
+        await self._store.trim(self._output, through)
+        self._sent = max(self._sent, through)
+
+    async def _open(self, transactional_id: str | None, partition: int) -> Writer:
+        """Return an open writer in the best mode that the broker knows; a mode that once worked is never left."""
+        while True:
+            mode = self._modes[0]
+            writer = Writer(self._kafka, mode, self._batch_bytes)
+            try:
+                async with asyncio.timeout(OPEN_SECONDS):
+                    if mode == "fenced" and transactional_id is not None:
+                        await writer.open_fenced(transactional_id, self._topic, partition)
+                    else:
+                        await writer.open()
+            except BaseException as error:
+                await writer.close()
+                if not isinstance(error, FenceUnsupportedError):
+                    raise
+                if self._proven or len(self._modes) == 1:
+                    raise KafkaError(str(error)) from error
+                del self._modes[0]
+                log.warning(
+                    "relay of %s to %s falls back to %s writes: %s", self._output, self._topic, self.mode, error
+                )
+            else:
+                self._proven = True
+                return writer
+
+
+class Relay(OutboxRelay):
+    """One output of one partition, on its way to the partition of the same number in ``topic``.
+
+    Where the broker knows no fence (the embedded one), an idempotent or plain producer writes instead: exact as long
+    as one worker runs and its writes are answered.
+    """
+
+    def __init__(
+        self,
+        store: PartitionStore,
+        output: str,
+        topic: str,
+        partition: int,
+        kafka: Mapping[str, Any],
+        transactional_id: str,
+        *,
+        fenced: bool = True,
+        on_sent: OnSent | None = None,
+    ) -> None:
+        """Take the store that holds the outbox; ``transactional_id`` names namespace, output and partition.
+
+        ``on_sent`` is called with the rows of each batch once the broker has acknowledged it.
+        """
+        super().__init__(store, output, topic, kafka, MODES if fenced else MODES[1:], on_sent)
+        self._partition = partition
+        self._transactional_id = transactional_id
+
+    async def _session(self) -> None:
+        writer = await self._open(self._transactional_id, self._partition)
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                last = await last_sequence(self._kafka, self._topic, self._partition)
+            while True:
+                await writer.renew()
+                last = await self._send_page(writer, last)
+        finally:
+            await writer.close()
+
+    async def _send_page(self, writer: Writer, last: int | None) -> int | None:
+        """Send what the outbox holds, or wait for more; return the last sequence known to stand in the topic.
+
+        ``last`` is None where the topic retains nothing that was sent: whatever is lowest in the outbox is next then,
+        since rows leave it only when they are known to be written.
+        """
+        rows = await self._take_page()
+        if not rows:
+            await self._await_more(writer)
+            return last
+        fresh = rows if last is None else [row for row in rows if row.sequence > last]
+        if fresh and last is not None:
+            self._check_next(last, fresh[0], f"partition {self._partition}")
+        first = 0
+        while first < len(fresh):
+            count = await writer.send(self._topic, self._partition, fresh, first)
+            self._note_sent(fresh[first : first + count])
+            first += count
+        last = rows[-1].sequence if last is None else max(last, rows[-1].sequence)
+        await self._done(last)
+        return last
+
+
+class ForwardRelay(OutboxRelay):
+    """Events that belong to another partition, on their way to it in the events topic.
+
+    The receiver drops what it has had already by its origin, so no fence is needed; but of two events for the same
+    partition the earlier one must stand there first.
+    """
+
+    def __init__(
+        self,
+        store: PartitionStore,
+        topic: str,
+        kafka: Mapping[str, Any],
+        *,
+        output: str = "forwards",
+        on_sent: OnSent | None = None,
+    ) -> None:
+        """Take the store that holds the outbox; each row names its target partition of ``topic``."""
+        super().__init__(store, output, topic, kafka, MODES[1:], on_sent)
+
+    async def _session(self) -> None:
+        writer = await self._open(None, -1)
+        try:
+            while True:
+                rows = await self._take_page()
+                if not rows:
+                    await self._await_more(writer)
+                    continue
+                targets: dict[int, list[OutboxRow]] = {}
+                for row in rows:
+                    targets.setdefault(row.partition, []).append(row)
+                sendings = [self._send_to(writer, partition, part) for partition, part in targets.items()]
+                # All are awaited before an error is raised: none may go on beside the next session.
+                for error in await asyncio.gather(*sendings, return_exceptions=True):
+                    if error is not None:
+                        raise error
+                await self._done(rows[-1].sequence)
+        finally:
+            await writer.close()
+
+    async def _send_to(self, writer: Writer, partition: int, rows: Sequence[OutboxRow]) -> None:
+        first = 0
+        while first < len(rows):
+            count = await writer.send(self._topic, partition, rows, first)
+            self._note_sent(rows[first : first + count])
+            first += count

@@ -1,0 +1,74 @@
+"""The last sequence that stands in an output partition."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.records import SEQUENCE_HEADER
+
+log = logging.getLogger(__name__)
+
+FIRST_WINDOW: Final = 32
+"""Offsets read at first; the last ones are markers."""
+GROWTH: Final = 8
+CLOSE_SECONDS: Final = 2.0
+
+
+async def last_sequence(kafka: Mapping[str, Any], topic: str, partition: int) -> int | None:
+    """Return the last ``groundswell-sequence`` in a partition, None where none is retained.
+
+    Reads backward in growing windows, uncommitted records too: every write that the broker accepted counts. Raises
+    aiokafka's KafkaError, and bounds nothing by time itself.
+    """
+    where = TopicPartition(topic, partition)
+    consumer = AIOKafkaConsumer(
+        **kafka,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_uncommitted",
+        fetch_max_wait_ms=100,
+    )
+    try:
+        await consumer.start()
+        consumer.assign([where])
+        first = (await consumer.beginning_offsets([where]))[where]
+        stop = (await consumer.end_offsets([where]))[where]
+        size = FIRST_WINDOW
+        while stop > first:
+            start = max(first, stop - size)
+            found = await _last_in(consumer, where, start, stop)
+            if found is not None:
+                return found
+            stop, size = start, size * GROWTH
+        return None
+    finally:
+        await close_consumer(consumer)
+
+
+async def _last_in(consumer: AIOKafkaConsumer, where: TopicPartition, start: int, stop: int) -> int | None:
+    """Return the last sequence at offsets from ``start`` on, read until ``stop`` is reached."""
+    consumer.seek(where, start)
+    found: int | None = None
+    while await consumer.position(where) < stop:
+        batches = await consumer.getmany(where, timeout_ms=100)
+        for record in batches.get(where, ()):
+            for name, value in record.headers:
+                if name == SEQUENCE_HEADER:
+                    found = int(value)
+    return found
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer within CLOSE_SECONDS, whatever state it is in."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await consumer.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        log.debug("a consumer did not stop in order: %r", error)
