@@ -1,0 +1,176 @@
+"""Step 1: the bytes of a batch to columns, each row accepted or rejected with its first reason.
+
+Every check runs over a whole column at once; rows are looked at one by one only where a column has an odd one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from stream.events.fields import find_unfit, read_activation
+from stream.events.kernels import find_homes, parse_times, settle
+from stream.interfaces import Decoded
+from stream.records import CLOCK_TICK, CONFIG_ACTIVATED, KIND, MAX_EVENT_BYTES, REJECT, Columns
+
+MAX_NAME_CHARACTERS: Final = 256
+"""Longest ``id`` and ``source``."""
+
+_TOO_LARGE: Final = REJECT["too_large"]
+_NOT_JSON: Final = REJECT["not_json"]
+_NOT_CLOUDEVENT: Final = REJECT["not_cloudevent"]
+_UNKNOWN_TYPE: Final = REJECT["unknown_type"]
+
+_Document = dict[str, Any]
+_NO_DOCUMENT: Final[_Document] = {}
+_NO_TIME: Final = "?"
+"""Stands for a time that is no text: as far from RFC 3339 as any other."""
+
+
+def decode(columns: Columns, partition_count: int, log_time_ms: int) -> Decoded:
+    """Return the events in ``columns``, one row for each, in order; ``log_time_ms`` is the log time before them.
+
+    The checks and their order: too_large, not_json, not_cloudevent, unknown_type, bad_subject, bad_time,
+    bad_data, wrong_partition; the first that fails is the reason. An attribute or data field that is null counts
+    as not given (CloudEvents 1.0, JSON format, section 2.2). Of repeated JSON keys the last one counts. Bytes of
+    any kind are an answer, never an exception.
+    """
+    n = len(columns)
+    reject = np.zeros(n, np.int64)
+    documents = _parse(columns, reject)
+    ids = _names(documents, "id", MAX_NAME_CHARACTERS, reject)
+    sources = _names(documents, "source", MAX_NAME_CHARACTERS, reject)
+    kinds = _kinds(documents, reject)
+    kind_codes: list[int] = kinds.tolist()
+    voters = _voters(documents, kinds)
+    datas: list[Any] = [document.get("data") for document in documents]
+    unfit = np.zeros(n, np.uint8)
+    unfit[find_unfit(kind_codes, datas)] = 1
+    homes = np.empty(n, np.int64)
+    find_homes(*_join(voters), partition_count, homes)
+    times = np.empty(n, np.int64)
+    parse_times(*_join(_time_texts(documents)), times)
+    hashes = np.fromiter(
+        [xxh3_64_intdigest(f"{source}\0{name}".encode()) for source, name in zip(sources, ids, strict=True)],
+        np.uint64,
+        n,
+    )
+    hashes[hashes == 0] = 1
+    now = np.empty(n, np.int64)
+    settle(
+        kinds,
+        times,
+        homes,
+        unfit,
+        columns.log_times,
+        columns.origin_partitions,
+        columns.partition,
+        log_time_ms,
+        reject,
+        now,
+    )
+    for row in np.flatnonzero(reject).tolist():
+        voters[row] = ids[row] = sources[row] = ""
+    activations = {row: read_activation(datas[row]) for row in np.flatnonzero(kinds == CONFIG_ACTIVATED).tolist()}
+    return Decoded(
+        kinds=kinds,
+        reject=reject,
+        times=times,
+        now=now,
+        hashes=hashes,
+        voters=voters,
+        ids=ids,
+        sources=sources,
+        homes=homes,
+        activations=activations,
+    )
+
+
+def _parse(columns: Columns, reject: NDArray[np.int64]) -> list[_Document]:
+    """Return each row's JSON object; an empty one, and the reason in ``reject``, where there is none."""
+    buffer = columns.buffer
+    starts, stops = columns.value_starts, columns.value_stops
+    values = [buffer[first:stop] for first, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+    for row in np.flatnonzero((stops - starts > MAX_EVENT_BYTES) | (starts < 0)).tolist():
+        reject[row] = _TOO_LARGE if starts[row] >= 0 else _NOT_JSON
+        values[row] = b"{}"
+    documents: list[Any] = []
+    remaining = iter(values)
+    while len(documents) < len(values):
+        try:
+            # A value that cannot be parsed ends the extension after those before it; the next begins behind it.
+            documents.extend(map(orjson.loads, remaining))
+        except orjson.JSONDecodeError:
+            reject[len(documents)] = _NOT_JSON
+            documents.append(_NO_DOCUMENT)
+    if set(map(type, documents)) - {dict}:
+        for row, document in enumerate(documents):
+            if type(document) is not dict:
+                reject[row] = _NOT_CLOUDEVENT
+                documents[row] = _NO_DOCUMENT
+    return documents
+
+
+def _names(documents: Sequence[_Document], attribute: str, most: int, reject: NDArray[np.int64]) -> list[str]:
+    """Return a required text attribute of 1 to ``most`` characters; "" and not_cloudevent where it is none."""
+    names: list[Any] = [document.get(attribute) for document in documents]
+    if set(map(type, names)) == {str} and all(names) and max(map(len, names)) <= most:
+        return names
+    for row, name in enumerate(names):
+        if type(name) is not str or not 1 <= len(name) <= most:
+            _mark(reject, row, _NOT_CLOUDEVENT)
+            names[row] = ""
+    return names
+
+
+def _kinds(documents: Sequence[_Document], reject: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each row's kind code (int64), -1 and the reason where it is no event of a known type."""
+    versions = [document.get("specversion") for document in documents]
+    media = [document.get("datacontenttype") for document in documents]
+    types = _names(documents, "type", MAX_EVENT_BYTES, reject)
+    n = len(types)
+    if versions.count("1.0") != n or media.count(None) + media.count("application/json") != n:
+        for row in range(n):
+            if versions[row] != "1.0" or media[row] not in (None, "application/json"):
+                _mark(reject, row, _NOT_CLOUDEVENT)
+    kinds = np.fromiter([KIND.get(name, -1) for name in types], np.int64, n)
+    reject[(kinds < 0) & (reject == 0)] = _UNKNOWN_TYPE
+    kinds[reject != 0] = -1
+    return kinds
+
+
+def _voters(documents: Sequence[_Document], kinds: NDArray[np.int64]) -> list[str]:
+    """Return each row's subject; "" where it is no text, and for control records."""
+    voters: list[Any] = [document.get("subject") for document in documents]
+    if set(map(type, voters)) - {str}:
+        voters = [voter if type(voter) is str else "" for voter in voters]
+    for row in np.flatnonzero(kinds >= CLOCK_TICK).tolist():
+        voters[row] = ""
+    return voters
+
+
+def _time_texts(documents: Sequence[_Document]) -> list[str]:
+    """Return each row's time as text; "" where none is given."""
+    times: list[Any] = [document.get("time") for document in documents]
+    if set(map(type, times)) == {str} and all(times):
+        return times
+    return ["" if time is None else (time if type(time) is str else "") or _NO_TIME for time in times]
+
+
+def _join(texts: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the texts' UTF-8 bytes one after the other (uint8), and each one's length in bytes (int64)."""
+    joined = "".join(texts)
+    data = joined.encode()
+    encoded = texts if len(data) == len(joined) else [text.encode() for text in texts]
+    return np.frombuffer(data, np.uint8), np.fromiter(map(len, encoded), np.int64, len(texts))
+
+
+def _mark(reject: NDArray[np.int64], row: int, reason: int) -> None:
+    """Give a row its reason if it has none yet."""
+    if reject[row] == 0:
+        reject[row] = reason

@@ -1,0 +1,161 @@
+"""Which data fields each type of event may carry, as tables; the JSON Schemas say the same to everyone else.
+
+A field that is null counts as not given, and fields beside those named here are let through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from stream.records import EVENT_TYPES, Activation, ContentId
+
+CHANNELS: Final = ("email", "text", "push", "call", "mail", "door", "social", "ad")
+ANSWERS: Final = ("yes", "no", "maybe")
+MAX_AMOUNT: Final = 1e9
+MAX_ENGINE: Final = 2**31 - 1
+NAME: Final = re.compile("[a-z][a-z0-9_-]{0,63}")
+SHA256: Final = re.compile("[0-9a-f]{64}")
+CONTENT_KINDS: Final = ("model", "campaign", "policy")
+
+Check = Callable[[Any], bool]
+
+_SOCIAL = {"account": 256, "post": 256, "platform": 64, "url": 2048}
+_DONATION = {"form": 256, "method": 64}
+_MESSAGE = {"message": 256, "campaign": 64, "trigger": 256}
+_CONSENT = {"purpose": 64, "text_version": 64}
+
+_TEXTS: Final[Mapping[str, Mapping[str, int]]] = {
+    "social.follow": _SOCIAL,
+    "social.like": _SOCIAL,
+    "social.share": _SOCIAL,
+    "social.comment": {**_SOCIAL, "text": 10_000},
+    "site.page_view": {"url": 2048, "referrer": 2048, "title": 512, "device": 64},
+    "donation.started": _DONATION,
+    "donation.completed": {**_DONATION, "transaction": 256},
+    "signup.completed": {"form": 256, "list": 256},
+    "volunteer.signed_up": {"role": 256, "shift": 256},
+    "event.rsvp": {"event": 256},
+    "message.delivered": _MESSAGE,
+    "message.opened": _MESSAGE,
+    "message.clicked": {**_MESSAGE, "url": 2048},
+    "message.replied": {**_MESSAGE, "text": 10_000},
+    "message.unsubscribed": {**_MESSAGE, "reason": 256},
+    "canvass.contacted": {"answer": 64, "issue": 256, "canvasser": 256},
+    "profile.updated": {"region": 64, "age_band": 16, "language": 35, "time_zone": 64},
+    "consent.granted": _CONSENT,
+    "consent.withdrawn": _CONSENT,
+    "privacy.erased": {"request": 256, "reason": 256},
+}
+"""By type, the longest text of each text field, in characters."""
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or type(value) is float
+
+
+def _is_integer(value: Any) -> bool:
+    # JSON knows one kind of number: 2.0 is an integer there.
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
+def _one_of(choices: Sequence[str]) -> Check:
+    """Return the check for one of ``choices``."""
+    known = frozenset(choices)
+    return lambda value: type(value) is str and value in known
+
+
+def _is_amount(value: Any) -> bool:
+    return _is_number(value) and 0 < value <= MAX_AMOUNT
+
+
+def _is_currency(value: Any) -> bool:
+    return type(value) is str and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper()
+
+
+def _between(least: int, most: int) -> Check:
+    """Return the check for an integer from ``least`` to ``most``, both included."""
+    return lambda value: _is_integer(value) and least <= value <= most
+
+
+def _is_content(value: Any) -> bool:
+    if type(value) is not dict:
+        return False
+    name, sha256 = value.get("name"), value.get("sha256")
+    return (
+        type(name) is str
+        and NAME.fullmatch(name) is not None
+        and type(sha256) is str
+        and SHA256.fullmatch(sha256) is not None
+        and value.get("kind") in CONTENT_KINDS
+    )
+
+
+def _are_contents(value: Any) -> bool:
+    if type(value) is not list or not all(map(_is_content, value)):
+        return False
+    return len({(content["kind"], content["name"]) for content in value}) == len(value)
+
+
+_channel = _one_of(CHANNELS)
+_money = (("amount", False, _is_amount), ("currency", False, _is_currency))
+_money_given = (("amount", True, _is_amount), ("currency", True, _is_currency))
+_by_channel = (("channel", True, _channel),)
+
+_OTHERS: Final[Mapping[str, Sequence[tuple[str, bool, Check]]]] = {
+    "donation.started": _money,
+    "donation.completed": (*_money_given, ("recurring", False, lambda value: type(value) is bool)),
+    "event.rsvp": (("answer", False, _one_of(ANSWERS)), ("guests", False, _between(0, 1000))),
+    "message.delivered": _by_channel,
+    "message.opened": _by_channel,
+    "message.clicked": _by_channel,
+    "message.replied": _by_channel,
+    "message.unsubscribed": _by_channel,
+    "canvass.contacted": (("support", False, _between(1, 5)),),
+    "consent.granted": (("channel", False, _channel),),
+    "consent.withdrawn": (("channel", False, _channel),),
+    "config.activated": (("engine", True, _between(1, MAX_ENGINE)), ("contents", True, _are_contents)),
+}
+"""By type, the fields that are not plain text: name, whether it must be given, check of a value."""
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_TEXTS_BY_KIND: Final = tuple(_TEXTS.get(name, {}) for name in EVENT_TYPES)
+_OTHERS_BY_KIND: Final = tuple(tuple(_OTHERS.get(name, ())) for name in EVENT_TYPES)
+
+
+def find_unfit(kinds: Sequence[int], datas: Sequence[Any]) -> list[int]:
+    """Return the rows whose data does not fit its kind.
+
+    One element of ``kinds`` (kind codes, -1: not looked at) and ``datas`` (parsed JSON, None: not given) a row.
+    """
+    unfit = []
+    for row, (kind, data) in enumerate(zip(kinds, datas, strict=True)):
+        if type(data) is dict:
+            limit_of = _TEXTS_BY_KIND[kind].get
+            for name, value in data.items():
+                limit = limit_of(name)
+                if limit and not (type(value) is str and len(value) <= limit) and value is not None:
+                    unfit.append(row)
+                    break
+            else:
+                if _OTHERS_BY_KIND[kind] and not _others_fit(kind, data):
+                    unfit.append(row)
+        elif data is not None or (_OTHERS_BY_KIND[kind] and not _others_fit(kind, _NOTHING)):
+            unfit.append(row)
+    return [row for row in unfit if kinds[row] >= 0]
+
+
+def _others_fit(kind: int, data: Mapping[str, Any]) -> bool:
+    for name, required, check in _OTHERS_BY_KIND[kind]:
+        value = data.get(name)
+        if required if value is None else not check(value):
+            return False
+    return True
+
+
+def read_activation(data: Mapping[str, Any]) -> Activation:
+    """Return the activation in the data of a ``config.activated`` event that fits."""
+    contents = [ContentId(content["kind"], content["name"], content["sha256"]) for content in data["contents"]]
+    return Activation(int(data["engine"]), tuple(contents))
