@@ -29,7 +29,6 @@ from stream.records import (
     USE_DUPLICATE,
     USE_ERASE,
     USE_FOLD,
-    USE_NOT,
     USE_SUPPRESSED,
     Columns,
     Commit,
