@@ -47,6 +47,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stream.errors import GroundswellError, StoreFailedError, StoreUnavailableError
 
@@ -65,7 +66,6 @@ _CODES: Final[tuple[tuple[type[RedisError], str], ...]] = (
     (AskError, "ASK"),
     (ReadOnlyError, "READONLY"),
     (OutOfMemoryError, "OOM"),
-    (ExecAbortError, "EXECABORT"),
 )
 
 _TRANSIENT: Final = frozenset(
@@ -97,15 +97,20 @@ def code_of(error: Exception) -> str:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
-    word = str(error).partition(" ")[0]
-    return word if word.isalpha() and word.isupper() else "ERR"
+    if isinstance(error, ExecAbortError):
+        # "Transaction discarded because of: NOREPLICAS Not enough ...": the reason that EXEC itself met.
+        text, default = str(error).partition("because of: ")[2], "EXECABORT"
+    else:
+        text, default = str(error), "ERR"
+    word = text.partition(" ")[0]
+    return word if word.isalpha() and word.isupper() else default
 
 
 def is_lost(error: BaseException) -> bool:
     """Return whether ``error`` says that the connection broke or no answer came, rather than an answer."""
     if isinstance(error, BusyLoadingError | AuthenticationError | AuthorizationError):
         return False
-    return isinstance(error, RedisConnectionError | TimeoutError | OSError)
+    return isinstance(error, RedisConnectionError | RedisTimeoutError | OSError)
 
 
 def nothing_changed(error: Exception, address: str) -> GroundswellError:
