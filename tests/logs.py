@@ -40,20 +40,56 @@ def generate(seed: int, length: int = 150) -> Log:
 # Rising and falling kinds: a model weighs the first up and the second down, so that scores swing within a batch.
 RISING = ("social.share", "social.like", "donation.started", "site.page_view", "signup.completed")
 FALLING = ("message.unsubscribed", "message.delivered")
-DATA: dict[str, Callable[[random.Random], dict[str, Any]]] = {}
+CHANNELS = ("email", "text", "push", "call", "mail", "door", "social", "ad")
+
+
+def _channel(chance: random.Random) -> dict[str, Any]:
+    return {"channel": chance.choice(CHANNELS), "message": "m-1"}
+
+
+def _money(chance: random.Random) -> dict[str, Any]:
+    return {"amount": chance.choice([5, 0.5, 27.0, 1e9]), "currency": chance.choice(["USD", "EUR"]), "form": None}
+
+
+DATA: dict[str, Callable[[random.Random], dict[str, Any]]] = {
+    "social.comment": lambda chance: {"text": chance.choice(["", "ünï 🗳", "x" * 500]), "unknown": [1]},
+    "site.page_view": lambda chance: {"url": "https://example.org/issues", "device": chance.choice(["phone", None])},
+    "donation.started": _money,
+    "donation.completed": lambda chance: {**_money(chance), "recurring": chance.choice([True, False, None])},
+    "event.rsvp": lambda chance: {"answer": chance.choice(["yes", "no", "maybe"]), "guests": chance.choice([0, 2.0])},
+    "message.delivered": _channel,
+    "message.opened": _channel,
+    "message.clicked": _channel,
+    "message.replied": _channel,
+    "message.unsubscribed": _channel,
+    "canvass.contacted": lambda chance: {"support": chance.randint(1, 5)},
+    "profile.updated": lambda chance: {"region": chance.choice(["North", "Süd"])},
+    "consent.granted": lambda chance: {"channel": chance.choice(CHANNELS), "purpose": "news"},
+    "privacy.erased": lambda chance: {"reason": chance.choice(["asked", ""])},
+}
+"""By type, data that fits it."""
+
+UNFIT_DATA: dict[str, list[Any]] = {
+    "donation.completed": [None, {}, {"amount": 0, "currency": "USD"}, {"amount": 5}],
+    "donation.started": [{"amount": True}, {"amount": "5"}, {"amount": 1e10}, {"currency": "usd"}, {"currency": "ÄÖÜ"}],
+    "message.opened": [None, {}, {"channel": "pigeon"}, {"channel": None}, {"channel": "text", "message": 5}],
+    "event.rsvp": [{"guests": 1001}, {"guests": 1.5}, {"answer": "Yes"}, {"guests": False}],
+    "social.share": [5, "x", [], {"url": "x" * 2049}, {"post": 7}],
+    "canvass.contacted": [{"support": 0}, {"support": 6}, {"support": "3"}],
+}
+"""By type, data that does not fit it."""
 
 UNFIT: dict[str, list[Any]] = {
     "specversion": ["0.3", 1.0, None],
     "id": ["", 5, None, [], "x" * 257],
     "source": ["", 5, None, {}, "ü" * 257],
     "type": ["", 5, None, [], "social.poke", "Social.Like", "clock"],
-    "datacontenttype": ["text/xml", "application/json; charset=utf-8", None, 1],
+    "datacontenttype": ["text/xml", "application/json; charset=utf-8", [], 1],
     "subject": ["", 5, None, "x" * 65, "é" * 33, "a\x00b", "a\x1f", "\x7f"],
     "time": [
-        *["", 5, None, "yesterday", "2026-09-21", "2026-09-21T10:00:00", "2026-09-21 10:00:00Z"],
+        *["", 5, True, "yesterday", "2026-09-21", "2026-09-21T10:00:00", "2026-09-21 10:00:00Z"],
         *["2026-02-30T00:00:00Z", "2026-09-21T24:00:00Z", "2026-09-21T10:00:00+25:00", "1999-12-31T23:59:59.999Z"],
     ],
-    "data": [5, "x", []],
 }
 """By CloudEvents attribute, values for which an event is refused."""
 
@@ -159,8 +195,9 @@ class Generator:
             voter, fields = self.chance.choice(self.sent[-25:])
             self.write(self.spell(fields), voter.encode())
         elif dice < 0.79:
-            self.write_event(self.event(self.voter(), self.chance.choice(["consent.granted", "consent.withdrawn"])))
-        elif dice < 0.795:
+            kinds = ["consent.granted"] * 3 + ["consent.withdrawn"]
+            self.write_event(self.event(self.voter(), self.chance.choice(kinds)))
+        elif dice < 0.793:
             self.write_event(self.event(self.voter(), "privacy.erased"))
         elif dice < 0.85:
             self.write_tick()
@@ -244,9 +281,13 @@ class Generator:
         if chance.random() < 0.03:
             self.write(self.spell({**good, "filler": "x" * 65_536}))
             return
+        if chance.random() < 0.25:
+            kind = chance.choice(list(UNFIT_DATA))
+            self.write(self.spell({**self.event(self.voter(), kind), "data": chance.choice(UNFIT_DATA[kind])}))
+            return
         name = chance.choice(list(UNFIT))
         item = chance.choice([*UNFIT[name], *([format_time(self.now + 10**9)] * 3 if name == "time" else ())])
-        missing = name not in {"data", "datacontenttype", "time"} and chance.random() < 0.15
+        missing = name not in {"datacontenttype", "time"} and chance.random() < 0.15
         fields = {**good, name: item}
         if missing:
             del fields[name]

@@ -279,10 +279,14 @@ def read_campaign(name: str, sha256: str, content: bytes) -> Campaign:
 
 @cache
 def validator(kind: str) -> Any:
-    """Return the validator of a type's schema."""
+    """Return the validator of the ``data`` member in a type's schema."""
     schema = json.loads((SCHEMAS / f"{kind}.json").read_text())
-    kinds = jsonschema.validators.validator_for(schema)
-    return kinds(schema, format_checker=kinds.FORMAT_CHECKER)
+    part = {
+        "$schema": schema["$schema"],
+        "required": [name for name in schema["required"] if name == "data"],
+        "properties": {"data": schema["properties"]["data"]},
+    }
+    return jsonschema.validators.validator_for(part)(part)
 
 
 @dataclass
@@ -315,6 +319,8 @@ def read_event(value: bytes | None, now: int) -> Event | str:
         return "not_cloudevent"
     if not all(is_text(fields.get(name), most) for name, most in (("id", 256), ("source", 256), ("type", 65536))):
         return "not_cloudevent"
+    # An attribute that is null is not there (CloudEvents 1.0, JSON format, 2.2).
+    fields = {name: value for name, value in fields.items() if value is not None}
     if fields.get("datacontenttype", "application/json") != "application/json":
         return "not_cloudevent"
     kind = fields["type"]
@@ -340,8 +346,12 @@ def read_event(value: bytes | None, now: int) -> Event | str:
 
 
 def data_fits(kind: str, fields: dict[str, Any]) -> bool:
-    """Return whether an event's data fits its type's schema."""
-    return bool(validator(kind).is_valid(fields.get("data", {})))
+    """Return whether an event's data fits its type's schema, and an activation names each content once."""
+    data = {"data": fields["data"]} if "data" in fields else {}
+    if not validator(kind).is_valid(data):
+        return False
+    named = [(entry["kind"], entry["name"]) for entry in data["data"]["contents"]] if kind == "config.activated" else []
+    return len(named) == len(set(named))
 
 
 def origin_of(headers: Iterable[tuple[str, bytes]]) -> tuple[int, int] | None:
@@ -561,7 +571,8 @@ class Partition:
 
     def read_slots(self, kind: str, read: Callable[[str, str, bytes], Content]) -> list[Content | None]:
         slots = self.slots[kind]
-        return [read(*entry[:2], self.contents[kind, entry[0], entry[1]]) if entry else None for entry in slots]
+        keys = [(kind, entry[0], entry[1]) if entry else None for entry in slots]
+        return [read(key[1], key[2], self.contents[key]) if key else None for key in keys]
 
     def header(self) -> dict[str, Any]:
         """Return the header's content, all but the owner and what is not decided by the log."""
