@@ -46,11 +46,10 @@ def decode(columns: Columns, partition_count: int, log_time_ms: int) -> Decoded:
     ids = _names(documents, "id", MAX_NAME_CHARACTERS, reject)
     sources = _names(documents, "source", MAX_NAME_CHARACTERS, reject)
     kinds = _kinds(documents, reject)
-    kind_codes: list[int] = kinds.tolist()
     voters = _voters(documents, kinds)
     datas: list[Any] = [document.get("data") for document in documents]
     unfit = np.zeros(n, np.uint8)
-    unfit[find_unfit(kind_codes, datas)] = 1
+    unfit[find_unfit(kinds, datas)] = 1
     homes = np.empty(n, np.int64)
     find_homes(*_join(voters), partition_count, homes)
     times = np.empty(n, np.int64)

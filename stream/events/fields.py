@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream.records import EVENT_TYPES, Activation, ContentId
 
 CHANNELS: Final = ("email", "text", "push", "call", "mail", "door", "social", "ad")
@@ -44,7 +47,7 @@ _TEXTS: Final[Mapping[str, Mapping[str, int]]] = {
     "message.replied": {**_MESSAGE, "text": 10_000},
     "message.unsubscribed": {**_MESSAGE, "reason": 256},
     "canvass.contacted": {"answer": 64, "issue": 256, "canvasser": 256},
-    "profile.updated": {"region": 64, "age_band": 16, "language": 35, "time_zone": 64},
+    "profile.updated": {"region": 64, "age_band": 64, "language": 64, "time_zone": 64},
     "consent.granted": _CONSENT,
     "consent.withdrawn": _CONSENT,
     "privacy.erased": {"request": 256, "reason": 256},
@@ -123,31 +126,38 @@ _OTHERS: Final[Mapping[str, Sequence[tuple[str, bool, Check]]]] = {
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _TEXTS_BY_KIND: Final = tuple(_TEXTS.get(name, {}) for name in EVENT_TYPES)
 _OTHERS_BY_KIND: Final = tuple(tuple(_OTHERS.get(name, ())) for name in EVENT_TYPES)
+_HAS_OTHERS: Final = np.array([len(checks) > 0 for checks in _OTHERS_BY_KIND] + [False])
+"""By kind code; the last element is that of -1."""
+_SHORT: Final = min(limit for limits in _TEXTS.values() for limit in limits.values())
+"""A text of so many characters fits whatever its field is: few values need to be looked up."""
 
 
-def find_unfit(kinds: Sequence[int], datas: Sequence[Any]) -> list[int]:
-    """Return the rows whose data does not fit its kind.
+def find_unfit(kinds: NDArray[np.int64], datas: Sequence[Any]) -> list[int]:
+    """Return the rows whose data does not fit its kind, not sorted.
 
-    One element of ``kinds`` (kind codes, -1: not looked at) and ``datas`` (parsed JSON, None: not given) a row.
+    ``kinds`` (kind codes, -1: any data fits) and ``datas`` (parsed JSON, None: not given) have one element a row.
     """
     unfit = []
-    for row, (kind, data) in enumerate(zip(kinds, datas, strict=True)):
+    for row, data in enumerate(datas):
         if type(data) is dict:
-            limit_of = _TEXTS_BY_KIND[kind].get
             for name, value in data.items():
-                limit = limit_of(name)
-                if limit and not (type(value) is str and len(value) <= limit) and value is not None:
-                    unfit.append(row)
-                    break
-            else:
-                if _OTHERS_BY_KIND[kind] and not _others_fit(kind, data):
-                    unfit.append(row)
-        elif data is not None or (_OTHERS_BY_KIND[kind] and not _others_fit(kind, _NOTHING)):
+                if type(value) is not str or len(value) > _SHORT:
+                    limit = _TEXTS_BY_KIND[kinds[row]].get(name)
+                    if limit and value is not None and (type(value) is not str or len(value) > limit):
+                        unfit.append(row)
+                        break
+        elif data is not None:
             unfit.append(row)
-    return [row for row in unfit if kinds[row] >= 0]
+    for row in np.flatnonzero(_HAS_OTHERS[kinds]).tolist():
+        if not _others_fit(kinds[row], datas[row]):
+            unfit.append(row)
+    return unfit
 
 
-def _others_fit(kind: int, data: Mapping[str, Any]) -> bool:
+def _others_fit(kind: int, data: Any) -> bool:
+    """Return whether the fields that are not plain text fit; data that is no object holds none of them."""
+    if type(data) is not dict:
+        data = _NOTHING
     for name, required, check in _OTHERS_BY_KIND[kind]:
         value = data.get(name)
         if required if value is None else not check(value):
