@@ -12,6 +12,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.agents.closing import unbroken
 from stream.agents.fence import discard
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,9 @@ class Clock:
             )
             try:
                 async with asyncio.timeout(WRITE_SECONDS):
-                    await producer.start()
+                    await unbroken(producer.start())
                 while True:
-                    await self._tick_all(producer)
+                    await unbroken(self._tick_all(producer))
                     # A round that took longer than an interval is not made up for.
                     due = max(due + self._interval_seconds, loop.time())
                     await asyncio.sleep(due - loop.time())

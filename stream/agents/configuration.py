@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream.agents.tail import close_consumer
+from stream.agents.closing import close_consumer, unbroken
 from stream.records import CONTENT_KINDS, ContentId
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class ConfigurationLibrary:
                 isolation_level="read_committed",
             )
             try:
-                await consumer.start()
+                await unbroken(consumer.start())
                 await self._follow(consumer)
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("%s could not be read, the next try follows: %r", self._where.topic, error)

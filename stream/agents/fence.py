@@ -23,6 +23,7 @@ from aiokafka.protocol.transaction import (
     InitProducerIdRequest,
 )
 
+from stream.agents.closing import GRACE_SECONDS
 from stream.errors import GroundswellError, RelayFencedError
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def adopt(producer: AIOKafkaProducer, producer_id: int, epoch: int) -> None:
     producer._txn_manager.set_pid_and_epoch(producer_id, epoch)  # noqa: SLF001 (no public way)
 
 
-async def discard(producer: AIOKafkaProducer, timeout_seconds: float = 2.0) -> None:
+async def discard(producer: AIOKafkaProducer, timeout_seconds: float = GRACE_SECONDS) -> None:
     """Close a producer within about ``timeout_seconds``; what it still holds is failed, not flushed.
 
     aiokafka's own ``stop`` waits for queued batches, and an idempotent producer retries those for ever: a batch of

@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from stream.agents.closing import unbroken
 from stream.agents.fence import REFUSALS, Fence, FenceUnsupportedError, discard
 from stream.agents.tail import last_sequence
 from stream.errors import RelayFencedError, RelayGapError, StoreUnavailableError
@@ -86,7 +87,7 @@ class Writer:
         """Write the fence's marker again if it is due."""
         if self._fence is not None and self.seconds_to_renewal() == 0.0:
             async with asyncio.timeout(OPEN_SECONDS):
-                await self._fence.renew()
+                await unbroken(self._fence.renew())
             self._renewal = asyncio.get_running_loop().time() + MARKER_SECONDS
 
     async def send(self, topic: str, partition: int, rows: Sequence[OutboxRow], first: int) -> int:
@@ -99,7 +100,8 @@ class Writer:
             count += 1
         batch.close()
         async with asyncio.timeout(SEND_SECONDS):
-            await (await self._producer.send_batch(batch, topic, partition=partition))
+            sending = await unbroken(self._producer.send_batch(batch, topic, partition=partition))
+            await sending
         return count
 
     async def close(self) -> None:
@@ -204,8 +206,12 @@ class OutboxRelay(ABC):
         behind and was replayed) is trimmed and does not stay for ever.
         """
         self._awake.clear()
+        committed = self._committed
         rows = await self._store.outbox(self._output, 0, self._page)
-        if rows:
+        if not rows:
+            # Rows leave the outbox only when they are known to be written, whoever wrote them.
+            self._sent = max(self._sent, committed)
+        else:
             size = sum(len(row.value or b"") for row in rows)
             if len(rows) == self._page and size < PAGE_BYTES[0]:
                 self._page = min(self._page * 2, PAGE_ROWS[2])
@@ -232,12 +238,9 @@ class OutboxRelay(ABC):
 
     def _note_sent(self, rows: Sequence[OutboxRow]) -> None:
         self._failures = 0
+        self._sent = max(self._sent, rows[-1].sequence)
         if self._on_sent is not None:
             self._on_sent(rows)
-
-    async def _done(self, through: int) -> None:
-        await self._store.trim(self._output, through)
-        self._sent = max(self._sent, through)
 
     async def _open(self, transactional_id: str | None, partition: int) -> Writer:
         """Return an open writer in the best mode that the broker knows; a mode that once worked is never left."""
@@ -247,9 +250,9 @@ class OutboxRelay(ABC):
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
                     if mode == "fenced" and transactional_id is not None:
-                        await writer.open_fenced(transactional_id, self._topic, partition)
+                        await unbroken(writer.open_fenced(transactional_id, self._topic, partition))
                     else:
-                        await writer.open()
+                        await unbroken(writer.open())
             except BaseException as error:
                 await writer.close()
                 if not isinstance(error, FenceUnsupportedError):
@@ -296,7 +299,7 @@ class Relay(OutboxRelay):
         writer = await self._open(self._transactional_id, self._partition)
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                last = await last_sequence(self._kafka, self._topic, self._partition)
+                last = await unbroken(last_sequence(self._kafka, self._topic, self._partition))
             while True:
                 await writer.renew()
                 last = await self._send_page(writer, last)
@@ -322,7 +325,8 @@ class Relay(OutboxRelay):
             self._note_sent(fresh[first : first + count])
             first += count
         last = rows[-1].sequence if last is None else max(last, rows[-1].sequence)
-        await self._done(last)
+        self._sent = max(self._sent, last)
+        await self._store.trim(self._output, last)
         return last
 
 
@@ -361,13 +365,12 @@ class ForwardRelay(OutboxRelay):
                 for error in await asyncio.gather(*sendings, return_exceptions=True):
                     if error is not None:
                         raise error
-                await self._done(rows[-1].sequence)
+                self._note_sent(rows)
+                await self._store.trim(self._output, rows[-1].sequence)
         finally:
             await writer.close()
 
     async def _send_to(self, writer: Writer, partition: int, rows: Sequence[OutboxRow]) -> None:
         first = 0
         while first < len(rows):
-            count = await writer.send(self._topic, partition, rows, first)
-            self._note_sent(rows[first : first + count])
-            first += count
+            first += await writer.send(self._topic, partition, rows, first)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
+from stream.agents.closing import close_consumer
 from stream.records import SEQUENCE_HEADER
-
-log = logging.getLogger(__name__)
 
 FIRST_WINDOW: Final = 32
 """Offsets read at first; the last ones are markers."""
 GROWTH: Final = 8
-CLOSE_SECONDS: Final = 2.0
 
 
 async def last_sequence(kafka: Mapping[str, Any], topic: str, partition: int) -> int | None:
@@ -63,12 +58,3 @@ async def _last_in(consumer: AIOKafkaConsumer, where: TopicPartition, start: int
                 if name == SEQUENCE_HEADER:
                     found = int(value)
     return found
-
-
-async def close_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Close a consumer within CLOSE_SECONDS, whatever state it is in."""
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await consumer.stop()
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.debug("a consumer did not stop in order: %r", error)
