@@ -116,15 +116,13 @@ class Table:
         that has folded it in already, StateMismatchError for one that is damaged or of an unknown version.
         """
         added = self._slots.added
-        slots = np.fromiter((added[voter] for voter in voters), np.int64, len(voters))
-        present = np.fromiter((value is not None for value in values), np.bool_, len(values))
-        loaded = self._parse(voters, values)
+        slots = np.fromiter(map(added.__getitem__, voters), np.int64, len(voters))
+        loaded, present = _parse(voters, values)
         ahead = np.flatnonzero(loaded["last_offset"] >= next_offset)
         if len(ahead):
-            place = int(ahead[0])
-            voter = [voter for voter, value in zip(voters, values, strict=True) if value is not None][place]
+            voter = voters[int(np.flatnonzero(present)[ahead[0]])]
             message = (
-                f"the record of {pseudonym(voter)} has folded in offset {loaded['last_offset'][place]}, "
+                f"the record of {pseudonym(voter)} has folded in offset {loaded['last_offset'][ahead[0]]}, "
                 f"but the next offset here is {next_offset}: another owner has written it"
             )
             raise CommitRefusedError(message)
@@ -133,8 +131,11 @@ class Table:
         words[slots[present]] = loaded.view(np.uint64).reshape(-1, _WORDS)
         self.dirty[slots] = 0
         self._held[slots] = _FREE
-        for voter in voters:
-            del added[voter]
+        if len(voters) == len(added):
+            added.clear()
+        else:
+            for voter in voters:
+                del added[voter]
 
     def forget(self, voters: Sequence[str]) -> None:
         """Undo ``index`` for voters whose loading failed; those that were filled stay."""
@@ -208,16 +209,19 @@ class Table:
         for voter, slot in self._slots.added.items():
             self._voters[slot] = voter
 
-    def _parse(self, voters: Sequence[str], values: Sequence[bytes | None]) -> NDArray[Any]:
-        """Return the records among ``values`` as VOTER[m], older versions migrated."""
-        size = VOTER.itemsize
-        current = RECORD_VERSION.to_bytes(2, "little")
-        found = [
-            value if len(value) == size and value.startswith(current) else _migrate(voter, value)
-            for voter, value in zip(voters, values, strict=True)
-            if value is not None
-        ]
-        return np.frombuffer(b"".join(found), VOTER)
+
+def _parse(voters: Sequence[str], values: Sequence[bytes | None]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the records among ``values`` as VOTER[m], older versions migrated, and which values they are, bool[n]."""
+    found = [value for value in values if value is not None]
+    present = np.ones(len(values), np.bool_)
+    if len(found) < len(values):
+        present[:] = [value is not None for value in values]
+    if set(map(len, found)) <= {VOTER.itemsize}:
+        records = np.frombuffer(b"".join(found), VOTER)
+        if (records["version"] == RECORD_VERSION).all():
+            return records, present
+    owners = [voters[place] for place in np.flatnonzero(present).tolist()]
+    return np.frombuffer(b"".join(map(_migrate, owners, found)), VOTER), present
 
 
 def _migrate(voter: str, value: bytes) -> bytes:

@@ -1,0 +1,266 @@
+"""Every error of Redis, and what the caller of a commit gets for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from stream.errors import (
+    CommitRefusedError,
+    CommitUnknownError,
+    GroundswellError,
+    StateMismatchError,
+    StoreFailedError,
+    StoreUnavailableError,
+)
+from stream.records import Commit, Header
+from stream.stores.endpoint import RedisEndpoint
+from stream.stores.redis import RedisStore
+from tests.unit.stores.resp import Answer, FakeRedis, bulk, close
+
+_HEADER = Header("topic", 8, "one", start=100, offset=100)
+_COMMIT = Commit(100, replace(_HEADER, offset=110), [("ada", b"x" * 768)], {})
+
+_TRANSIENT = {
+    "LOADING": b"-LOADING Redis is loading the dataset in memory\r\n",
+    "BUSY": b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n",
+    "READONLY": b"-READONLY You can't write against a read only replica.\r\n",
+    "MASTERDOWN": b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+    "MOVED": b"-MOVED 3999 127.0.0.1:6381\r\n",
+    "ASK": b"-ASK 3999 127.0.0.1:6381\r\n",
+    "TRYAGAIN": b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+    "CLUSTERDOWN": b"-CLUSTERDOWN Hash slot not served\r\n",
+    "NOREPLICAS": b"-NOREPLICAS Not enough good replicas to write.\r\n",
+}
+_LASTING = {
+    "OOM": b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    "MISCONF": b"-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.\r\n",
+    "NOAUTH": b"-NOAUTH Authentication required.\r\n",
+    "NOPERM": b"-NOPERM this user has no permissions to access one of the keys used as arguments\r\n",
+    "CROSSSLOT": b"-CROSSSLOT Keys in request don't hash to the same slot\r\n",
+    "WRONGTYPE": b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
+    "ERR": b"-ERR unknown command 'MSET', with args beginning with: '{3}:v:ada' 'x'\r\n",
+}
+_ERRORS: list[tuple[str, bytes, type[GroundswellError]]] = [
+    *((code, text, StoreUnavailableError) for code, text in _TRANSIENT.items()),
+    *((code, text, StoreFailedError) for code, text in _LASTING.items()),
+]
+each_error = pytest.mark.parametrize(("code", "text", "expected"), _ERRORS, ids=[code for code, *_ in _ERRORS])
+
+
+def _fake(**answers: Answer | Callable[[list[bytes]], Answer]) -> FakeRedis:
+    """A server on which the commit goes well, but for ``answers``."""
+    well: dict[str, Answer | Callable[[list[bytes]], Answer]] = {
+        "WATCH": b"+OK\r\n",
+        "GET": bulk(_HEADER.to_bytes()),
+        "MULTI": b"+OK\r\n",
+        "MSET": b"+QUEUED\r\n",
+        "EXEC": b"*1\r\n+OK\r\n",
+    }
+    return FakeRedis(well | answers)
+
+
+def _store(fake: FakeRedis, answer_timeout_seconds: float = 5.0) -> RedisStore:
+    endpoint = RedisEndpoint(port=fake.port, answer_timeout_seconds=answer_timeout_seconds)
+    return RedisStore(endpoint, "{3}:")
+
+
+async def _fails(expected: type[GroundswellError], awaitable: Awaitable[object]) -> str:
+    with pytest.raises(GroundswellError) as caught:
+        await awaitable
+    assert type(caught.value) is expected
+    assert "ada" not in str(caught.value)
+    assert caught.value.__cause__ is None or "ada" not in str(caught.value.__cause__)
+    return str(caught.value)
+
+
+async def test_commit_that_goes_well_uses_one_connection_and_two_exchanges() -> None:
+    async with _fake() as fake:
+        store = _store(fake)
+        await store.commit(_COMMIT)
+        await store.commit(_COMMIT)
+        await store.close()
+        assert fake.heard == [(1, name) for name in ("WATCH", "GET", "MULTI", "MSET", "EXEC")] * 2
+
+
+@each_error
+async def test_error_answered_to_a_read(code: str, text: bytes, expected: type[GroundswellError]) -> None:
+    async with _fake(MGET=text) as fake:
+        store = _store(fake)
+        message = await _fails(expected, store.load(["ada"]))
+        assert f"answered {code}: " in message
+        await store.close()
+
+
+@each_error
+async def test_error_answered_before_the_transaction(code: str, text: bytes, expected: type[GroundswellError]) -> None:
+    async with _fake(GET=text) as fake:
+        store = _store(fake)
+        assert f"answered {code}: " in await _fails(expected, store.commit(_COMMIT))
+        assert (1, "MULTI") not in fake.heard
+        await store.close()
+
+
+@each_error
+async def test_error_answered_to_a_queued_command(code: str, text: bytes, expected: type[GroundswellError]) -> None:
+    aborted = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+    async with _fake(MSET=text, EXEC=aborted) as fake:
+        store = _store(fake)
+        assert f"answered {code}: " in await _fails(expected, store.commit(_COMMIT))
+        await store.close()
+
+
+@each_error
+async def test_error_answered_to_exec_itself(code: str, text: bytes, expected: type[GroundswellError]) -> None:
+    async with _fake(EXEC=text) as fake:
+        store = _store(fake)
+        assert f"answered {code}: " in await _fails(expected, store.commit(_COMMIT))
+        await store.close()
+
+
+@pytest.mark.parametrize("code", ["READONLY", "NOREPLICAS", "OOM", "MISCONF"])
+async def test_exec_that_aborts_for_a_reason_of_its_own_is_judged_by_it(code: str) -> None:
+    reason = (_TRANSIENT | _LASTING)[code][1:]
+    expected = StoreUnavailableError if code in _TRANSIENT else StoreFailedError
+    async with _fake(EXEC=b"-EXECABORT Transaction discarded because of: " + reason) as fake:
+        store = _store(fake)
+        assert f"answered {code}: " in await _fails(expected, store.commit(_COMMIT))
+        await store.close()
+
+
+async def test_exec_that_aborts_without_a_reason_stops() -> None:
+    async with _fake(EXEC=b"-EXECABORT Transaction discarded because of previous errors.\r\n") as fake:
+        store = _store(fake)
+        assert "answered EXECABORT" in await _fails(StoreFailedError, store.commit(_COMMIT))
+        await store.close()
+
+
+@pytest.mark.parametrize("text", [_LASTING["WRONGTYPE"], _LASTING["OOM"], _TRANSIENT["LOADING"], b"+OK\r\n+OK\r\n"])
+async def test_error_inside_the_answer_of_exec_stops(text: bytes) -> None:
+    async with _fake(EXEC=b"*2\r\n+OK\r\n" + text if text.startswith(b"-") else b"*2\r\n" + text) as fake:
+        store = _store(fake)
+        message = await _fails(StoreFailedError, store.commit(_COMMIT))
+        assert "does not roll back" in message
+        await store.close()
+
+
+async def test_nil_from_exec_is_tried_again_while_the_header_stays_ours() -> None:
+    answers = [b"*-1\r\n", b"*-1\r\n", b"*1\r\n+OK\r\n"]
+    async with _fake(EXEC=lambda _: answers.pop(0)) as fake:
+        store = _store(fake)
+        await store.commit(_COMMIT)
+        assert [name for _, name in fake.heard].count("EXEC") == 3
+        await store.close()
+
+
+async def test_nil_from_exec_is_a_refusal_once_the_header_is_anothers() -> None:
+    headers = [_HEADER, replace(_HEADER, owner="two")]
+    async with _fake(EXEC=b"*-1\r\n", GET=lambda _: bulk(headers.pop(0).to_bytes())) as fake:
+        store = _store(fake)
+        assert "claimed by 'two'" in await _fails(CommitRefusedError, store.commit(_COMMIT))
+        await store.close()
+
+
+async def test_nil_from_exec_without_end_is_given_back_to_the_caller() -> None:
+    async with _fake(EXEC=b"*-1\r\n") as fake:
+        store = _store(fake)
+        await _fails(StoreUnavailableError, store.commit(_COMMIT))
+        await store.close()
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    async with FakeRedis() as fake:
+        pass
+    for call in (_store(fake).commit(_COMMIT), _store(fake).load(["ada"]), _store(fake).read_header()):
+        assert "cannot be reached" in await _fails(StoreUnavailableError, call)
+
+
+@pytest.mark.parametrize("name", ["WATCH", "GET"])
+@pytest.mark.parametrize("answer", [close, None], ids=["closed", "silent"])
+async def test_no_answer_before_the_transaction_is_unavailable(name: str, answer: Answer) -> None:
+    async with _fake(**{name: answer}) as fake:
+        await _fails(StoreUnavailableError, _store(fake, 0.1).commit(_COMMIT))
+
+
+@pytest.mark.parametrize("name", ["MULTI", "MSET", "EXEC"])
+@pytest.mark.parametrize("answer", [close, None], ids=["closed", "silent"])
+async def test_no_answer_once_the_transaction_was_sent_is_unknown(name: str, answer: Answer) -> None:
+    async with _fake(**{name: answer}) as fake:
+        assert "may or may not be written" in await _fails(CommitUnknownError, _store(fake, 0.1).commit(_COMMIT))
+
+
+async def test_unknown_commit_is_settled_on_a_connection_made_after_it() -> None:
+    async with _fake(EXEC=close) as fake:
+        store = _store(fake)
+        assert await store.read_header() == _HEADER
+        await _fails(CommitUnknownError, store.commit(_COMMIT))
+        before = fake.connections
+        assert await store.read_header() == _HEADER
+        assert fake.heard[-1] == (before + 1, "GET")
+        await store.close()
+
+
+async def test_connection_of_a_cancelled_commit_is_not_used_again() -> None:
+    reached = asyncio.Event()
+
+    def silent(_: list[bytes]) -> Answer:
+        reached.set()
+        return None
+
+    async with _fake(EXEC=silent) as fake:
+        store = _store(fake)
+        task = asyncio.create_task(store.commit(_COMMIT))
+        await asyncio.wait_for(reached.wait(), 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        fake.answers["EXEC"] = b"*1\r\n+OK\r\n"
+        await store.commit(_COMMIT)
+        assert fake.heard[-1] == (2, "EXEC")
+        await store.close()
+
+
+async def test_connection_of_a_cancelled_read_is_not_used_again() -> None:
+    reached = asyncio.Event()
+
+    def silent(_: list[bytes]) -> Answer:
+        reached.set()
+        return None
+
+    async with _fake(MGET=silent) as fake:
+        store = _store(fake)
+        task = asyncio.create_task(store.load(["ada"]))
+        await asyncio.wait_for(reached.wait(), 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        fake.answers["MGET"] = b"*1\r\n$3\r\nbob\r\n"
+        assert await store.load(["bob"]) == [b"bob"]
+        assert fake.heard[-1] == (2, "MGET")
+        await store.close()
+
+
+async def test_connection_that_met_an_error_is_not_used_again() -> None:
+    async with _fake(GET=_TRANSIENT["READONLY"]) as fake:
+        store = _store(fake)
+        await _fails(StoreUnavailableError, store.commit(_COMMIT))
+        fake.answers["GET"] = bulk(_HEADER.to_bytes())
+        await store.commit(_COMMIT)
+        assert fake.heard[-1] == (2, "EXEC")
+        await store.close()
+
+
+async def test_trim_whose_answer_was_lost_is_not_repeated_behind_the_callers_back() -> None:
+    async with _fake(ZREMRANGEBYSCORE=close) as fake:
+        await _fails(StoreUnavailableError, _store(fake).trim("triggers", 5))
+        assert fake.heard == [(1, "ZREMRANGEBYSCORE")]
+
+
+async def test_damaged_outbox_row_does_not_show_whose_it_is() -> None:
+    async with _fake(ZRANGEBYSCORE=b"*1\r\n" + bulk(b"\0ada")) as fake:
+        store = _store(fake)
+        assert "row of 4 bytes" in await _fails(StateMismatchError, store.outbox("triggers", 0, 10))
+        await store.close()
