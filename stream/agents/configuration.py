@@ -108,9 +108,11 @@ class ConfigurationLibrary:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        consumer.assign([self._where])
-        await consumer.seek_to_beginning(self._where)
+        # Asked before the first fetch: behind one on the same connection the answer would wait for its time-out.
+        start = (await consumer.beginning_offsets([self._where]))[self._where]
         stop = (await consumer.end_offsets([self._where]))[self._where]
+        consumer.assign([self._where])
+        consumer.seek(self._where, start)
         while True:
             if not self._caught_up.is_set() and await consumer.position(self._where) >= stop:
                 self._caught_up.set()
