@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
@@ -96,6 +96,12 @@ class MemoryStore:
         """Return the header and the voters' records as of one moment."""
         self._server.fault("read_together")
         return self._header(), [self._server.values.get(self._voter_prefix + voter) for voter in voters]
+
+    async def voters(self) -> AsyncIterator[list[str]]:
+        """Give every voter that has a record, in one page."""
+        self._server.fault("voters")
+        start = self._voter_prefix
+        yield [key.removeprefix(start) for key in self._server.values if key.startswith(start)]
 
     async def commit(self, commit: Commit) -> None:
         """Write all of ``commit``, or nothing; raises CommitRefusedError (another owner or offset)."""

@@ -85,6 +85,15 @@ class RedisStore:
             data, *values = await _execute(session, commands) or [None]
         return None if data is None else Header.from_bytes(data), list(values[0]) if values else []
 
+    async def voters(self) -> AsyncIterator[list[str]]:
+        """Give every voter that has a record, page by page; one may come twice, and the server's keys are all seen."""
+        start = len(self._voters.encode())
+        cursor = b""
+        while cursor != b"0":
+            async with self._session(self._reads) as session:
+                cursor, keys = await self._scan(session, cursor or b"0")
+            yield [key[start:].decode(errors="replace") for key in keys]
+
     async def commit(self, commit: Commit) -> None:
         """Write all of ``commit`` in one atomic step, or nothing; with no record it writes header and outbox.
 
@@ -173,15 +182,18 @@ class RedisStore:
         (boxes,) = _answers(await session.ask(pack(b"EXISTS", *self._boxes.values()), 1))
         if boxes:
             return True
-        pattern = "".join(f"\\{sign}" if sign in "\\*?[]^" else sign for sign in self._voters).encode() + b"*"
-        cursor = b"0"
-        while True:
-            (answer,) = _answers(await session.ask(pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_KEYS), 1))
-            cursor, keys = answer
+        cursor = b""
+        while cursor != b"0":
+            cursor, keys = await self._scan(session, cursor or b"0")
             if keys:
                 return True
-            if cursor == b"0":
-                return False
+        return False
+
+    async def _scan(self, session: Session, cursor: bytes) -> tuple[bytes, list[bytes]]:
+        """Return the next cursor (0: at the end) and the voters' keys of one step through the server's keys."""
+        pattern = "".join(f"\\{sign}" if sign in "\\*?[]^" else sign for sign in self._voters).encode() + b"*"
+        (answer,) = _answers(await session.ask(pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_KEYS), 1))
+        return answer[0], answer[1]
 
     async def _read(self, payload: bytes, count: int) -> list[Any]:
         async with self._session(self._reads) as session:

@@ -1,0 +1,120 @@
+"""A partition's state derived again from its log, in bounded memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from stream.commands.reading import PartitionReader, columns_from
+from stream.interfaces import Library
+from stream.pipeline import PartitionState, process_batch, take_commit
+from stream.records import OUTPUTS, VOTER, Header, OutboxRow
+from stream.stores.table import Table
+
+VOTERS_IN_MEMORY: Final = 100_000
+
+
+class RecordFile:
+    """Voters' records in a temporary file that has no name: only their places are in memory."""
+
+    def __init__(self) -> None:
+        """Open an empty file."""
+        self._file = tempfile.TemporaryFile(prefix="groundswell-")  # noqa: SIM115 (closed by close)
+        self._places: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Return how many voters there are."""
+        return len(self._places)
+
+    def __contains__(self, voter: object) -> bool:
+        """Return whether the voter has a record."""
+        return voter in self._places
+
+    def voters(self) -> list[str]:
+        """Return the voters in the order in which they first came."""
+        return list(self._places)
+
+    def put(self, records: Iterable[tuple[str, bytes]]) -> None:
+        """Write records (voter, 768 bytes), over older ones."""
+        places = self._places
+        for voter, data in records:
+            self._file.seek(places.setdefault(voter, len(places)) * VOTER.itemsize)
+            self._file.write(data)
+
+    def get(self, voter: str) -> bytes | None:
+        """Return a voter's record, None for one that has none."""
+        place = self._places.get(voter)
+        if place is None:
+            return None
+        self._file.seek(place * VOTER.itemsize)
+        return self._file.read(VOTER.itemsize)
+
+    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+        """Return the voters' records, as process_batch asks for them."""
+        return [self.get(voter) for voter in voters]
+
+    def close(self) -> None:
+        """Close the file, and so remove it."""
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What one batch gave."""
+
+    outputs: dict[str, list[OutboxRow]]
+    """By output, in sequence; a trigger as it was decided, whatever became of its voter later."""
+    erased: frozenset[str]
+    """Voters erased in this batch."""
+
+
+Taker = Callable[[Derived], Awaitable[None]]
+
+
+class Replay:
+    """One partition, from the offset at which its deployment began: the same pure function, no Redis."""
+
+    def __init__(self, state: PartitionState, table: Table, log: PartitionReader, library: Library) -> None:
+        """Use ``open``."""
+        self._state = state
+        self._table = table
+        self._log = log
+        self._library = library
+        self.records = RecordFile()
+
+    @classmethod
+    async def open(cls, partition: int, topic: str, found: Header, log: PartitionReader, library: Library) -> Replay:
+        """Begin where the deployment of the header ``found`` began; nothing else of it is believed."""
+        header = Header(found.topic_id, found.partition_count, "", found.start, found.start)
+        table = Table(VOTERS_IN_MEMORY)
+        state = await PartitionState.open(partition, topic, header, table, library)
+        log.seek(found.start)
+        return cls(state, table, log, library)
+
+    @property
+    def header(self) -> Header:
+        """The header as it would have been committed at this offset."""
+        return self._state.header
+
+    async def to(self, stop: int, take: Taker) -> None:
+        """Replay the rows before ``stop``, and hand what each batch gave to ``take``."""
+        state = self._state
+        while state.header.offset < stop:
+            rows = self._log.read(stop)
+            start = state.header.offset
+            next_offset = min(self._log.position, stop)
+            batch = columns_from(state.partition, rows, start, next_offset)
+            await process_batch(state, batch, self._library, self.records.load)
+            derived = Derived(state.outbox, frozenset(state.erased))
+            state.outbox = {output: [] for output in OUTPUTS}
+            self.records.put(take_commit(state, start).records)
+            self._table.committed()
+            self._table.evict()
+            await take(derived)
+
+    def close(self) -> None:
+        """Remove the records' file and close the log."""
+        self.records.close()
+        self._log.close()
