@@ -1,0 +1,181 @@
+"""What the demo shows: the worker's metrics and the latest triggers, as one live screen or as lines."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+_BARS: Final = " ▁▂▃▄▅▆▇█"
+_RATES_KEPT: Final = 60
+_TRIGGERS_KEPT: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The numbers of one reading of a worker's ``/metrics``."""
+
+    events: int = 0
+    lag: int = 0
+    backlog: int = 0
+    """Outputs committed and not sent yet."""
+    duplicates: int = 0
+    suppressed: int = 0
+    forwards: int = 0
+    voters: int = 0
+    claims: int = 0
+    triggers: dict[str, int] = field(default_factory=dict)
+    """By campaign."""
+    rejects: dict[str, int] = field(default_factory=dict)
+    """By reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatestTrigger:
+    """One trigger, as the screen shows it."""
+
+    time: str
+    campaign: str
+    voter: str
+    why: str
+
+
+@dataclass(slots=True)
+class Screen:
+    """All that the demo has to show at a moment."""
+
+    phase: str = "starting"
+    seconds: float = 0.0
+    """Since the demo began."""
+    electorate_time: str = ""
+    sent: int = 0
+    readings: Readings = field(default_factory=Readings)
+    rates: deque[float] = field(default_factory=lambda: deque(maxlen=_RATES_KEPT))
+    """Events processed in a second, latest last."""
+    latest: deque[LatestTrigger] = field(default_factory=lambda: deque(maxlen=_TRIGGERS_KEPT))
+    _read_at: float = 0.0
+
+    def take(self, readings: Readings, seconds: float) -> None:
+        """Note what was read at ``seconds`` since the demo began."""
+        elapsed = seconds - self._read_at
+        if self._read_at and elapsed > 0:
+            self.rates.append(max(readings.events - self.readings.events, 0) / elapsed)
+        self.readings, self._read_at = readings, seconds
+
+    def rate(self) -> float:
+        """Return the events processed in a second, over the last few readings."""
+        recent = list(self.rates)[-4:]
+        return sum(recent) / len(recent) if recent else 0.0
+
+
+def read_metrics(text: str) -> Readings:
+    """Return the numbers in a worker's exposition (Prometheus' text format 0.0.4)."""
+    totals: dict[str, int] = {}
+    labelled: dict[str, dict[str, int]] = {"campaign": {}, "reason": {}}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if not sample.name.startswith("groundswell_") or sample.name.endswith(("_bucket", "_created")):
+                continue
+            totals[sample.name] = totals.get(sample.name, 0) + int(sample.value)
+            for label, values in labelled.items():
+                if label in sample.labels and sample.value:
+                    values[sample.labels[label]] = int(sample.value)
+    return Readings(
+        events=totals.get("groundswell_events_total", 0),
+        lag=totals.get("groundswell_lag_events", 0),
+        backlog=totals.get("groundswell_relay_backlog", 0),
+        duplicates=totals.get("groundswell_duplicates_total", 0),
+        suppressed=totals.get("groundswell_suppressed_total", 0),
+        forwards=totals.get("groundswell_forwards_total", 0),
+        voters=totals.get("groundswell_voters_in_memory", 0),
+        claims=totals.get("groundswell_claims_total", 0),
+        triggers=labelled["campaign"],
+        rejects=labelled["reason"],
+    )
+
+
+def sparkline(values: list[float]) -> str:
+    """Return one bar for each value, as high as its share of the largest."""
+    top = max(values, default=0.0) or 1.0
+    return "".join(_BARS[round(value / top * (len(_BARS) - 1))] for value in values)
+
+
+def line(screen: Screen) -> str:
+    """Return the screen in one line, for where there is no terminal."""
+    readings = screen.readings
+    return (
+        f"{screen.seconds:5.1f} s  {screen.phase}: {screen.sent:,} published, {readings.events:,} processed "
+        f"({screen.rate():,.0f}/s), lag {readings.lag:,}, {sum(readings.triggers.values()):,} triggers, "
+        f"{sum(readings.rejects.values()):,} rejects, {readings.duplicates:,} duplicates"
+    )
+
+
+def render(screen: Screen) -> RenderableType:
+    """Return the whole screen."""
+    readings = screen.readings
+    head = Text.assemble(
+        ("Groundswell ", "bold"),
+        (screen.phase, "cyan"),
+        f"   {screen.seconds:.0f} s   among the electorate it is {screen.electorate_time or '-'}   ",
+        ("Ctrl-C ends it" if screen.phase == "running" else "", "dim"),
+    )
+    numbers = Table.grid(expand=True, padding=(0, 2))
+    for title, value in (
+        ("events/s", f"{screen.rate():,.0f}"),
+        ("lag", f"{readings.lag:,}"),
+        ("events", f"{readings.events:,}"),
+        ("voters", f"{readings.voters:,}"),
+        ("duplicates", f"{readings.duplicates:,}"),
+        ("suppressed", f"{readings.suppressed:,}"),
+        ("forwarded", f"{readings.forwards:,}"),
+    ):
+        numbers.add_column(justify="center", ratio=1)
+        numbers.columns[-1].header = title
+        numbers.columns[-1].footer = value
+    numbers.add_row(*(Text(str(column.footer), style="bold") for column in numbers.columns))
+    numbers.add_row(*(Text(str(column.header), style="dim") for column in numbers.columns))
+    counts = Table.grid(expand=True, padding=(0, 1))
+    counts.add_column(ratio=1)
+    counts.add_column(ratio=1)
+    counts.add_row(
+        Panel(_bars(readings.triggers, "green"), title="Triggers by campaign", border_style="dim"),
+        Panel(_bars(readings.rejects, "red"), title="Rejects by reason", border_style="dim"),
+    )
+    return Group(
+        head,
+        Text(sparkline(list(screen.rates)), style="blue"),
+        numbers,
+        counts,
+        Panel(_latest(screen), title="Latest triggers", border_style="dim"),
+    )
+
+
+def _bars(counts: dict[str, int], style: str) -> RenderableType:
+    if not counts:
+        return Text("none yet", style="dim")
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right")
+    table.add_column(ratio=1, no_wrap=True, overflow="crop")
+    most = max(counts.values())
+    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(name, f"{count:,}", Text("█" * max(1, round(18 * count / most)), style=style))
+    return table
+
+
+def _latest(screen: Screen) -> RenderableType:
+    if not screen.latest:
+        return Text("none yet", style="dim")
+    table = Table.grid(expand=True, padding=(0, 1))
+    for style in ("dim", "green", "", ""):
+        table.add_column(style=style, no_wrap=True, overflow="ellipsis")
+    table.columns[-1].ratio = 1
+    for trigger in reversed(screen.latest):
+        table.add_row(trigger.time[11:19], trigger.campaign, trigger.voter, trigger.why)
+    return table
