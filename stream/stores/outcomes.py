@@ -17,7 +17,8 @@ READONLY, MASTERDOWN                        StoreUnavailableError   a failover; 
 MOVED, ASK, TRYAGAIN, CLUSTERDOWN           StoreUnavailableError   slots move; the node is looked up again
 NOREPLICAS                                  StoreUnavailableError   replicas may come back
 OOM, MISCONF                                StoreFailedError        memory or disk is full: an operator is needed
-NOAUTH, WRONGPASS, NOPERM                   StoreFailedError        credentials or ACL
+NOAUTH, WRONGPASS, NOPERM, a certificate    StoreFailedError        credentials, ACL, certificate authorities
+that is not trusted
 CROSSSLOT, WRONGTYPE, ERR, any other        StoreFailedError        not this server, or not our keys
 ==========================================  ======================  ==============================================
 
@@ -27,6 +28,7 @@ errors repeat a command's arguments, and these name voters.
 
 from __future__ import annotations
 
+import ssl
 from typing import Final
 
 from redis.exceptions import (
@@ -72,6 +74,9 @@ _TRANSIENT: Final = frozenset(
     ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS")
 )
 
+PERMISSIONS: Final = "~{*}:* +@read +@write +@transaction +@connection +scan +info +cluster|slots"
+"""What a user of Redis needs, as rules of ACL SETUSER."""
+
 _MEANINGS: Final = {
     "LOADING": "it is still loading its data",
     "BUSY": "it is busy with a script",
@@ -85,7 +90,7 @@ _MEANINGS: Final = {
     "OOM": "it has reached maxmemory; raise maxmemory, keep maxmemory-policy noeviction",
     "MISCONF": "it cannot write its snapshot or append-only file; look at its log and its disk",
     "NOAUTH": "it wants other credentials",
-    "NOPERM": "this user lacks a permission; `groundswell check` lists those that are needed",
+    "NOPERM": f"this user lacks a permission; it needs {PERMISSIONS}",
     "CROSSSLOT": "it is a Redis Cluster; set the endpoint's cluster flag",
     "WRONGTYPE": "a key of the partition holds another type",
     "EXECABORT": "it discarded the transaction",
@@ -116,7 +121,9 @@ def is_lost(error: BaseException) -> bool:
 def nothing_changed(error: Exception, address: str) -> GroundswellError:
     """Return the error to raise where ``error`` met a read, or a transaction that was not executed."""
     if is_lost(error):
-        return StoreUnavailableError(f"Redis at {address} cannot be reached ({type(error).__name__})")
+        text = f"Redis at {address} cannot be reached: {str(error) or type(error).__name__}"
+        untrusted = isinstance(error.__context__, ssl.SSLCertVerificationError)
+        return StoreFailedError(text) if untrusted else StoreUnavailableError(text)
     code = code_of(error)
     text = f"Redis at {address} answered {code}: {_MEANINGS.get(code, 'an error that is not expected of it')}"
     return StoreUnavailableError(text) if code in _TRANSIENT else StoreFailedError(text)
