@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
 
+from stream.agents import relay as relay_module
 from stream.agents.fence import Fence, discard
 from stream.agents.relay import ForwardRelay, OutboxRelay, Relay
 from stream.errors import RelayGapError, StateMismatchError, StoreUnavailableError
@@ -251,6 +252,22 @@ async def test_cancellation_at_any_moment_closes_everything_and_loses_nothing() 
     async with running(relay := relay_of(outbox, topic)):
         await sent(relay, last)
     assert sequences(read_topic(topic)) == list(range(1, last + 1))
+
+
+async def test_fence_is_renewed_while_idle_and_while_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "MARKER_SECONDS", 0.05)
+    topic, outbox = new_topic(), Outbox()
+    async with running(relay := relay_of(outbox, topic)):
+        await sent(relay, await outbox.add(1))
+        await asyncio.sleep(0.5)
+        await sent(relay, await outbox.add(1))
+        for _ in range(100):
+            await sent(relay, await outbox.add(1))
+    rows = read_topic(topic)
+    assert sequences(rows) == list(range(1, 103))
+    offsets = [row[0] for row in rows]
+    assert offsets[1] - offsets[0] > 4, "no marker was written while there was nothing to send"
+    assert offsets[-1] - offsets[1] > 102, "no marker was written between writes"
 
 
 async def test_relay_without_a_fence_sends_each_row_once() -> None:
