@@ -97,12 +97,17 @@ UNFIT: dict[str, list[Any]] = {
 class Generator:
     """Writes one log, row by row, from one seed."""
 
-    def __init__(self, seed: int) -> None:
-        """Draw the log's manner: partition, voters, pace, append times, configuration."""
+    def __init__(self, seed: int, place: tuple[int, int] | None = None, steady_from_ms: int | None = None) -> None:
+        """Draw the log's manner: partition, voters, pace, append times, configuration.
+
+        ``place`` (partition, count) is drawn where None. ``steady_from_ms`` makes time begin there and pass evenly,
+        for a log that a broker will stamp itself.
+        """
         self.chance = random.Random(seed)
         chance = self.chance
         count = chance.choice([1, 2, 4, 7])
-        self.log = Log(seed, chance.randrange(count), count, {})
+        partition, count = place or (chance.randrange(count), count)
+        self.log = Log(seed, partition, count, {})
         self.append_times = chance.choice(["all", "all", "all", "none", "some"])
         self.now = BEGIN_MS
         self.pace_ms = chance.choice([0, 20, 5_000, 600_000, 20_000_000])
@@ -113,6 +118,9 @@ class Generator:
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.configurations = [self.draw_configuration() for _ in range(chance.randint(2, 4))]
         self.serial = 0
+        self.jumps = 0.01
+        if steady_from_ms is not None:
+            self.now, self.pace_ms, self.jumps = steady_from_ms, 20, 0.0
 
     def run(self, length: int) -> Log:
         """Write ``length`` rows."""
@@ -148,7 +156,7 @@ class Generator:
         """Let log time go on (now and then by days), and offsets too."""
         if self.pace_ms:
             self.now += int(self.chance.expovariate(1 / self.pace_ms))
-        if self.chance.random() < 0.01:
+        if self.chance.random() < self.jumps:
             self.now += self.chance.choice([3_600_000, 86_400_000, 10 * 86_400_000])
         if self.chance.random() < self.gaps:
             self.offset += self.chance.choice([1, 2, 50])
