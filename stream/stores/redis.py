@@ -20,6 +20,9 @@ from stream.stores.wire import Session, Wire, first_error, pack
 
 _ATTEMPTS: Final = 10
 """How often a WATCH that saw a touched key is tried again before the caller is told to."""
+_PIECE_RECORDS: Final = 128
+"""Larger pieces would be fresh memory each time, whose page faults cost more than the copying."""
+_ONE_SEND_PIECES: Final = 6
 _PAGE_ROWS: Final = 1000
 _SCAN_KEYS: Final = b"10000"
 
@@ -65,7 +68,7 @@ class RedisStore:
                 header = fresh if data is None else Header.from_bytes(data)
                 refuse_restoring(self._prefix, header)
                 header = replace(header, owner=owner)
-                if await _execute(session, [pack(b"SET", self._header, header.to_bytes())]) is not None:
+                if await _execute(session, [pack(b"SET", self._header, header.to_bytes())], 1) is not None:
                     return Header.from_bytes(header.to_bytes())
         raise self._contended()
 
@@ -82,7 +85,7 @@ class RedisStore:
             commands = [pack(b"GET", self._header)]
             if voters:
                 commands.append(self._mget(voters))
-            data, *values = await _execute(session, commands) or [None]
+            data, *values = await _execute(session, commands, len(commands)) or [None]
         return None if data is None else Header.from_bytes(data), list(values[0]) if values else []
 
     async def voters(self) -> AsyncIterator[list[str]]:
@@ -100,7 +103,7 @@ class RedisStore:
         Raises CommitRefusedError (another owner or offset), CommitUnknownError (no answer),
         StoreUnavailableError (nothing done, retry) or StoreFailedError (stop). A cancelled commit is unknown.
         """
-        commands = self._commands(commit)
+        pieces, count = self._commands(commit)
         # Relay and commit meet in the trigger outbox only when rows of it are replaced.
         keys = (self._header, self._boxes["triggers"]) if commit.erased else (self._header,)
         look = pack(b"WATCH", *keys) + pack(b"GET", self._header)
@@ -110,7 +113,7 @@ class RedisStore:
                 refuse_foreign(self._prefix, None if data is None else Header.from_bytes(data), commit)
                 withdrawals = await self._withdrawals(session, commit.erased) if commit.erased else []
                 try:
-                    done = await _execute(session, [*commands, *withdrawals])
+                    done = await _execute(session, pieces + withdrawals, count + len(withdrawals))
                 except (RedisError, OSError) as error:
                     if not is_lost(error):
                         raise
@@ -146,18 +149,21 @@ class RedisStore:
         start = self._voters
         return pack(b"MGET", *[(start + voter).encode() for voter in voters])
 
-    def _commands(self, commit: Commit) -> list[bytes]:
-        """Pack what the commit writes, but for withdrawals, into one string for each command."""
+    def _commands(self, commit: Commit) -> tuple[list[bytes], int]:
+        """Pack what the commit writes, but for withdrawals; return it in pieces, and the number of commands."""
         start = self._voters.encode()
-        parts = [b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(commit.records) + 3)]
-        for voter, value in commit.records:
-            key = start + voter.encode()
-            parts += (b"$%d\r\n%b\r\n$%d\r\n" % (len(key), key, len(value)), value, b"\r\n")
+        records = commit.records
+        pieces = [b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(records) + 3)]
+        for first in range(0, len(records), _PIECE_RECORDS):
+            parts: list[bytes] = []
+            for voter, value in records[first : first + _PIECE_RECORDS]:
+                key = start + voter.encode()
+                parts += (b"$%d\r\n%b\r\n$%d\r\n" % (len(key), key, len(value)), value, b"\r\n")
+            pieces.append(b"".join(parts))
         header = commit.header.to_bytes()
-        parts.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(self._header), self._header, len(header), header))
-        commands = [b"".join(parts)]
-        commands += [_zadd(self._boxes[output], rows) for output, rows in commit.outbox.items() if rows]
-        return commands
+        pieces.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(self._header), self._header, len(header), header))
+        boxes = [_zadd(self._boxes[output], rows) for output, rows in commit.outbox.items() if rows]
+        return pieces + boxes, 1 + len(boxes)
 
     async def _withdrawals(self, session: Session, erased: frozenset[str]) -> list[bytes]:
         """Return the commands that put tombstones in the place of erased voters' unsent triggers."""
@@ -242,22 +248,22 @@ def _zadd(box: bytes, rows: Sequence[OutboxRow]) -> bytes:
     return pack(b"ZADD", box, *words)
 
 
-async def _execute(session: Session, commands: Sequence[bytes]) -> list[Any] | None:
-    """Run packed commands in one MULTI and return their answers; None where a watched key was touched.
+async def _execute(session: Session, pieces: Sequence[bytes], count: int) -> list[Any] | None:
+    """Run ``count`` packed commands in one MULTI and return their answers; None where a watched key was touched.
 
     An error answer to a queued command or to EXEC itself, which says that nothing was executed, is raised as it is.
     """
-    *queued, result = await session.ask(
-        b"".join([pack(b"MULTI"), *commands, pack(b"EXEC")]),
-        len(commands) + 2,
-    )
+    payload = [pack(b"MULTI"), *pieces, pack(b"EXEC")]
+    if len(pieces) <= _ONE_SEND_PIECES:
+        payload = [b"".join(payload)]
+    *queued, result = await session.ask(payload, count + 2)
     error = first_error(queued) or (result if isinstance(result, Exception) else None)
     if error is not None:
         raise error
     if result is None:
         return None
     error = first_error(result)
-    if error is not None or len(result) != len(commands):
+    if error is not None or len(result) != count:
         message = (
             f"Redis executed only a part of a transaction ({type(error).__name__}), and it does not roll back: "
             "run `groundswell restore`"

@@ -25,9 +25,10 @@ class Session:
         self._connection = connection
         self._timeout_seconds = timeout_seconds
 
-    async def ask(self, payload: bytes, count: int) -> list[Any]:
+    async def ask(self, payload: bytes | Sequence[bytes], count: int) -> list[Any]:
         """Send packed commands and return their ``count`` answers; an error answer is returned, not raised.
 
+        A payload in pieces is sent piece by piece, as the server takes it.
         Raises TimeoutError, and redis' ConnectionError where the connection broke (or the server is loading, or
         wants credentials: outcomes.is_lost tells them apart).
         """
@@ -38,7 +39,8 @@ class Session:
             raise RedisConnectionError(message)
         answers: list[Any] = []
         async with asyncio.timeout(self._timeout_seconds):
-            await connection.send_packed_command(payload, check_health=False)
+            for piece in (payload,) if isinstance(payload, bytes) else payload:
+                await connection.send_packed_command(piece, check_health=False)
             for _ in range(count):
                 try:
                     answers.append(await connection.read_response())
