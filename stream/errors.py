@@ -39,3 +39,15 @@ class RelayFencedError(GroundswellError):
 
 class RelayGapError(GroundswellError):
     """The outbox does not continue the topic's tail: a row is missing. Stop rather than skip."""
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """Return ``repr(value)`` for an error's text, cut to ``most`` characters; never raises on hostile values."""
+    if isinstance(value, str | bytes):
+        value = value[:most]
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # An integer of thousands of digits, or nesting as deep.
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else f"{text[:most]}..."

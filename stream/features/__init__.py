@@ -1,0 +1,7 @@
+"""Step 5: each event folded into its voter's record, and one feature row for each."""
+
+from stream.features.catalogue import FEATURES, Feature, catalogue
+from stream.features.description import Field, describe
+from stream.features.kernels import fold
+
+__all__ = ["FEATURES", "Feature", "Field", "catalogue", "describe", "fold"]

@@ -1,0 +1,93 @@
+"""Models as rows of arrays: fixed types, so that a new model compiles nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.records import MAX_MODELS, USE_FOLD
+from stream.scoring.files import Model
+from stream.scoring.kernels import score_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The active models by slot, MAX_MODELS of them; a free slot has tag 0."""
+
+    columns: NDArray[np.int64]
+    """int64[c]: sorted catalogue indices of the features that any model weighs; the columns of a feature row."""
+    tags: NDArray[np.uint32]
+    """uint32[MAX_MODELS]: the tag that voter records carry; 0: inactive."""
+    empty: NDArray[np.float64]
+    """float64[MAX_MODELS]: each model's score where every feature is 0."""
+    bias: NDArray[np.float64]
+    calibrated: NDArray[np.uint8]
+    slope: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    is_logistic: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    """int64[MAX_MODELS + 1]: model m has the weights from starts[m] to before starts[m + 1]."""
+    places: NDArray[np.int64]
+    """int64[w]: the column of a feature row that each weight is for."""
+    weights: NDArray[np.float64]
+    """float64[w], by model, then catalogue index."""
+
+
+def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> Models:
+    """Return the arrays of ``models`` by slot (None: a free slot; at most MAX_MODELS) with their ``tags``."""
+    columns = np.unique(np.array([w[0] for model in models if model for w in model.weights], np.int64))
+    place = {index: at for at, index in enumerate(columns.tolist())}
+    slots = [*models, *[None] * (MAX_MODELS - len(models))]
+    calibrations = [(1.0, 0.0) if model is None or model.calibration is None else model.calibration for model in slots]
+    counts = [0 if model is None else len(model.weights) for model in slots]
+    weights = [weight for model in models if model for weight in model.weights]
+    compiled = Models(
+        columns=columns,
+        tags=np.where([model is not None for model in slots], tags, 0).astype(np.uint32),
+        empty=np.zeros(MAX_MODELS),
+        bias=np.array([0.0 if model is None else model.bias for model in slots]),
+        calibrated=np.array([model is not None and model.calibration is not None for model in slots], np.uint8),
+        slope=np.array([slope for slope, _ in calibrations]),
+        intercept=np.array([intercept for _, intercept in calibrations]),
+        is_logistic=np.array([model is not None and model.kind == "logistic" for model in slots], np.uint8),
+        starts=np.array([sum(counts[:m]) for m in range(MAX_MODELS + 1)], np.int64),
+        places=np.array([place[index] for index, _ in weights], np.int64),
+        weights=np.array([weight for _, weight in weights], np.float64),
+    )
+    row = np.zeros((1, len(columns)))
+    score(compiled, row, np.full(1, USE_FOLD, np.int64), 0, 1, compiled.empty.reshape(1, MAX_MODELS))
+    return compiled
+
+
+def score(
+    models: Models,
+    rows: NDArray[np.float64],
+    use: NDArray[np.int64],
+    first: int,
+    stop: int,
+    out: NDArray[np.float64],
+) -> None:
+    """Score the rows from ``first`` to before ``stop`` that USE_FOLD marks, with every active model.
+
+    ``rows`` float64[n, len(models.columns)], ``use`` int64[n]; ``out`` float64[n, MAX_MODELS] is written in place,
+    other rows and free slots stay as they are.
+    """
+    score_rows(
+        models.tags,
+        models.bias,
+        models.calibrated,
+        models.slope,
+        models.intercept,
+        models.is_logistic,
+        models.starts,
+        models.places,
+        models.weights,
+        rows,
+        use,
+        first,
+        stop,
+        out,
+    )

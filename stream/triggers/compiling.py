@@ -1,0 +1,141 @@
+"""Campaigns as rows of arrays for one kernel: a new campaign compiles nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream.interfaces import Fired
+from stream.records import MAX_CAMPAIGNS, USE_FOLD
+from stream.triggers.files import Campaign
+from stream.triggers.kernels import decide_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Campaigns:
+    """The active campaigns by slot: arrays of MAX_CAMPAIGNS elements, and what their triggers say."""
+
+    tags: NDArray[np.uint32]
+    """The tag that voter records carry; 0: a free slot."""
+    models: NDArray[np.int64]
+    """Slot of the campaign's model; -1: no such model is active, and the campaign rests."""
+    upward: NDArray[np.uint8]
+    thresholds: NDArray[np.float64]
+    rearms: NDArray[np.float64]
+    cooldowns_ms: NDArray[np.int64]
+    names: tuple[str, ...]
+    """Empty: a free slot."""
+    versions: tuple[str, ...]
+    model_names: tuple[str, ...]
+    """Of each campaign's model."""
+    verbs: tuple[str, ...]
+    """What the score did: rose or fell."""
+    crossings: tuple[str, ...]
+    """The threshold in words."""
+    actions: tuple[orjson.Fragment, ...]
+    """The action table as JSON, keys sorted."""
+    model_versions: orjson.Fragment
+    """As JSON, the sha256 of every active model by name, in slot order."""
+
+
+def compile_campaigns(
+    campaigns: Sequence[Campaign | None],
+    tags: NDArray[np.uint32],
+    slots: Sequence[Sequence[str] | None],
+    model_slots: Sequence[Sequence[str] | None],
+) -> Campaigns:
+    """Return the arrays of ``campaigns`` by slot (None: a free slot; at most MAX_CAMPAIGNS).
+
+    ``tags`` uint32[MAX_CAMPAIGNS]; ``slots`` and ``model_slots`` are the header's (name, sha256) by slot.
+    """
+    places = {item[0]: slot for slot, item in enumerate(model_slots) if item is not None}
+    active = [(slot, campaign) for slot, campaign in enumerate(campaigns) if campaign is not None]
+    names, versions, model_names, verbs, crossings = ([""] * MAX_CAMPAIGNS for _ in range(5))
+    actions = [_fragment({})] * MAX_CAMPAIGNS
+    compiled_tags = np.zeros(MAX_CAMPAIGNS, np.uint32)
+    models = np.full(MAX_CAMPAIGNS, -1, np.int64)
+    upward = np.zeros(MAX_CAMPAIGNS, np.uint8)
+    thresholds, rearms = np.zeros(MAX_CAMPAIGNS), np.zeros(MAX_CAMPAIGNS)
+    cooldowns_ms = np.zeros(MAX_CAMPAIGNS, np.int64)
+    for slot, campaign in active:
+        item = slots[slot]
+        names[slot] = campaign.name
+        versions[slot] = "" if item is None else item[1]
+        model_names[slot] = campaign.model
+        verbs[slot] = "rose" if campaign.direction == "up" else "fell"
+        crossings[slot] = repr(campaign.threshold)
+        actions[slot] = _fragment(dict(campaign.action))
+        compiled_tags[slot] = tags[slot]
+        models[slot] = places.get(campaign.model, -1)
+        upward[slot] = campaign.direction == "up"
+        thresholds[slot], rearms[slot] = campaign.threshold, campaign.rearm
+        cooldowns_ms[slot] = campaign.cooldown_ms
+    return Campaigns(
+        compiled_tags,
+        models,
+        upward,
+        thresholds,
+        rearms,
+        cooldowns_ms,
+        tuple(names),
+        tuple(versions),
+        tuple(model_names),
+        tuple(verbs),
+        tuple(crossings),
+        tuple(actions),
+        _fragment({item[0]: item[1] for item in model_slots if item is not None}),
+    )
+
+
+def _fragment(value: dict[str, Any]) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(value))
+
+
+def decide(  # noqa: PLR0913, PLR0917 (the pipeline hands over arrays, not rooms)
+    records: NDArray[Any],
+    slots: NDArray[np.int64],
+    now: NDArray[np.int64],
+    use: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    model_tags: NDArray[np.uint32],
+    model_empty: NDArray[np.float64],
+    campaigns: Campaigns,
+    first: int,
+    stop: int,
+) -> Fired:
+    """Return the triggers of the rows from ``first`` to before ``stop`` that USE_FOLD marks.
+
+    ``records`` (VOTER by slot) changes in place: campaigns' state, then scores. ``slots``, ``now`` (log time, ms),
+    ``use`` int64[n]; ``scores`` float64[n, MAX_MODELS]; ``model_tags`` uint32 and ``model_empty`` float64
+    [MAX_MODELS]. The rows of the result count from the start of the arrays.
+    """
+    room = int(np.count_nonzero(use[first:stop] == USE_FOLD)) * int(np.count_nonzero(campaigns.tags))
+    rows, places = np.empty(room, np.int64), np.empty(room, np.int64)
+    before, after = np.empty(room), np.empty(room)
+    count = decide_rows(
+        records,
+        slots,
+        now,
+        use,
+        scores,
+        model_tags,
+        model_empty,
+        campaigns.tags,
+        campaigns.models,
+        campaigns.upward,
+        campaigns.thresholds,
+        campaigns.rearms,
+        campaigns.cooldowns_ms,
+        first,
+        stop,
+        rows,
+        places,
+        before,
+        after,
+    )
+    return Fired(rows[:count].copy(), places[:count].copy(), before[:count].copy(), after[:count].copy())

@@ -1,0 +1,94 @@
+"""Triggers as CloudEvents 1.0 (structured JSON), each with its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream.interfaces import Decoded, Fired
+from stream.records import EVENT_TYPES, SEQUENCE_HEADER, Columns, OutboxRow
+from stream.triggers.compiling import Campaigns
+
+_CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+
+
+def compose(
+    fired: Fired,
+    columns: Columns,
+    decoded: Decoded,
+    campaigns: Campaigns,
+    topic: str,
+    partition: int,
+    sequence: int,
+) -> list[OutboxRow]:
+    """Return one outbox row for each trigger, numbered from ``sequence``.
+
+    ``fired.rows`` are rows of ``columns`` and ``decoded``; ``topic`` is the events topic's full name. A trigger's
+    id is its place in the log, the same on every replay.
+    """
+    rows = fired.rows
+    if not len(rows):
+        return []
+    source = f"/{topic}/{partition}"
+    facts = zip(
+        range(sequence, sequence + len(rows)),
+        rows.tolist(),
+        fired.campaigns.tolist(),
+        fired.before.tolist(),
+        fired.after.tolist(),
+        columns.offsets[rows].tolist(),
+        decoded.now[rows].tolist(),
+        decoded.kinds[rows].tolist(),
+        _moments(decoded.now[rows]),
+        _moments(decoded.times[rows]),
+        strict=True,
+    )
+    composed: list[OutboxRow] = []
+    for number, row, slot, before, after, offset, now_ms, kind, now, time in facts:
+        name, cause = campaigns.names[slot], EVENT_TYPES[kind]
+        voter = decoded.voters[row]
+        event: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": f"{partition}-{offset}-{name}",
+            "source": source,
+            "type": "campaign.triggered",
+            "subject": voter,
+        }
+        if now_ms:
+            event["time"] = now
+        event["datacontenttype"] = "application/json"
+        event["sequence"] = str(number)
+        event["data"] = {
+            "campaign": name,
+            "campaign_version": campaigns.versions[slot],
+            "model": campaigns.model_names[slot],
+            "models": campaigns.model_versions,
+            "score_before": before,
+            "score_after": after,
+            "cause": {
+                "id": decoded.ids[row],
+                "source": decoded.sources[row],
+                "type": cause,
+                "time": time,
+                "partition": partition,
+                "offset": offset,
+            },
+            "log_time_ms": now_ms,
+            "sequence": number,
+            "why": (
+                f"{campaigns.model_names[slot]} {campaigns.verbs[slot]} from {before:.4f} to {after:.4f} "
+                f"and crossed {campaigns.crossings[slot]} after {cause}"
+            ),
+            "action": campaigns.actions[slot],
+        }
+        headers = (_CONTENT_TYPE, (SEQUENCE_HEADER, b"%d" % number))
+        composed.append(OutboxRow(number, partition, voter.encode(), orjson.dumps(event), headers))
+    return composed
+
+
+def _moments(times_ms: NDArray[np.int64]) -> list[str]:
+    """Return times (ms since the epoch) as RFC 3339 in UTC with milliseconds."""
+    return [f"{text}Z" for text in np.datetime_as_string(times_ms.astype("datetime64[ms]"), unit="ms").tolist()]

@@ -1,0 +1,130 @@
+"""Campaign files: TOML, read strictly, since what is ignored silently is found out by voters."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stream.errors import ConfigurationError, quoted
+
+MAX_CAMPAIGN_BYTES: Final = 64 * 1024
+_MOST: Final = 1e100
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_NAME_EXPECTED: Final = "1 to 64 characters of a-z, 0-9, _ and -, beginning with a letter"
+_COOLDOWN: Final = re.compile(r"([0-9]{1,9})([dhms])")
+_UNIT_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
+_DIRECTIONS: Final = ("up", "down")
+_REQUIRED: Final = ("name", "model", "direction", "threshold", "rearm", "cooldown")
+_OPTIONAL: Final = ("description", "action")
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A crossing of a score that fires a trigger, as its file says."""
+
+    name: str
+    model: str
+    """Name of the model whose score it watches."""
+    direction: str
+    """``up`` or ``down``."""
+    threshold: float
+    rearm: float
+    """The score at which it can fire again: at most the threshold for up, at least for down."""
+    cooldown_ms: int
+    """Log time that must pass between two triggers for one voter."""
+    action: tuple[tuple[str, str], ...] = ()
+    """(key, value), sorted by key: passed through to subscribers."""
+    description: str = ""
+
+
+def read_campaign(data: bytes) -> Campaign:
+    """Return the campaign in a file's bytes.
+
+    Raises ConfigurationError, quoting what is wrong and saying what was expected, for anything unusable.
+    """
+    fields = _read_table(data)
+    name = _name(fields["name"], "a campaign's name")
+    direction = fields["direction"]
+    if not isinstance(direction, str) or direction not in _DIRECTIONS:
+        message = f"campaign {name!r}: direction is {quoted(direction)}, expected 'up' or 'down'"
+        raise ConfigurationError(message)
+    threshold = _number(fields["threshold"], f"campaign {name!r}: threshold")
+    rearm = _number(fields["rearm"], f"campaign {name!r}: rearm")
+    if (rearm > threshold) if direction == "up" else (rearm < threshold):
+        bound = "at most" if direction == "up" else "at least"
+        message = f"campaign {name!r}: rearm is {rearm!r}, expected {bound} the threshold {threshold!r}"
+        raise ConfigurationError(message)
+    description = fields.get("description", "")
+    if not isinstance(description, str):
+        message = f"campaign {name!r}: description is {quoted(description)}, expected a string"
+        raise ConfigurationError(message)
+    return Campaign(
+        name=name,
+        model=_name(fields["model"], f"campaign {name!r}: model"),
+        direction=direction,
+        threshold=threshold,
+        rearm=rearm,
+        cooldown_ms=_cooldown_ms(fields["cooldown"], name),
+        action=_action(fields.get("action", {}), name),
+        description=description,
+    )
+
+
+def _read_table(data: bytes) -> dict[str, Any]:
+    if len(data) > MAX_CAMPAIGN_BYTES:
+        message = f"a campaign of {len(data)} bytes is too large, expected at most {MAX_CAMPAIGN_BYTES}"
+        raise ConfigurationError(message)
+    try:
+        fields = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        message = f"a campaign is not readable as TOML: {error}: {quoted(data)}"
+        raise ConfigurationError(message) from error
+    for key in fields:
+        if key not in _REQUIRED and key not in _OPTIONAL:
+            message = f"a campaign has the unknown key {quoted(key)}, expected {', '.join((*_REQUIRED, *_OPTIONAL))}"
+            raise ConfigurationError(message)
+    for key in _REQUIRED:
+        if key not in fields:
+            message = f"a campaign lacks the key {key!r}, expected {', '.join(_REQUIRED)}"
+            raise ConfigurationError(message)
+    return fields
+
+
+def _name(value: object, what: str) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        message = f"{what} is {quoted(value)}, expected {_NAME_EXPECTED}"
+        raise ConfigurationError(message)
+    return value
+
+
+def _number(value: object, what: str) -> float:
+    """Return ``value`` as a float; raise ConfigurationError if it is no number or out of bounds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
+        message = f"{what} is {quoted(value)}, expected a number from -1e100 to 1e100"
+        raise ConfigurationError(message)
+    return float(value)
+
+
+def _cooldown_ms(value: object, name: str) -> int:
+    if type(value) is int and value == 0:
+        return 0
+    match = _COOLDOWN.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        message = (
+            f"campaign {name!r}: cooldown is {quoted(value)}, expected 0 or a string such as '7d', '12h', '30m', '45s'"
+        )
+        raise ConfigurationError(message)
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def _action(action: object, name: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(action, dict):
+        message = f"campaign {name!r}: action is {quoted(action)}, expected a table of strings"
+        raise ConfigurationError(message)
+    for key, value in action.items():
+        if not isinstance(value, str):
+            message = f"campaign {name!r}: action {quoted(key)} is {quoted(value)}, expected a string"
+            raise ConfigurationError(message)
+    return tuple(sorted(action.items()))

@@ -1,0 +1,97 @@
+"""The kernel that decides which campaigns a voter's new score fires."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.compiled import kernel
+from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD
+
+
+@kernel
+def decide_rows(
+    records: NDArray[Any],
+    slots: NDArray[np.int64],
+    now: NDArray[np.int64],
+    use: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    model_tags: NDArray[np.uint32],
+    model_empty: NDArray[np.float64],
+    tags: NDArray[np.uint32],
+    models: NDArray[np.int64],
+    upward: NDArray[np.uint8],
+    thresholds: NDArray[np.float64],
+    rearms: NDArray[np.float64],
+    cooldowns_ms: NDArray[np.int64],
+    first: int,
+    stop: int,
+    rows: NDArray[np.int64],
+    campaigns: NDArray[np.int64],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+) -> int:
+    """Decide on the rows from ``first`` to before ``stop`` that USE_FOLD marks; return how many triggers fired.
+
+    ``records`` (VOTER by slot) changes in place: armed, fired_ms, campaign_tag, then score and score_tag.
+    ``slots``, ``now`` (log time, ms), ``use`` int64[n]; ``scores`` float64[n, MAX_MODELS]; ``model_tags`` (0:
+    inactive) and ``model_empty`` by model slot. By campaign slot: ``tags`` (0: free), ``models`` (model slot; -1: not
+    active, the campaign rests), ``upward`` (1: up, 0: down), ``thresholds``, ``rearms``, ``cooldowns_ms``.
+    Each trigger goes into ``rows``, ``campaigns`` (slot), ``before`` and ``after``, which have room for every folded
+    row and campaign. A NaN score neither fires nor arms. A row that USE_ERASE marks clears what is decided.
+    """
+    count = 0
+    for i in range(first, stop):
+        if use[i] == USE_ERASE:
+            _clear(records, slots[i])
+        if use[i] != USE_FOLD:
+            continue
+        r = records[slots[i]]
+        score = r["score"]
+        score_tag = r["score_tag"]
+        fired_ms = r["fired_ms"]
+        campaign_tag = r["campaign_tag"]
+        armed = np.int64(r["armed"])
+        for c in range(MAX_CAMPAIGNS):
+            m = models[c]
+            if tags[c] == 0 or m < 0:
+                continue
+            # A downward campaign is an upward one on negated numbers, which is exact.
+            sign = 1.0 if upward[c] == 1 else -1.0
+            height = sign * scores[i, m]
+            bit = np.int64(1) << np.int64(c)
+            if campaign_tag[c] != tags[c]:
+                campaign_tag[c] = tags[c]
+                fired_ms[c] = 0
+                armed = armed & ~bit
+                if sign * model_empty[m] <= sign * rearms[c]:
+                    armed = armed | bit
+            if armed & bit != 0:
+                if height >= sign * thresholds[c]:
+                    armed = armed & ~bit
+                    if fired_ms[c] == 0 or now[i] - fired_ms[c] >= cooldowns_ms[c]:
+                        fired_ms[c] = max(now[i], np.int64(1))
+                        rows[count] = i
+                        campaigns[count] = c
+                        before[count] = score[m] if score_tag[m] == model_tags[m] else model_empty[m]
+                        after[count] = scores[i, m]
+                        count += 1
+            elif height <= sign * rearms[c]:
+                armed = armed | bit
+        r["armed"] = armed
+        for m in range(MAX_MODELS):
+            if model_tags[m] != 0:
+                score[m] = scores[i, m]
+                score_tag[m] = model_tags[m]
+    return count
+
+
+@kernel
+def _clear(records: NDArray[Any], j: int) -> None:
+    """Set every field that deciding writes in record ``j`` to zero, in place."""
+    r = records[j]
+    r["armed"] = 0
+    r["score"][:] = 0.0
+    r["score_tag"][:] = 0
+    r["fired_ms"][:] = 0
+    r["campaign_tag"][:] = 0
