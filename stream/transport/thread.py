@@ -1,0 +1,214 @@
+"""The consumer's thread: what aiokafka has fetched, as columns, with the places they were read from."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import ConsumerStoppedError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as faust_driver
+from faust.types import TP
+
+from stream.errors import StateMismatchError
+from stream.records import Columns, columns_of
+from stream.transport.hooks import hooks_of
+from stream.transport.places import Places
+
+LOG_APPEND_TIME = 1
+PREFETCH_BACKOFF_SECONDS = 0.005
+"""How long a partition whose rows wait to be taken holds back the fetch of others (aiokafka's own: 0.1)."""
+
+
+class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread, except in how it fetches and seeks."""
+
+    def __post_init__(self) -> None:
+        """Take the place of Faust's own constructor's end."""
+        super().__post_init__()
+        self.hooks = hooks_of(self.app)
+        self.places = Places(self.hooks.in_flight_limit, self.wake)
+        self._waking: asyncio.Future[None] | None = None
+
+    async def on_start(self) -> None:
+        """Start aiokafka's consumer."""
+        # Faust leaves these at DEBUG whatever its own level is, and aiokafka logs several lines for each fetch.
+        logging.getLogger("aiokafka").setLevel(logging.WARNING)
+        await super().on_start()
+        self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_SECONDS  # noqa: SLF001
+
+    def _create_worker_consumer(self, transport: faust_driver.Transport) -> AIOKafkaConsumer:
+        conf, hooks = self.app.conf, self.hooks
+        self._assignor = RoundRobinPartitionAssignor
+        return AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            bootstrap_servers=faust_driver.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            # Any policy silently reads from another place where the offset is out of range.
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_poll_records=hooks.max_records,
+            max_poll_interval_ms=int((conf.broker_max_poll_interval or 0) * 1000),
+            max_partition_fetch_bytes=hooks.fetch_max_bytes,
+            fetch_max_wait_ms=hooks.fetch_max_wait_ms,
+            check_crcs=conf.broker_check_crcs,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+            **hooks.security,
+        )
+
+    # --- fetching --------------------------------------------------------------------------------------
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP] | None,
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> dict[TP, list[Columns]]:
+        """Return at most one batch for each partition that has room; wait up to ``timeout`` seconds for the first."""
+        fetcher = consumer._fetcher  # noqa: SLF001
+        deadline = self.thread_loop.time() + (timeout or 0.0)
+        with consumer._subscription.fetch_context():  # noqa: SLF001
+            while self.consumer.flow_active:
+                if consumer._closed or fetcher._closed:  # noqa: SLF001
+                    raise ConsumerStoppedError
+                batches = await self._take(consumer, max_records)
+                if batches:
+                    return batches
+                remaining = deadline - self.thread_loop.time()
+                if remaining <= 0:
+                    break
+                await self._wait(fetcher, remaining)
+        return {}
+
+    async def _take(self, consumer: AIOKafkaConsumer, max_records: int | None) -> dict[TP, list[Columns]]:
+        """Return what is fetched, without waiting.
+
+        Partition by partition, so that each comes with a batch of its own size and none starves another.
+        """
+        subscriptions, fetcher = consumer._subscription, consumer._fetcher  # noqa: SLF001
+        subscription = subscriptions.subscription
+        if subscription is None or subscriptions.reassignment_in_progress:
+            return {}
+        assignment = subscription.assignment
+        batches = {}
+        for tp in self.places.ready(assignment):
+            partition = TopicPartition(tp.topic, tp.partition)
+            if partition not in fetcher._records:  # noqa: SLF001
+                continue
+            try:
+                fetched = await fetcher.fetched_records([partition], 0, max_records)
+            except OffsetOutOfRangeError as error:
+                raise await self._out_of_range(consumer, tp) from error
+            records = fetched.get(partition)
+            if records:
+                batches[tp] = [self._columns(tp, records, assignment.state_value(partition).position)]
+        return batches
+
+    def _columns(self, tp: TP, records: list[Any], next_offset: int) -> Columns:
+        epoch, start = self.places.take(tp, next_offset)
+        return columns_of(
+            tp.partition,
+            [record.offset for record in records],
+            [record.timestamp if record.timestamp_type == LOG_APPEND_TIME else 0 for record in records],
+            [record.key for record in records],
+            [record.value for record in records],
+            [record.headers for record in records],
+            epoch=epoch,
+            start=start,
+            next_offset=next_offset,
+        )
+
+    async def _wait(self, fetcher: Any, seconds: float) -> None:
+        """Wait until something is fetched, a full partition has room again, or the time is over."""
+        arrival = fetcher._create_fetch_waiter()  # noqa: SLF001
+        self._waking = self.thread_loop.create_future()
+        await asyncio.wait((arrival, self._waking), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if arrival.done():
+            # aiokafka tells waiters so that the group may not be joined or a topic not be read.
+            arrival.result()
+        else:
+            arrival.cancel()
+
+    def wake(self) -> None:
+        """Look again for what may be fetched; from any thread."""
+        if not self.thread_loop.is_closed():
+            self.thread_loop.call_soon_threadsafe(self._woken)
+
+    def _woken(self) -> None:
+        if self._waking is not None and not self._waking.done():
+            self._waking.set_result(None)
+
+    async def _out_of_range(self, consumer: AIOKafkaConsumer, tp: TP) -> StateMismatchError:
+        start, end = (await self._ranges(consumer, frozenset((tp,))))[tp]
+        return StateMismatchError(
+            f"{tp.topic} partition {tp.partition} is to be read from offset {self.places.next(tp)}, but its log holds "
+            f"{start} up to {end}: run `groundswell restore` to bring back state that fits, "
+            "or start a new deployment under another namespace with `groundswell init --from`"
+        )
+
+    # --- seeking ---------------------------------------------------------------------------------------
+
+    async def reseek(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
+        """Read each partition from its offset on; return the new epoch of each that is still assigned."""
+        epochs: dict[TP, int] = await self.call_thread(self._reseek, self._ensure_consumer(), dict(offsets))
+        return epochs
+
+    async def _reseek(self, consumer: AIOKafkaConsumer, offsets: dict[TP, int]) -> dict[TP, int]:
+        subscriptions = consumer._subscription  # noqa: SLF001
+        if subscriptions.subscription is None or subscriptions.reassignment_in_progress:
+            return {}
+        assignment = subscriptions.subscription.assignment
+        epochs = {}
+        for tp, offset in offsets.items():
+            if assignment is not None and tp in assignment.tps:
+                consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
+                epochs[tp] = self.places.open(tp, assignment, offset)
+        self._woken()
+        return epochs
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Stop fetching at once, then let the main thread finish what it has in hand."""
+        self.places.close()
+        await super().on_partitions_revoked(revoked)
+
+    # --- the group's offsets, and the log's ends -------------------------------------------------------
+
+    async def publish(self, offsets: Mapping[TP, int]) -> None:
+        """Write offsets into the group; raise what aiokafka raises."""
+        await self.call_thread(self._publish, self._ensure_consumer(), dict(offsets))
+
+    async def _publish(self, consumer: AIOKafkaConsumer, offsets: dict[TP, int]) -> None:
+        assigned = consumer.assignment()
+        await consumer.commit(
+            {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in assigned}
+        )
+
+    async def ranges(self, tps: frozenset[TP]) -> dict[TP, tuple[int, int]]:
+        """Return by partition its first offset and the one after the last that may be read, as the broker says."""
+        ranges: dict[TP, tuple[int, int]] = await self.call_thread(self._ranges, self._ensure_consumer(), tps)
+        return ranges
+
+    async def _ranges(self, consumer: AIOKafkaConsumer, tps: frozenset[TP]) -> dict[TP, tuple[int, int]]:
+        partitions = [TopicPartition(tp.topic, tp.partition) for tp in tps]
+        starts, ends = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
+        return {TP(*partition): (starts[partition], ends[partition]) for partition in partitions}
+
+    def fetched_through(self, tp: TP) -> int | None:
+        """Return where aiokafka stands in a partition; None before its first seek. From any thread."""
+        subscription = self._ensure_consumer()._subscription.subscription  # noqa: SLF001
+        assignment = subscription.assignment if subscription else None
+        state = assignment.state_value(TopicPartition(tp.topic, tp.partition)) if assignment else None
+        return state.position if state is not None and state.has_valid_position else None
