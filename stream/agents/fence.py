@@ -76,7 +76,8 @@ async def discard(producer: AIOKafkaProducer, timeout_seconds: float = GRACE_SEC
 class Fence:
     """Keeps every earlier owner of one output partition from writing to it.
 
-    ``transactional_id`` names namespace, output and partition; whoever claims it last is the owner.
+    ``transactional_id`` names namespace, output and partition; whoever claims it last is the owner. After some 32,000
+    claims the coordinator gives a new producer id, and in that one takeover the earlier owner is not refused.
     """
 
     def __init__(self, producer: AIOKafkaProducer, transactional_id: str, topic: str, partition: int) -> None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 
 from stream.agents.closing import unbroken
 from stream.agents.fence import REFUSALS, Fence, FenceUnsupportedError, discard
@@ -34,6 +34,8 @@ SEND_SECONDS: Final = 30.0
 REQUEST_MS: Final = 10_000
 BACKOFF_FIRST_SECONDS: Final = 0.05
 BACKOFF_LAST_SECONDS: Final = 5.0
+FENCED_SECONDS: Final = 1.0
+"""Wait of an owner that was fenced: two that are awake at once take turns no faster than this."""
 BATCH_BYTES: Final = 256 * 1024
 """A batch holds one row in any case; halved where the broker finds a batch too large."""
 PAGE_ROWS: Final = (1, 256, 4096)
@@ -172,6 +174,8 @@ class OutboxRelay(ABC):
 
     async def _back_off(self, error: Exception) -> None:
         seconds = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 16))
+        if isinstance(error, RelayFencedError | ProducerFenced):
+            seconds = max(seconds, FENCED_SECONDS)
         self._failures += 1
         log.warning(
             "relay of %s to %s starts again in %.2f s (attempt %d, backlog %d): %r",
@@ -300,6 +304,14 @@ class Relay(OutboxRelay):
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 last = await unbroken(last_sequence(self._kafka, self._topic, self._partition))
+            log.info(
+                "relay of %s to %s[%d] goes on after sequence %s, %s",
+                self._output,
+                self._topic,
+                self._partition,
+                last,
+                self.mode,
+            )
             while True:
                 await writer.renew()
                 last = await self._send_page(writer, last)

@@ -16,7 +16,7 @@ GROWTH: Final = 8
 
 
 async def last_sequence(kafka: Mapping[str, Any], topic: str, partition: int) -> int | None:
-    """Return the last ``groundswell-sequence`` in a partition, None where none is retained.
+    """Return the sequence that a partition's last ``groundswell-sequence`` header reached, None where none is retained.
 
     Reads backward in growing windows, uncommitted records too: every write that the broker accepted counts. Raises
     aiokafka's KafkaError, and bounds nothing by time itself.
@@ -48,13 +48,14 @@ async def last_sequence(kafka: Mapping[str, Any], topic: str, partition: int) ->
 
 
 async def _last_in(consumer: AIOKafkaConsumer, where: TopicPartition, start: int, stop: int) -> int | None:
-    """Return the last sequence at offsets from ``start`` on, read until ``stop`` is reached."""
+    """Return the largest sequence at offsets from ``start`` on, read until ``stop`` is reached."""
     consumer.seek(where, start)
     found: int | None = None
     while await consumer.position(where) < stop:
         batches = await consumer.getmany(where, timeout_ms=100)
         for record in batches.get(where, ()):
             for name, value in record.headers:
-                if name == SEQUENCE_HEADER:
-                    found = int(value)
+                if name == SEQUENCE_HEADER and value.isdigit():
+                    # Not the last but the largest: without a fence a late repeat may stand behind it.
+                    found = max(found or 0, int(value))
     return found

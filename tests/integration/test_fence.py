@@ -83,6 +83,17 @@ async def test_tail_is_found_behind_more_markers_than_the_first_window_holds() -
         assert await last_sequence(KAFKA, topic, 0) == 42
 
 
+async def test_tail_is_the_largest_sequence_whatever_foreign_records_stand_behind_it() -> None:
+    topic = new_topic()
+    async with owner(topic) as (producer, _):
+        for sequence in (7, 8, 9, 8):
+            await write(producer, topic, sequence)
+        for headers in ([], [(SEQUENCE_HEADER, b"none")], [("other", b"99")]):
+            for _ in range(30):
+                await producer.send_and_wait(topic, b"foreign", partition=0, headers=headers)
+    assert await last_sequence(KAFKA, topic, 0) == 9
+
+
 async def test_renewal_leaves_the_producer_in_order() -> None:
     topic = new_topic()
     async with owner(topic) as (producer, fence):

@@ -33,6 +33,11 @@ from tests.integration.outputs import (
 pytestmark = [pytest.mark.kafka, needs_kafka]
 
 
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "FENCED_SECONDS", 0.02)
+
+
 def relay_of(outbox: Outbox, topic: str, broker: str = BROKER, *, fenced: bool = True) -> Relay:
     name = f"{topic}-{outbox.output}-0"
     return Relay(outbox.store(), outbox.output, topic, 0, {"bootstrap_servers": broker}, name, fenced=fenced)
