@@ -17,12 +17,12 @@ from tests.simulation.engine import Manner, Run
 SEEDS = range(200)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.cache
 def log_of(seed: int) -> Log:
     return generate(seed)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.cache
 def judge(seed: int) -> tuple[Partition, dict[str, list[int]]]:
     """Return what the oracle makes of a log, and by voter the offsets at which an erasure took effect."""
     log = log_of(seed)

@@ -1,0 +1,18 @@
+"""The golden logs give the bytes that they have always given, on every processor."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.golden.golden import NAMES, derive, load, spell, summary_path, triggers_path
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_fixed_log_gives_the_exact_trigger_bytes(name: str) -> None:
+    triggers, summary = await derive(load(name))
+    assert triggers == triggers_path(name).read_bytes().splitlines()
+    assert spell(summary) == summary_path(name).read_text()
+
+
+def test_golden_logs_hold_enough_to_lose() -> None:
+    assert sum(len(triggers_path(name).read_bytes().splitlines()) for name in NAMES) >= 200
