@@ -15,8 +15,8 @@ from stream.stores.names import pseudonym
 MIGRATIONS: Final[dict[int, Callable[[bytes], bytes]]] = {}
 """By an older record version, the function that makes the next version's bytes of its bytes."""
 
-DEFAULT_LIMIT: Final = 750_000
-"""Voters in memory for one worker, over all its partitions: 0.7 GB, so that the worker stays under 1 GB."""
+DEFAULT_LIMIT: Final = 650_000
+"""Voters in memory for one worker, over all its partitions: at 0.95 kB each the worker stays under 1 GB."""
 
 _FREE: Final = 0
 _LOADING: Final = 1
@@ -149,6 +149,7 @@ class Table:
     def mark(self, slots: NDArray[np.int64]) -> None:
         """Note that the records in these slots (repeats and -1 allowed) have changed."""
         self.dirty[slots] = 1
+        self.dirty[-1] = 0
 
     def voter(self, slot: int) -> str:
         """Return the voter id of a slot."""

@@ -203,6 +203,7 @@ def test_growth_beyond_the_reserved_room_keeps_every_record() -> None:
     assert table.records["sessions"][slots].tolist() == list(range(5000))
     assert len(set(slots) | set(more)) == 25_000
     table.mark(np.array([-1]))
+    assert int(table.dirty.sum()) == 5000
     assert len(table.take_dirty()) == 5000
 
 
