@@ -160,9 +160,7 @@ def test_checks_and_schema_agree(name: str) -> None:
         seen[said] += 1
 
     agree()
-    assert seen[""] >= 8, "too few events that fit to say anything"
-    assert seen.total() - seen[""] >= 8, "too few broken events to say anything"
-    assert seen["bad_data"] >= 1
+    assert 0 < seen[""] < seen.total(), "events that all fit, or none, say nothing"
 
 
 @pytest.mark.parametrize("name", EVENT_TYPES)
@@ -188,8 +186,15 @@ def test_each_field_at_each_odd_value_is_judged_alike(name: str) -> None:
         {**good, attribute: value} for attribute in document["properties"] for value in ODD if attribute != "type"
     ]
     events += [{**good, "data": {**good["data"], field: value}} for field in fields for value in ODD]
+    if "contents" in fields:
+        sound = {"kind": "model", "name": "support", "sha256": SHA256}
+        odds = {"kind": ["campaign", "policy", "engine", *ODD], "name": [*NAMES, *ODD], "sha256": [*SHAS, *ODD]}
+        one = [[{**sound, name: value}] for name, edges in odds.items() for value in edges]
+        events += [{**good, "data": {"engine": 1, "contents": contents}} for contents in [*one, [sound, sound], [{}]]]
     values = [orjson.dumps(event) for event in events]
     n = len(events)
     decoded = decode(columns_of(0, range(n), [LOG_MS] * n, [None] * n, values, [()] * n), 1, 0)
     for event, reject in zip(events, decoded.reject.tolist(), strict=True):
         assert (reject == 0) == fits(validator, event), (REJECT_REASONS[reject], event)
+    reasons = {REJECT_REASONS[code] for code in decoded.reject.tolist()}
+    assert reasons >= {"", "not_cloudevent", "bad_time", "bad_data"}
