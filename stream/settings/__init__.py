@@ -1,0 +1,22 @@
+"""Settings: a TOML file, then the environment, then flags; what comes later prevails."""
+
+from stream.settings.deployment import TOPIC_KINDS, Settings
+from stream.settings.groups import (
+    KafkaSettings,
+    LogSettings,
+    RedisSettings,
+    TopicSettings,
+    WebSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "TOPIC_KINDS",
+    "KafkaSettings",
+    "LogSettings",
+    "RedisSettings",
+    "Settings",
+    "TopicSettings",
+    "WebSettings",
+    "WorkerSettings",
+]
