@@ -98,6 +98,11 @@ def show_record(data: bytes | None) -> str:
     return str({name: record[name].tolist() for name in VOTER.names or ()})
 
 
+def last_offset_of(data: bytes) -> int:
+    """Return the offset of the last event folded into a voter's record."""
+    return int(np.frombuffer(data, VOTER)["last_offset"][0])
+
+
 def row_offset(output: str, row: OutboxRow) -> int:
     """Return the offset of the event that a derived output row comes from."""
     if output == "triggers":

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+from kafka import KafkaConsumer, TopicPartition
 
 from stream.errors import ConfigurationError, TopicError
 from stream.records import CONTENT_KINDS, Columns, ContentId, columns_of
@@ -128,6 +128,19 @@ class KafkaReader:
             headers = tuple((name, value or b"") for name, value in record.headers)
             self._held.append(Record(record.offset, append_time_ms, record.key, record.value, headers))
         self.position = int(self._consumer.position(self._where))
+
+
+def count_partitions(kafka: Mapping[str, Any], topic: str) -> int:
+    """Return how many partitions a topic has; raise TopicError where there is none of that name."""
+    consumer = KafkaConsumer(**kafka, group_id=None)
+    try:
+        partitions = consumer.partitions_for_topic(topic)
+    finally:
+        consumer.close()
+    if not partitions:
+        message = f"the topic {topic!r} does not exist: run `groundswell topics create`"
+        raise TopicError(message)
+    return len(partitions)
 
 
 def columns_from(partition: int, records: Sequence[Record], start: int, next_offset: int) -> Columns:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from stream.commands.comparison import (
     Difference,
@@ -22,12 +21,15 @@ from stream.commands.comparison import (
     compare_header,
     compare_record,
     header_of,
+    last_offset_of,
 )
-from stream.commands.reading import PartitionReader, ReadContents
+from stream.commands.reading import KafkaReader, PartitionReader, ReadContents, count_partitions
 from stream.commands.replay import Derived, Replay
 from stream.errors import ConfigurationError, StateMismatchError
 from stream.interfaces import Library
 from stream.records import ENGINE_VERSION, Header
+from stream.settings import Settings
+from stream.stores.redis import RedisStore
 
 _CHUNK_VOTERS: Final = 500
 _COMPARED_OUTPUTS: Final = ("triggers", "rejects")
@@ -234,7 +236,7 @@ class PartitionVerification:
         await self._advance(replay, found)
         for voter, value in zip(voters, values, strict=True):
             expected = replay.records.get(voter)
-            if expected is None or int.from_bytes(expected[8:16], "little") in compared:
+            if expected is None or last_offset_of(expected) in compared:
                 compare_record(self._number, voter, expected, value, found.offset)
                 self.compared.records += expected is not None
 
@@ -264,6 +266,58 @@ class PartitionVerification:
             for output, comparison in self._comparisons.items()
             if comparison.lost_through
         ]
+
+
+def verify(
+    settings: Settings,
+    from_: str | None = None,
+    to: str | None = None,
+    partition: int | None = None,
+    *,
+    progress: bool = True,
+) -> Report:
+    """Replay the log of every partition (or of ``partition``) and compare; stop at the first difference.
+
+    ``from_`` and ``to`` (an offset in each partition, or an RFC 3339 time; the first is compared, the second is not)
+    bound what is compared by the place of the causing event, not what is replayed; with a ``to`` headers, which
+    stand at the log's end, are not compared. ``progress`` shows a bar where standard error is a terminal. Raises
+    ConfigurationError for unusable arguments, TopicError, StoreUnavailableError and kafka-python's errors where
+    something cannot be read.
+    """
+    bounds = (Bound.parse(from_), Bound.parse(to))
+    sources = sources_of(settings)
+    if partition is not None and not 0 <= partition < sources.partition_count:
+        message = f"there is no partition {partition}: {sources.events_topic!r} has {sources.partition_count}"
+        raise ConfigurationError(message)
+    with _progress_bar(shown=progress) as step:
+        return asyncio.run(verify_sources(sources, bounds, partition, step))
+
+
+def sources_of(settings: Settings) -> Sources:
+    """Return Kafka and Redis as the settings name them; raise TopicError where the events topic is missing."""
+    kafka = settings.kafka.kafka_python()
+    endpoint = settings.redis.endpoint()
+    return Sources(
+        partition_count=count_partitions(kafka, settings.topic("events")),
+        events_topic=settings.topic("events"),
+        reader=lambda kind, number: KafkaReader(kafka, settings.topic(kind), number),
+        store=lambda number: RedisStore(endpoint, settings.key_prefix(number)),
+    )
+
+
+@contextmanager
+def _progress_bar(*, shown: bool) -> Iterator[Step]:
+    console = Console(stderr=True)
+    columns = (TextColumn("partition {task.fields[partition]}"), BarColumn(), TextColumn("{task.completed:,} events"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not (shown and console.is_terminal)) as bar:
+        tasks: dict[int, TaskID] = {}
+
+        def step(partition: int, done: int, total: int) -> None:
+            if partition not in tasks:
+                tasks[partition] = bar.add_task("replay", partition=partition)
+            bar.update(tasks[partition], completed=done, total=total)
+
+        yield step
 
 
 async def verify_sources(
