@@ -26,7 +26,7 @@ CAPACITY = 200_000
 
 
 @kernel
-def step(
+def step(  # noqa: PLR0913, PLR0917
     slots: NDArray[np.int64],
     weights: NDArray[np.float64],
     times: NDArray[np.float64],
@@ -86,7 +86,7 @@ def run(bootstrap: str, redis_url: str, topic: str, triggers: str, count: int) -
         if not seen:
             started, cpu = time.perf_counter(), time.process_time()
         n = len(messages)
-        documents = [orjson.loads(message.value()) for message in messages]
+        documents = [orjson.loads(message.value() or b"") for message in messages]
         voters = [document["subject"] for document in documents]
         new = [voter for voter in dict.fromkeys(voters) if voter not in index]
         if new:
@@ -122,4 +122,5 @@ def run(bootstrap: str, redis_url: str, topic: str, triggers: str, count: int) -
 
 
 if __name__ == "__main__":
-    print(orjson.dumps(run(*sys.argv[1:5], int(sys.argv[5]))).decode())
+    bootstrap, redis_url, topic, triggers, count = sys.argv[1:6]
+    print(orjson.dumps(run(bootstrap, redis_url, topic, triggers, int(count))).decode())

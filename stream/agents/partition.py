@@ -91,9 +91,14 @@ class Partition:
         """The partition's state in memory; None while it is not claimed."""
         return self._work.state if self._work else None
 
+    @property
+    def committed_offset(self) -> int | None:
+        """The next offset as Redis has it; None while the partition is not claimed."""
+        return self._work.committed_offset if self._work else None
+
     async def open(self) -> int:
         """Claim the partition, or go on with the memory that outlived a rebalance; return where to read from."""
-        await self._cancel_reclaim()
+        await self.suspend(self._limits.suspend_seconds)
         work = self._work
         if work is not None:
             header = await retrying(self._store.read_header, "header")
@@ -157,7 +162,7 @@ class Partition:
         """Stop processing, finish what can be committed in ``seconds``, and keep the memory if it is all in Redis."""
         await self._cancel_reclaim()
         work = self._work
-        if work is None:
+        if work is None or not work.tasks:
             return
         processing, committing, *relaying = work.tasks
         self._suspended = True
@@ -175,6 +180,7 @@ class Partition:
             )
         for task in (committing, *relaying):
             await _cancel(task)
+        work.tasks = []
         if not work.is_clean:
             self._work = None
 

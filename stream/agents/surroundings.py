@@ -36,6 +36,8 @@ class Limits:
     """Log rows processed and not committed, before the fetch is made to wait."""
     idle_commit_seconds: float
     """How long rows that changed no record and no output may stay uncommitted."""
+    suspend_seconds: float
+    """How long giving a partition back waits for its last commit."""
     reclaim_seconds: float
     """First wait before a refused partition is claimed again; doubled each time, up to ten times."""
 

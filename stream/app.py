@@ -1,0 +1,263 @@
+"""The worker: every part of the house built, wired and run as one Faust app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, NoReturn
+
+import faust
+from faust.types import TP, StreamT
+from faust.web import Request, Response, View
+
+from stream.agents.clock import Clock
+from stream.agents.configuration import ConfigurationLibrary
+from stream.agents.engagement import Engagement, end_process
+from stream.agents.partition import Partition
+from stream.agents.relay import ForwardRelay, OutboxRelay, Relay
+from stream.agents.surroundings import Limits, Log, Observer
+from stream.agents.warmup import warm_up
+from stream.interfaces import PartitionStore
+from stream.logs import logging_config
+from stream.metrics import Metrics
+from stream.records import OutboxRow
+from stream.settings import Settings
+from stream.stores.redis import RedisStore
+from stream.stores.table import Table
+from stream.transport import FAUST_SETTINGS, BatchHooks
+
+logger = logging.getLogger(__name__)
+
+_WATCH_SECONDS = 1.0
+_PUBLISH_SECONDS = 5.0
+
+
+class Worker(faust.App):
+    """A Faust app that carries Groundswell's parts, and starts and stops them in order."""
+
+    def __init__(self, settings: Settings, topic_id: str, partition_count: int) -> None:
+        """Build all parts; nothing is connected yet."""
+        worker = settings.worker
+        self.settings = settings
+        self.metrics = Metrics()
+        self.events_topic = settings.topic("events")
+        self.partition_count = partition_count
+        self.topic_id = topic_id
+        self.kafka = settings.kafka.aiokafka()
+        self.library = ConfigurationLibrary(settings.topic("config"), self.kafka)
+        self.engagement = Engagement(
+            self.events_topic,
+            self.new_partition,
+            self.metrics,
+            suspend_seconds=worker.suspend_seconds,
+            stalled_seconds=worker.stalled_seconds,
+        )
+        self.clock = Clock(
+            self.events_topic,
+            lambda: list(self.engagement.partitions),
+            self.kafka,
+            lambda: time.time_ns() // 1_000_000,
+            interval_seconds=worker.tick_interval_ms / 1000,
+        )
+        self.batch_hooks = BatchHooks(
+            positions=self.engagement.positions,
+            revoked=self.engagement.revoked,
+            failed=end_process,
+            in_flight_limit=worker.batches_in_flight,
+            max_records=worker.fetch_records,
+            revoke_seconds=worker.suspend_seconds + 1.0,
+            security={name: value for name, value in self.kafka.items() if name != "bootstrap_servers"},
+        )
+        self.complaints: list[str] = ["the worker is starting"]
+        self._background: list[asyncio.Task[None]] = []
+        super().__init__(settings.group(), **FAUST_SETTINGS, **_faust_settings(settings))
+        self.agent(self.topic(self.events_topic), name="engagement")(self.deliver)
+        _add_pages(self)
+
+    # --- parts -----------------------------------------------------------------------------------------
+
+    def new_partition(self, number: int, engagement: Engagement) -> Partition:
+        """Build one partition at work."""
+        worker, observer = self.settings.worker, engagement
+        store = RedisStore(self.settings.redis.endpoint(), self.settings.key_prefix(number))
+        return Partition(
+            number,
+            self._log(),
+            store,
+            self.library,
+            lambda: Table(max(worker.voters_in_memory // max(len(engagement.partitions), 1), 1000)),
+            self._new_relays,
+            Limits(
+                uncommitted_events=worker.uncommitted_events,
+                idle_commit_seconds=worker.idle_commit_seconds,
+                suspend_seconds=worker.suspend_seconds,
+                reclaim_seconds=worker.reclaim_seconds,
+            ),
+            Observer(
+                batch=observer.observe_batch,
+                committed=observer.observe_commit,
+                refused=lambda _: self.metrics.commits_refused.inc(),
+                unknown=lambda _: self.metrics.commits_unknown.inc(),
+                failed=end_process,
+            ),
+        )
+
+    def _log(self) -> Log:
+        consumer: Any = self.consumer
+
+        async def bounds(number: int) -> tuple[int, int]:
+            tp = TP(self.events_topic, number)
+            start, end = (await consumer.log_ranges([tp]))[tp]
+            return start, end
+
+        async def reseek(number: int, offset: int) -> None:
+            await consumer.reseek({TP(self.events_topic, number): offset})
+
+        return Log(
+            topic=self.events_topic,
+            topic_id=self.topic_id,
+            partition_count=self.partition_count,
+            bounds=bounds,
+            reseek=reseek,
+            epoch=lambda number: int(consumer.epoch(TP(self.events_topic, number))),
+            release=lambda number, epoch: consumer.release(TP(self.events_topic, number), epoch),
+            is_assigned=lambda number: bool(consumer.is_assigned(TP(self.events_topic, number))),
+        )
+
+    def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:
+        relays: dict[str, OutboxRelay] = {}
+
+        def sent(output: str, rows: Sequence[OutboxRow]) -> None:
+            self.engagement.observe_sent(output, number, rows, relays[output].backlog)
+
+        for output in ("triggers", "rejects"):
+            relays[output] = Relay(
+                store,
+                output,
+                self.settings.topic(output),
+                number,
+                self.kafka,
+                self.settings.transactional_id(output, number),
+                on_sent=lambda rows, output=output: sent(output, rows),
+            )
+        relays["forwards"] = ForwardRelay(
+            store, self.events_topic, self.kafka, on_sent=lambda rows: sent("forwards", rows)
+        )
+        return relays
+
+    # --- life ------------------------------------------------------------------------------------------
+
+    async def on_start(self) -> None:
+        """Bring up what partitions need before the group assigns any."""
+        await super().on_start()
+        await warm_up()
+        logger.info("reading the configuration topic")
+        await self.library.start()
+        self._spawn(self.clock.run(), "clock")
+        self._spawn(self._watch(), "watch")
+        self._spawn(self._publish(), "offsets")
+        logger.info("joining the group %s", self.settings.group())
+
+    async def on_stop(self) -> None:
+        """Finish the batch, commit, give partitions back, and leave the group."""
+        self.consumer.stop_flow()
+        for task in self._background:
+            task.cancel()
+        await self.engagement.stop()
+        await self.library.stop()
+        await super().on_stop()
+
+    def _spawn(self, part: Coroutine[Any, Any, None], name: str) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                end_process(error)
+
+        task = asyncio.create_task(part, name=name)
+        task.add_done_callback(ended)
+        self._background.append(task)
+
+    async def deliver(self, stream: StreamT[Any]) -> None:
+        """Take each fetched batch to its partition: the Faust agent. Nothing is done for a single log row."""
+        async for event in stream.events():
+            self.engagement.accept(event.value)
+
+    async def _watch(self) -> None:
+        """Keep lag and readiness up to date."""
+        consumer: Any = self.consumer
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not self.engagement.partitions:
+                self.complaints = ["no partition is assigned"]
+                continue
+            try:
+                ends = await asyncio.wait_for(consumer.log_ends(), 10 * _WATCH_SECONDS)
+            except Exception as error:
+                self.complaints = [f"the broker does not say where the log ends: {error!r}"]
+                continue
+            self.complaints = self.engagement.stalled({tp.partition: end for tp, end in ends.items()})
+
+    async def _publish(self) -> None:
+        """Write the committed offsets into the group, where dashboards look for them."""
+        consumer: Any = self.consumer
+        while True:
+            await asyncio.sleep(_PUBLISH_SECONDS)
+            offsets = {
+                TP(self.events_topic, number): partition.committed_offset
+                for number, partition in self.engagement.partitions.items()
+                if partition.committed_offset is not None
+            }
+            if offsets:
+                await consumer.publish_offsets(offsets)
+
+
+def _faust_settings(settings: Settings) -> Mapping[str, Any]:
+    kafka, worker = settings.kafka, settings.worker
+    return {
+        "broker": kafka.batches_url(),
+        "broker_client_id": settings.group(),
+        "broker_request_timeout": kafka.request_timeout_ms / 1000,
+        "broker_session_timeout": kafka.session_timeout_ms / 1000,
+        "broker_heartbeat_interval": min(kafka.session_timeout_ms / 4000, 3.0),
+        "web_bind": worker.web_host,
+        "web_port": worker.web_port,
+    }
+
+
+def _add_pages(app: Worker) -> None:
+    """Put what Prometheus and the orchestrator ask for on Faust's web server."""
+
+    async def metrics(view: View, request: Request) -> Response:
+        return view.bytes(app.metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def healthz(view: View, request: Request) -> Response:
+        return view.text("ok\n")
+
+    async def readyz(view: View, request: Request) -> Response:
+        if app.complaints:
+            return view.text("\n".join(app.complaints) + "\n", status=503)
+        return view.text("ready\n")
+
+    for page in (metrics, healthz, readyz):
+        app.page(f"/{page.__name__}")(page)
+
+
+def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoReturn:
+    """Run until a signal or a failure; ends the process.
+
+    ``topic_id`` (empty where the broker gives none) and ``partition_count`` are the events topic's, once it was found
+    fit for a worker.
+    """
+    app = Worker(settings, topic_id, partition_count)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = faust.Worker(
+        app,
+        loop=loop,
+        logging_config=logging_config(settings.log.level, settings.log.format),
+        redirect_stdouts=False,
+        quiet=True,
+    )
+    worker.execute_from_commandline()

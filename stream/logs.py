@@ -1,0 +1,43 @@
+"""What the worker logs, for a person at a console or for a machine; never personal data."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339), level, logger, message, and exception where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of one record."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+def logging_config(level: str, style: Literal["console", "json"]) -> dict[str, Any]:
+    """Return the argument of ``logging.config.dictConfig``: to standard error, at ``level`` and above.
+
+    Faust and aiokafka speak of their own workings at the levels below warning; that is for their authors.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "console": {"format": "%(asctime)s %(levelname)-7s %(message)s"},
+            "json": {"()": JsonFormatter},
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": {"stream": {"level": level.upper()}},
+    }
