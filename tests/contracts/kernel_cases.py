@@ -1,0 +1,182 @@
+"""The registry of kernels: each with inputs from a seed, and what it may change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream.features import FEATURES, fold
+from stream.privacy import gate
+from stream.records import COUNTED_KINDS, MAX_CAMPAIGNS, MAX_MODELS, PRIVACY_ERASED, USE_ERASE, USE_FOLD, VOTER
+from stream.scoring import Models, compile_models, read_model
+from stream.scoring.kernels import score_rows
+from stream.triggers import Campaigns, compile_campaigns, read_campaign
+from stream.triggers.kernels import decide_rows
+
+BEGIN_MS = 1_790_000_000_000
+Arguments = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel: how its arguments are made, which it may write, and what of them one row alone is."""
+
+    kernel: Any
+    arguments: Callable[[int, int], Arguments]
+    """From a seed and a number of rows."""
+    outputs: frozenset[str]
+    """Arguments that are written in place."""
+    appended: tuple[str, ...] = field(default=())
+    """Outputs that are filled from their start, as far as the returned count."""
+
+    @property
+    def name(self) -> str:
+        return str(self.kernel.__name__)
+
+
+def voters(chance: np.random.Generator, n: int) -> NDArray[Any]:
+    """Return records as they are after a while: some fresh, some withdrawn, some erased."""
+    records = np.zeros(n, VOTER)
+    old = chance.random(n) < 0.7
+    records["version"] = old
+    records["consent"] = np.where(old, chance.choice(4, n, p=[0.6, 0.2, 0.1, 0.1]), 0)
+    records["ring_next"] = chance.integers(0, 16, n)
+    records["ring"] = chance.integers(0, 50, (n, 16))
+    records["first_seen_ms"] = np.where(old, BEGIN_MS - chance.integers(0, 10**9, n), 0)
+    records["last_seen_ms"] = np.where(old, BEGIN_MS + chance.integers(0, 10**7, n), 0)
+    records["sessions"] = old
+    records["session_events"] = old
+    records["decayed"] = np.where(old[:, None, None], chance.random((n, COUNTED_KINDS, 3)), 0.0)
+    records["score"] = chance.random((n, MAX_MODELS))
+    records["score_tag"] = chance.integers(0, 4, (n, MAX_MODELS))
+    records["armed"] = chance.integers(0, 1 << MAX_CAMPAIGNS, n)
+    records["fired_ms"] = chance.choice([0, BEGIN_MS - 10**9, BEGIN_MS], (n, MAX_CAMPAIGNS))
+    records["campaign_tag"] = chance.integers(0, 4, (n, MAX_CAMPAIGNS))
+    return records
+
+
+def models(seed: int) -> Models:
+    """Return three models of a seed, with a free slot between."""
+    chance = np.random.default_rng(seed)
+    files = []
+    for name, kind in (("a", "linear"), ("b", "logistic"), ("c", "logistic")):
+        features = chance.choice(len(FEATURES), int(chance.integers(1, 12)), replace=False)
+        weights = {FEATURES[index]: float(chance.normal()) for index in features}
+        fields = {"name": name, "kind": kind, "bias": float(chance.normal()), "weights": weights}
+        if name == "c":
+            fields["calibration"] = {"slope": 0.7, "intercept": -0.2}
+        files.append(read_model(orjson.dumps(fields), FEATURES))
+    tags = np.array([1, 0, 2, 3, 0, 0], np.uint32)
+    return compile_models([files[0], None, files[1], files[2]], tags)
+
+
+def campaigns(seed: int) -> Campaigns:
+    """Return campaigns of a seed in most slots, up and down, one of them on a model that is not active."""
+    chance = np.random.default_rng(seed)
+    names = [None if slot == 3 else f"campaign-{slot}" for slot in range(int(chance.integers(5, MAX_CAMPAIGNS + 1)))]
+    files = [None if name is None else read_campaign(campaign_file(name, chance)) for name in names]
+    tags = np.zeros(MAX_CAMPAIGNS, np.uint32)
+    tags[: len(names)] = chance.integers(1, 4, len(names))
+    model_slots = [["a", "1"], None, ["b", "2"], ["c", "3"]]
+    return compile_campaigns(files, tags, [None if name is None else [name, "9"] for name in names], model_slots)
+
+
+def campaign_file(name: str, chance: np.random.Generator) -> bytes:
+    """Return a campaign whose threshold is crossed often."""
+    up, threshold = bool(chance.random() < 0.6), round(float(chance.random()), 2)
+    rearm = round(threshold - 0.1 if up else threshold + 0.1, 2)
+    cooldown = chance.choice(["0", '"45s"', '"7d"'])
+    model, direction = chance.choice(["a", "b", "c", "gone"]), "up" if up else "down"
+    text = f'name = "{name}"\nmodel = "{model}"\ndirection = "{direction}"\n'
+    return f"{text}threshold = {threshold}\nrearm = {rearm}\ncooldown = {cooldown}\n".encode()
+
+
+def rows_of(chance: np.random.Generator, n: int) -> Arguments:
+    """Return ``n`` rows of a few voters: often the same one, now and then nobody's."""
+    records = voters(chance, 1 + n // 4)
+    now = BEGIN_MS + np.cumsum(chance.choice([0, 1, 5_000, 5_000_000], n))
+    return {
+        "records": records,
+        "slots": chance.integers(-1, len(records), n),
+        "kinds": chance.choice(PRIVACY_ERASED + 1, n),
+        "times": now - chance.choice([0, 0, 3, 90_000_000, -60_000], n),
+        "now": now,
+        "hashes": chance.integers(1, 60, n).astype(np.uint64),
+        "offsets": np.arange(n) + 1000,
+    }
+
+
+def use_of(chance: np.random.Generator, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    use = chance.choice([USE_FOLD, USE_FOLD, USE_FOLD, USE_ERASE, 2, 3], len(slots))
+    use[slots < 0] = 0
+    return use
+
+
+def gate_arguments(seed: int, n: int) -> Arguments:
+    rows = rows_of(np.random.default_rng(seed), n)
+    chosen = {name: rows[name] for name in ("records", "slots", "kinds", "hashes", "offsets")}
+    return {**chosen, "first": 0, "stop": n, "use": np.full(n, -7, np.int64)}
+
+
+def fold_arguments(seed: int, n: int) -> Arguments:
+    chance = np.random.default_rng(seed)
+    rows = rows_of(chance, n)
+    columns = np.sort(chance.choice(len(FEATURES), int(chance.integers(1, len(FEATURES))), replace=False))
+    chosen = {name: rows[name] for name in ("records", "slots", "kinds", "times", "now")}
+    use = use_of(chance, rows["slots"])
+    out = np.full((n, len(columns)), -7.0)
+    return {**chosen, "use": use, "first": 0, "stop": n, "columns": columns, "rows": out}
+
+
+def score_arguments(seed: int, n: int) -> Arguments:
+    chance = np.random.default_rng(seed)
+    compiled = models(seed)
+    rows = chance.random((n, len(compiled.columns))) * 3
+    rows[chance.random(n) < 0.1] = np.nan
+    return {
+        **{name: getattr(compiled, name) for name in ("tags", "bias", "calibrated", "slope", "intercept")},
+        **{name: getattr(compiled, name) for name in ("is_logistic", "starts", "places", "weights")},
+        "rows": rows,
+        "use": use_of(chance, np.zeros(n, np.int64)),
+        "first": 0,
+        "stop": n,
+        "out": np.full((n, MAX_MODELS), -7.0),
+    }
+
+
+def decide_arguments(seed: int, n: int) -> Arguments:
+    chance = np.random.default_rng(seed)
+    rows = rows_of(chance, n)
+    compiled, by_slot = models(seed), campaigns(seed)
+    scores = chance.random((n, MAX_MODELS))
+    scores[chance.random((n, MAX_MODELS)) < 0.1] = np.nan
+    room = n * MAX_CAMPAIGNS
+    return {
+        **{name: rows[name] for name in ("records", "slots", "now")},
+        "use": use_of(chance, rows["slots"]),
+        "scores": scores,
+        "model_tags": compiled.tags,
+        "model_empty": compiled.empty,
+        **{name: getattr(by_slot, name) for name in ("tags", "models", "upward", "thresholds", "rearms")},
+        "cooldowns_ms": by_slot.cooldowns_ms,
+        "first": 0,
+        "stop": n,
+        "rows": np.full(room, -7, np.int64),
+        "campaigns": np.full(room, -7, np.int64),
+        "before": np.full(room, -7.0),
+        "after": np.full(room, -7.0),
+    }
+
+
+_FIRED = ("rows", "campaigns", "before", "after")
+CASES = (
+    Case(gate, gate_arguments, frozenset({"records", "use"})),
+    Case(fold, fold_arguments, frozenset({"records", "rows"})),
+    Case(score_rows, score_arguments, frozenset({"out"})),
+    Case(decide_rows, decide_arguments, frozenset({"records", *_FIRED}), _FIRED),
+)
