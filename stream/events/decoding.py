@@ -137,7 +137,10 @@ def _kinds(documents: Sequence[_Document], reject: NDArray[np.int64]) -> NDArray
         for row in range(n):
             if versions[row] != "1.0" or media[row] not in (None, "application/json"):
                 _mark(reject, row, _NOT_CLOUDEVENT)
-    kinds = np.fromiter([KIND.get(name, -1) for name in types], np.int64, n)
+    try:
+        kinds = np.fromiter(map(KIND.__getitem__, types), np.int64, n)
+    except KeyError:
+        kinds = np.fromiter([KIND.get(name, -1) for name in types], np.int64, n)
     reject[(kinds < 0) & (reject == 0)] = _UNKNOWN_TYPE
     kinds[reject != 0] = -1
     return kinds
