@@ -12,6 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from stream.commands.verify import Report
+
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _RATES_KEPT: Final = 60
 _TRIGGERS_KEPT: Final = 8
@@ -72,6 +74,29 @@ class Screen:
         """Return the events processed in a second, over the last few readings."""
         recent = list(self.rates)[-4:]
         return sum(recent) / len(recent) if recent else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the demo came to in the end."""
+
+    report: Report
+    partition_count: int
+    received: int
+    """Triggers that a subscriber read."""
+    seconds: float
+    """That the comparison took."""
+
+    @property
+    def triggers(self) -> int:
+        """Return how many triggers were compared with what the log gives."""
+        return sum(compared.triggers for compared in self.report.partitions.values())
+
+    @property
+    def holds(self) -> bool:
+        """Return whether every partition was compared whole, nothing differs, and there were triggers."""
+        whole = len(self.report.partitions) == self.partition_count and not self.report.not_compared
+        return whole and self.report.difference is None and 0 < self.received <= self.triggers
 
 
 def read_metrics(text: str) -> Readings:
@@ -179,3 +204,47 @@ def _latest(screen: Screen) -> RenderableType:
     for trigger in reversed(screen.latest):
         table.add_row(trigger.time[11:19], trigger.campaign, trigger.voter, trigger.why)
     return table
+
+
+def summary(screen: Screen, proof: Proof) -> RenderableType:
+    """Return what is left on the terminal when the demo has ended."""
+    readings = screen.readings
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    for number, what in (
+        (screen.sent, "events published"),
+        (readings.events, "log rows processed, ticks of the clock among them"),
+        (readings.voters, "voters with a record"),
+        (readings.duplicates, "duplicates dropped"),
+        (readings.suppressed, "events suppressed, by consent or erasure"),
+        (readings.forwards, "events forwarded to their own partition"),
+        (sum(readings.rejects.values()), _listed("rejects", readings.rejects)),
+        (proof.received, _listed("triggers received by a subscriber", readings.triggers)),
+    ):
+        table.add_row(f"{number:,}", what)
+    compared = proof.report.partitions.values()
+    derived = (
+        f"{proof.triggers:,} triggers, {sum(done.rejects for done in compared):,} rejects and "
+        f"{sum(done.records for done in compared):,} voters' records were derived again from the log"
+    )
+    if proof.holds:
+        verdict = Text(f"{derived} in {proof.seconds:.1f} s: all are the same, byte for byte.", style="green")
+    else:
+        verdict = Text(f"NOT PROVEN. {_cause(proof)}", style="bold red")
+    return Group(Text(), table, Text(), verdict)
+
+
+def _listed(what: str, counts: dict[str, int]) -> str:
+    parts = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return f"{what} ({parts})" if parts else what
+
+
+def _cause(proof: Proof) -> str:
+    if proof.report.difference is not None or proof.report.not_compared:
+        return str(proof.report)
+    if len(proof.report.partitions) < proof.partition_count:
+        return f"Only {len(proof.report.partitions)} of {proof.partition_count} partitions were compared."
+    if proof.received == 0:
+        return "No trigger came."
+    return f"A subscriber received {proof.received:,} triggers, and the log gives only {proof.triggers:,}."

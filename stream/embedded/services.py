@@ -107,6 +107,19 @@ class EmbeddedServices:
         """Return whether both servers are alive."""
         return len(self._servers) == 2 and all(server.poll() is None for server in self._servers)
 
+    def settings(self) -> dict[str, str]:
+        """Return the environment that lets any groundswell command use these services."""
+        return {
+            "GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            # The embedded broker takes half of this to let a group join.
+            "GROUNDSWELL_KAFKA__SESSION_TIMEOUT_MS": "6000",
+            "GROUNDSWELL_REDIS__URL": self.redis_url,
+        }
+
+    def adopt(self, process_id: int) -> None:
+        """Let a process that uses the services end with them if this one is killed."""
+        self._tell_keeper(str(process_id))
+
     def _tell_keeper(self, line: str) -> None:
         if self._keeper is not None and self._keeper.stdin is not None and self._keeper.poll() is None:
             self._keeper.stdin.write(f"{line}\n".encode())
