@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -312,7 +312,7 @@ class Header:
 
     def to_bytes(self) -> bytes:
         """Return the header as it stands in Redis: JSON with sorted keys."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps({name: getattr(self, name) for name in self.__slots__}, option=orjson.OPT_SORT_KEYS)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
@@ -370,8 +370,10 @@ class OutboxRow:
             position += 0 if value is None else value_length
             headers = tuple((name, text.encode("latin-1")) for name, text in orjson.loads(data[position:]))
         except (struct.error, orjson.JSONDecodeError, ValueError, TypeError) as error:
-            message = f"an outbox row in Redis is damaged ({error}): {data[:120]!r}; run `groundswell restore`"
-            raise StateMismatchError(message) from error
+            # Neither the bytes nor what the parser says of them: they name a voter.
+            kind = type(error).__name__
+            message = f"an outbox row of {len(data)} bytes in Redis is damaged ({kind}); run `groundswell restore`"
+            raise StateMismatchError(message) from None
         return cls(sequence, partition, key, value, headers)
 
     def tombstone(self) -> OutboxRow:

@@ -34,6 +34,23 @@ class Stores:
         self.made.append(store)
         return store
 
+    async def close(self) -> None:
+        """Close the stores, and leave nothing of this test on a server that outlives it."""
+        for store in self.made:
+            await store.close()
+        if self.endpoint is None:
+            return
+        connection = await connected(self.endpoint)
+        session, cursor = Session(connection, 5), b"0"
+        while True:
+            pattern = f"{{{self.namespace}:*".encode()
+            ((cursor, keys),) = await session.ask(pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"10000"), 1)
+            if keys:
+                await session.ask(pack(b"UNLINK", *keys), 1)
+            if cursor == b"0":
+                break
+        await connection.disconnect()
+
     async def lose(self, key: str) -> None:
         """Delete one key of partition 3."""
         name = partition_prefix(self.namespace, 3) + key
@@ -66,5 +83,4 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
         endpoint = RedisEndpoint.from_url(url)
     stores = Stores(endpoint)
     yield stores
-    for store in stores.made:
-        await store.close()
+    await stores.close()
