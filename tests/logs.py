@@ -106,8 +106,9 @@ class Generator:
         self.chance = random.Random(seed)
         chance = self.chance
         count = chance.choice([1, 2, 4, 7])
-        partition, count = place or (chance.randrange(count), count)
-        self.log = Log(seed, partition, count, {})
+        drawn = (chance.randrange(count), count)
+        self.log = Log(seed, *(place or drawn), {})
+        count = self.log.count
         self.append_times = chance.choice(["all", "all", "all", "none", "some"])
         self.now = BEGIN_MS
         self.pace_ms = chance.choice([0, 20, 5_000, 600_000, 20_000_000])

@@ -85,7 +85,8 @@ class StateReader(Protocol):
 def show_row(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> str:
     """Return an output record in full."""
     named = {name: text.decode("latin-1") for name, text in headers}
-    return f"key {key!r}, headers {named}, value {value.decode(errors='backslashreplace') if value else value!r}"
+    shown = "null" if value is None else value.decode(errors="backslashreplace")
+    return f"key {key!r}, headers {named}, value {shown}"
 
 
 def show_record(data: bytes | None) -> str:
