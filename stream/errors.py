@@ -13,6 +13,10 @@ class TopicError(GroundswellError):
     """A topic is missing, or a setting of it breaks the design; the text says how to mend it."""
 
 
+class KafkaUnavailableError(GroundswellError):
+    """Kafka does not answer, or refuses what was asked; the text says where and what."""
+
+
 class StateMismatchError(GroundswellError):
     """State in Redis and the log do not fit each other. Stop; the text names the command that mends it."""
 

@@ -9,8 +9,10 @@ from stream.settings.groups import (
     WebSettings,
     WorkerSettings,
 )
+from stream.settings.sources import PREFIX
 
 __all__ = [
+    "PREFIX",
     "TOPIC_KINDS",
     "KafkaSettings",
     "LogSettings",

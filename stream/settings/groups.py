@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 DAY_MS: Final = 86_400_000
 
+_BOOTSTRAP_MS: Final = 10_000
+"""How long kafka-python looks for a first broker: an operator waits for the answer."""
+
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -115,6 +118,7 @@ class KafkaSettings(_Group):
             "ssl_context": self.ssl_context(),
             "ssl_check_hostname": self.tls_check_hostname,
             "request_timeout_ms": int(self.request_timeout_seconds * 1000),
+            "bootstrap_timeout_ms": _BOOTSTRAP_MS,
             **self._sasl_arguments(),
         }
 
