@@ -112,7 +112,8 @@ class EmbeddedServices:
         return {
             "GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers,
             # The embedded broker takes half of this to let a group join.
-            "GROUNDSWELL_KAFKA__SESSION_TIMEOUT_MS": "6000",
+            "GROUNDSWELL_KAFKA__SESSION_TIMEOUT_SECONDS": "6",
+            "GROUNDSWELL_KAFKA__HEARTBEAT_SECONDS": "2",
             "GROUNDSWELL_REDIS__URL": self.redis_url,
         }
 

@@ -143,7 +143,7 @@ def test_prometheus_scrapes_the_port_that_the_worker_serves() -> None:
     [found] = scraped["scrape_configs"][0]["dns_sd_configs"]
     assert found["names"] == ["worker"]
     assert SERVICES["worker"]["expose"] == [str(found["port"])]
-    assert Settings().worker.web_port == found["port"]
+    assert Settings().web.port == found["port"]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
