@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import faust
@@ -59,16 +60,16 @@ class Worker(faust.App):
             lambda: list(self.engagement.partitions),
             self.kafka,
             lambda: time.time_ns() // 1_000_000,
-            interval_seconds=worker.tick_interval_ms / 1000,
+            interval_seconds=worker.tick_seconds,
         )
         self.batch_hooks = BatchHooks(
             positions=self.engagement.positions,
             revoked=self.engagement.revoked,
             failed=end_process,
             in_flight_limit=worker.batches_in_flight,
-            max_records=worker.fetch_records,
+            max_records=worker.batch_events,
             revoke_seconds=worker.suspend_seconds + 1.0,
-            security={name: value for name, value in self.kafka.items() if name != "bootstrap_servers"},
+            security=settings.kafka.security(),
         )
         self.complaints: list[str] = ["the worker is starting"]
         self._background: list[asyncio.Task[None]] = []
@@ -140,11 +141,9 @@ class Worker(faust.App):
                 number,
                 self.kafka,
                 self.settings.transactional_id(output, number),
-                on_sent=lambda rows, output=output: sent(output, rows),
+                on_sent=partial(sent, output),
             )
-        relays["forwards"] = ForwardRelay(
-            store, self.events_topic, self.kafka, on_sent=lambda rows: sent("forwards", rows)
-        )
+        relays["forwards"] = ForwardRelay(store, self.events_topic, self.kafka, on_sent=partial(sent, "forwards"))
         return relays
 
     # --- life ------------------------------------------------------------------------------------------
@@ -214,15 +213,16 @@ class Worker(faust.App):
 
 
 def _faust_settings(settings: Settings) -> Mapping[str, Any]:
-    kafka, worker = settings.kafka, settings.worker
+    kafka, web = settings.kafka, settings.web
     return {
-        "broker": kafka.batches_url(),
+        "broker": [f"batches://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
         "broker_client_id": settings.group(),
-        "broker_request_timeout": kafka.request_timeout_ms / 1000,
-        "broker_session_timeout": kafka.session_timeout_ms / 1000,
-        "broker_heartbeat_interval": min(kafka.session_timeout_ms / 4000, 3.0),
-        "web_bind": worker.web_host,
-        "web_port": worker.web_port,
+        "broker_request_timeout": kafka.request_timeout_seconds,
+        "broker_session_timeout": kafka.session_timeout_seconds,
+        "broker_heartbeat_interval": kafka.heartbeat_seconds,
+        "web_enabled": web.enabled,
+        "web_bind": web.host,
+        "web_port": web.port,
     }
 
 
@@ -230,7 +230,7 @@ def _add_pages(app: Worker) -> None:
     """Put what Prometheus and the orchestrator ask for on Faust's web server."""
 
     async def metrics(view: View, request: Request) -> Response:
-        return view.bytes(app.metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return view.bytes(app.metrics.exposition(), content_type="text/plain; version=0.0.4")
 
     async def healthz(view: View, request: Request) -> Response:
         return view.text("ok\n")
@@ -256,6 +256,7 @@ def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoRet
     worker = faust.Worker(
         app,
         loop=loop,
+        loglevel=settings.log.level,
         logging_config=logging_config(settings.log.level, settings.log.format),
         redirect_stdouts=False,
         quiet=True,
