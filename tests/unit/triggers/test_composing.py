@@ -1,0 +1,131 @@
+"""A trigger's bytes: the CloudEvent, its reason and its headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import numpy as np
+import orjson
+import pytest
+
+from stream.events import schema
+from stream.interfaces import Decoded, Fired
+from stream.records import KIND, MAX_CAMPAIGNS, Columns, OutboxRow, columns_of
+from stream.triggers import Campaign, Campaigns, compile_campaigns, compose
+
+NOW_MS = 1_795_555_351_123
+VOTER_ID = "Zoë 選民"
+SHA_A, SHA_B, SHA_C = "a" * 64, "b" * 64, "c" * 64
+
+
+def campaigns(direction: str = "up") -> Campaigns:
+    rearm = 0.4 if direction == "up" else 0.8
+    action = (("channel", "email"), ("template", "ünï"))
+    files = [None, Campaign("welcome", "support", direction, 0.6, rearm, 0, action)]
+    tags = np.zeros(MAX_CAMPAIGNS, np.uint32)
+    tags[1] = 4
+    return compile_campaigns(files, tags, [None, ["welcome", SHA_C]], [["turnout", SHA_A], None, ["support", SHA_B]])
+
+
+def batch(now_ms: int, n: int = 2) -> tuple[Columns, Decoded]:
+    columns = columns_of(3, range(41, 41 + n), [now_ms] * n, [b"k"] * n, [b"v"] * n, [()] * n)
+    decoded = Decoded(
+        kinds=np.full(n, KIND["social.share"]),
+        reject=np.zeros(n, np.int64),
+        times=np.full(n, 1_795_555_350_005),
+        now=np.full(n, now_ms),
+        hashes=np.ones(n, np.uint64),
+        voters=[VOTER_ID] * n,
+        ids=[f"id-{row}" for row in range(n)],
+        sources=["/tracker"] * n,
+        homes=np.full(n, 3),
+        activations={},
+    )
+    return columns, decoded
+
+
+def fired(*rows: int, before: float = 0.43121, after: float = 0.61234) -> Fired:
+    n = len(rows)
+    return Fired(np.array(rows, np.int64), np.ones(n, np.int64), np.full(n, before), np.full(n, after))
+
+
+def composed(now_ms: int = NOW_MS, by_slot: Campaigns | None = None, **scores: float) -> OutboxRow:
+    columns, decoded = batch(now_ms)
+    by_slot = campaigns() if by_slot is None else by_slot
+    (row,) = compose(fired(1, **scores), columns, decoded, by_slot, "ns.engagement.events", 3, 17)
+    return row
+
+
+def test_trigger_is_these_bytes() -> None:
+    expected: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": "3-42-welcome",
+        "source": "/ns.engagement.events/3",
+        "type": "campaign.triggered",
+        "subject": VOTER_ID,
+        "time": "2026-11-24T21:22:31.123Z",
+        "datacontenttype": "application/json",
+        "sequence": "17",
+        "data": {
+            "campaign": "welcome",
+            "campaign_version": SHA_C,
+            "model": "support",
+            "models": {"turnout": SHA_A, "support": SHA_B},
+            "score_before": 0.43121,
+            "score_after": 0.61234,
+            "cause": {
+                "id": "id-1",
+                "source": "/tracker",
+                "type": "social.share",
+                "time": "2026-11-24T21:22:30.005Z",
+                "partition": 3,
+                "offset": 42,
+            },
+            "log_time_ms": NOW_MS,
+            "sequence": 17,
+            "why": "support rose from 0.4312 to 0.6123 and crossed 0.6 after social.share",
+            "action": {"channel": "email", "template": "ünï"},
+        },
+    }
+    assert composed() == OutboxRow(
+        sequence=17,
+        partition=3,
+        key=VOTER_ID.encode(),
+        value=orjson.dumps(expected),
+        headers=(
+            ("content-type", b"application/cloudevents+json; charset=UTF-8"),
+            ("groundswell-sequence", b"17"),
+        ),
+    )
+
+
+@pytest.mark.parametrize("now_ms", [0, NOW_MS])
+def test_trigger_fits_its_schema(now_ms: int) -> None:
+    value = orjson.loads(composed(now_ms).value or b"")
+    document = schema("campaign.triggered")
+    jsonschema.validators.validator_for(document)(document).validate(value)
+
+
+def test_time_is_left_out_while_the_log_knows_none() -> None:
+    value = orjson.loads(composed(0).value or b"")
+    assert "time" not in value
+    assert value["data"]["log_time_ms"] == 0
+
+
+def test_why_says_that_a_score_fell() -> None:
+    row = composed(by_slot=campaigns("down"), before=0.7, after=0.5)
+    why = orjson.loads(row.value or b"")["data"]["why"]
+    assert why == "support fell from 0.7000 to 0.5000 and crossed 0.6 after social.share"
+
+
+def test_sequences_go_on_from_the_given_one() -> None:
+    columns, decoded = batch(NOW_MS)
+    rows = compose(fired(0, 0, 1), columns, decoded, campaigns(), "engagement.events", 3, 5)
+    assert [row.sequence for row in rows] == [5, 6, 7]
+    assert [orjson.loads(row.value or b"")["sequence"] for row in rows] == ["5", "6", "7"]
+
+
+def test_nothing_fired_gives_no_row() -> None:
+    columns, decoded = batch(NOW_MS)
+    assert compose(fired(), columns, decoded, campaigns(), "engagement.events", 3, 5) == []

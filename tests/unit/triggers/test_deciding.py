@@ -1,0 +1,154 @@
+"""Crossings, hysteresis, cooldown, and what changes when campaigns and models do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD, USE_SUPPRESSED, VOTER
+from stream.triggers import Campaign, Campaigns, compile_campaigns, decide
+
+UP = Campaign("up", "support", "up", 0.6, 0.4, 0)
+DOWN = Campaign("down", "support", "down", 0.3, 0.5, 0)
+MODEL_SLOTS = [None, ["support", "2"]]
+SLOT = 1
+MODEL_TAG = 5
+
+
+def compiled(*campaigns: Campaign | None, tags: list[int] | None = None) -> Campaigns:
+    padded = np.zeros(MAX_CAMPAIGNS, np.uint32)
+    padded[: len(campaigns)] = range(100, 100 + len(campaigns)) if tags is None else tags
+    slots = [None if campaign is None else [campaign.name, "1"] for campaign in campaigns]
+    return compile_campaigns(campaigns, padded, slots, MODEL_SLOTS)
+
+
+class Voter:
+    """One voter whose scores are dictated."""
+
+    def __init__(self) -> None:
+        self.records: NDArray[Any] = np.zeros(1, VOTER)
+        self.model_tag = MODEL_TAG
+        self.empty = 0.2
+
+    def decide(
+        self, campaigns: Campaigns, scores: list[float], now: list[int] | None = None, use: list[int] | None = None
+    ) -> list[tuple[int, int, float, float]]:
+        """Return (row, campaign slot, before, after) of each trigger; now counts from 1 unless given."""
+        n = len(scores)
+        rows = np.full((n, MAX_MODELS), np.nan)
+        rows[:, SLOT] = scores
+        tags, empty = np.zeros(MAX_MODELS, np.uint32), np.zeros(MAX_MODELS)
+        tags[SLOT], empty[SLOT] = self.model_tag, self.empty
+        times = np.array(range(1, n + 1) if now is None else now, np.int64)
+        used = np.array([USE_FOLD] * n if use is None else use, np.int64)
+        slots = np.zeros(n, np.int64)
+        fired = decide(self.records, slots, times, used, rows, tags, empty, campaigns, 0, n)
+        columns = (fired.rows, fired.campaigns, fired.before, fired.after)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@pytest.fixture
+def voter() -> Voter:
+    return Voter()
+
+
+def test_rise_across_the_threshold_fires_once_with_both_scores(voter: Voter) -> None:
+    assert voter.decide(compiled(UP), [0.5, 0.7, 0.9]) == [(1, 0, 0.5, 0.7)]
+    assert voter.records[0]["score"][SLOT] == 0.9
+    assert voter.records[0]["score_tag"].tolist() == [0, MODEL_TAG, 0, 0, 0, 0]
+
+
+def test_reaching_the_threshold_is_crossing_it(voter: Voter) -> None:
+    assert voter.decide(compiled(UP), [0.6]) == [(0, 0, 0.2, 0.6)]
+
+
+def test_first_event_is_compared_with_the_empty_score(voter: Voter) -> None:
+    assert voter.decide(compiled(UP), [0.8]) == [(0, 0, 0.2, 0.8)]
+
+
+def test_voter_above_from_the_beginning_is_not_armed(voter: Voter) -> None:
+    voter.empty = 0.5
+    assert voter.decide(compiled(UP), [0.8, 0.9]) == []
+    assert voter.decide(compiled(UP), [0.4, 0.8]) == [(1, 0, 0.4, 0.8)]
+
+
+def test_it_fires_again_only_after_falling_to_the_rearm_level(voter: Voter) -> None:
+    assert [row for row, *_ in voter.decide(compiled(UP), [0.7, 0.41, 0.7, 0.4, 0.7])] == [0, 4]
+
+
+def test_fall_across_the_threshold_fires_downward(voter: Voter) -> None:
+    # 0.2 is below from the beginning: not armed.
+    assert voter.decide(compiled(DOWN), [0.1, 0.5, 0.31, 0.3, 0.2]) == [(3, 0, 0.31, 0.3)]
+
+
+def test_both_directions_fire_in_slot_order(voter: Voter) -> None:
+    both = compiled(DOWN, UP, None, Campaign("also", "support", "up", 0.6, 0.4, 0))
+    assert [(row, slot) for row, slot, *_ in voter.decide(both, [0.7, 0.2, 0.7])] == [
+        (0, 1),
+        (0, 3),
+        (1, 0),
+        (2, 1),
+        (2, 3),
+    ]
+
+
+def test_crossing_within_the_cooldown_is_passed_over_and_not_made_up_for(voter: Voter) -> None:
+    campaign = compiled(Campaign("slow", "support", "up", 0.6, 0.4, 1000))
+    scores, now = [0.7, 0.3, 0.7, 0.8, 0.3, 0.7], [5, 6, 1004, 2000, 2001, 2002]
+    assert [row for row, *_ in voter.decide(campaign, scores, now)] == [0, 5]
+    assert voter.records[0]["fired_ms"][0] == 2002
+
+
+def test_cooldown_ends_after_exactly_its_time(voter: Voter) -> None:
+    campaign = compiled(Campaign("slow", "support", "up", 0.6, 0.4, 1000))
+    assert [row for row, *_ in voter.decide(campaign, [0.7, 0.3, 0.7], [5, 6, 1005])] == [0, 2]
+
+
+def test_firing_while_the_log_knows_no_time_is_remembered(voter: Voter) -> None:
+    campaign = compiled(Campaign("slow", "support", "up", 0.6, 0.4, 1000))
+    assert [row for row, *_ in voter.decide(campaign, [0.7, 0.3, 0.7], [0, 0, 0])] == [0]
+    assert voter.records[0]["fired_ms"][0] == 1
+
+
+def test_new_campaign_in_an_old_slot_starts_afresh(voter: Voter) -> None:
+    voter.decide(compiled(Campaign("slow", "support", "up", 0.6, 0.4, 10**9)), [0.7])
+    assert voter.decide(compiled(UP, tags=[777]), [0.8]) == [(0, 0, 0.7, 0.8)]
+    assert voter.records[0]["campaign_tag"][0] == 777
+
+
+def test_score_of_another_model_in_the_slot_counts_as_empty(voter: Voter) -> None:
+    voter.decide(compiled(UP), [0.5])
+    voter.model_tag = 6
+    assert voter.decide(compiled(UP), [0.7]) == [(0, 0, 0.2, 0.7)]
+
+
+def test_campaign_whose_model_is_not_active_rests(voter: Voter) -> None:
+    assert voter.decide(compiled(Campaign("idle", "gone", "up", 0.0, 0.0, 0)), [0.9]) == []
+    assert not voter.records["campaign_tag"].any()
+
+
+def test_inactive_models_scores_stay(voter: Voter) -> None:
+    voter.records["score"][0, 4], voter.records["score_tag"][0, 4] = 0.125, 9
+    voter.decide(compiled(UP), [0.5])
+    assert (voter.records["score"][0, 4], voter.records["score_tag"][0, 4]) == (0.125, 9)
+
+
+def test_suppressed_rows_decide_nothing(voter: Voter) -> None:
+    assert voter.decide(compiled(UP), [0.9], use=[USE_SUPPRESSED]) == []
+    assert voter.records.tobytes() == np.zeros(1, VOTER).tobytes()
+
+
+def test_erasure_in_the_same_batch_clears_what_was_decided_before_it(voter: Voter) -> None:
+    assert len(voter.decide(compiled(UP), [0.9, 0.0], use=[USE_FOLD, USE_ERASE])) == 1
+    assert voter.records.tobytes() == np.zeros(1, VOTER).tobytes()
+
+
+def test_last_slots_bit_is_its_own(voter: Voter) -> None:
+    campaigns = [Campaign(f"c{slot}", "support", "up", 0.6, 0.4, 0) for slot in range(MAX_CAMPAIGNS)]
+    assert len(voter.decide(compiled(*campaigns), [0.7, 0.3, 0.7])) == 2 * MAX_CAMPAIGNS
+    assert voter.records[0]["armed"] == 0
+    voter.decide(compiled(*campaigns), [0.3])
+    assert voter.records[0]["armed"] == (1 << MAX_CAMPAIGNS) - 1
