@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.config
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
@@ -250,14 +251,14 @@ def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoRet
     ``topic_id`` (empty where the broker gives none) and ``partition_count`` are the events topic's, once it was found
     fit for a worker.
     """
+    logging.config.dictConfig(logging_config(settings.log.level, settings.log.format))
     app = Worker(settings, topic_id, partition_count)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(
         app,
         loop=loop,
-        loglevel=settings.log.level,
-        logging_config=logging_config(settings.log.level, settings.log.format),
+        override_logging=False,
         redirect_stdouts=False,
         quiet=True,
     )

@@ -39,6 +39,5 @@ def logging_config(level: str, style: Literal["console", "json"]) -> dict[str, A
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
-        # Faust sets the root's level to its own, and repeats its start and stop under its own name.
-        "loggers": {"stream": {"level": level.upper()}, "faust": {"level": "WARNING"}, "mode": {"level": "WARNING"}},
+        "loggers": {"stream": {"level": level.upper()}},
     }
