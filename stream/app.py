@@ -262,4 +262,5 @@ def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoRet
         redirect_stdouts=False,
         quiet=True,
     )
+    worker.spinner = None
     worker.execute_from_commandline()

@@ -25,6 +25,11 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
+def is_ours(record: logging.LogRecord) -> bool:
+    """Return whether a record is worth an operator's time: all but the framework's notes on its own parts."""
+    return record.levelno >= logging.WARNING or not record.getMessage().startswith("[^")
+
+
 def logging_config(level: str, style: Literal["console", "json"]) -> dict[str, Any]:
     """Return the argument of ``logging.config.dictConfig``: to standard error, at ``level`` and above.
 
@@ -37,7 +42,7 @@ def logging_config(level: str, style: Literal["console", "json"]) -> dict[str, A
             "console": {"format": "%(asctime)s %(levelname)-7s %(message)s"},
             "json": {"()": JsonFormatter},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style, "filters": [is_ours]}},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {"stream": {"level": level.upper()}},
     }
