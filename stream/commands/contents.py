@@ -1,0 +1,117 @@
+"""The models and campaigns in a directory, read and proven together before anything is told about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stream.activation import build, place
+from stream.errors import ConfigurationError
+from stream.features import FEATURES
+from stream.records import CONTENT_KINDS, ENGINE_VERSION, Activation, ContentId
+from stream.scoring import read_model
+from stream.triggers import Campaign, read_campaign
+
+DIRECTORIES: Final = {"model": ("models", ".json"), "campaign": ("campaigns", ".toml")}
+"""By kind of content, the directory that holds its files, and their suffix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One file."""
+
+    identity: ContentId
+    data: bytes
+    """The file's bytes: what is hashed, and what goes to the configuration topic."""
+    file: Path
+
+
+def read_contents(directory: Path) -> list[Content]:
+    """Return the contents of ``models/*.json`` and ``campaigns/*.toml``, by kind and name.
+
+    Raises ConfigurationError that names every file that is unusable, and what is wrong with it.
+    """
+    problems: list[str] = []
+    contents: list[Content] = []
+    for kind, (folder, suffix) in DIRECTORIES.items():
+        place_of = directory / folder
+        if not place_of.is_dir():
+            problems.append(f"{place_of}: no such directory, expected one of {kind}s")
+            continue
+        for file in sorted(path for path in place_of.iterdir() if not path.name.startswith(".")):
+            try:
+                contents.append(_read(kind, file, suffix))
+            except ConfigurationError as error:
+                problems.append(f"{file}: {error}")
+    problems += _doubled(contents)
+    if not problems:
+        problems += _lost_models(contents)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    contents.sort(key=lambda content: content.identity)
+    _prove(contents)
+    return contents
+
+
+def activation_of(contents: Iterable[Content]) -> Activation:
+    """Return the activation that makes these contents, and no others, active in this engine."""
+    return Activation(ENGINE_VERSION, tuple(content.identity for content in contents))
+
+
+def _read(kind: str, file: Path, suffix: str) -> Content:
+    if file.suffix != suffix or not file.is_file():
+        message = f"not a {kind} file, expected *{suffix} and nothing else in this directory"
+        raise ConfigurationError(message)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        message = f"cannot be read: {error}"
+        raise ConfigurationError(message) from error
+    named = read_model(data, FEATURES) if kind == "model" else read_campaign(data)
+    return Content(ContentId(kind, named.name, hashlib.sha256(data).hexdigest()), data, file)
+
+
+def _doubled(contents: Iterable[Content]) -> list[str]:
+    seen: dict[tuple[str, str], Path] = {}
+    problems = []
+    for content in contents:
+        key = (content.identity.kind, content.identity.name)
+        if key in seen:
+            problems.append(f"{content.file}: name is {key[1]!r}, which {seen[key]} has too")
+        seen.setdefault(key, content.file)
+    return problems
+
+
+def _lost_models(contents: Sequence[Content]) -> list[str]:
+    models = {content.identity.name for content in contents if content.identity.kind == "model"}
+    campaigns: list[tuple[Content, Campaign]] = [
+        (content, read_campaign(content.data)) for content in contents if content.identity.kind == "campaign"
+    ]
+    return [
+        f"{content.file}: model is {campaign.model!r}, expected one of {', '.join(sorted(models)) or 'no models'}"
+        for content, campaign in campaigns
+        if campaign.model not in models
+    ]
+
+
+class _InHand:
+    """A library of just these contents."""
+
+    def __init__(self, contents: Iterable[Content]) -> None:
+        self._contents = {content.identity: content.data for content in contents}
+
+    def get(self, content: ContentId) -> bytes | None:
+        return self._contents.get(content)
+
+    async def wait_for(self, contents: Iterable[ContentId]) -> None:
+        return None
+
+
+def _prove(contents: Sequence[Content]) -> None:
+    """Compile the contents as a worker would; raise ConfigurationError where they cannot be active together."""
+    identities = [content.identity for content in contents]
+    slots = {kind: place([], [item for item in identities if item.kind == kind], kind) for kind in CONTENT_KINDS}
+    build(slots, _InHand(contents))
