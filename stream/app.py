@@ -93,6 +93,7 @@ class Worker(faust.App):
             self._new_relays,
             Limits(
                 uncommitted_events=worker.uncommitted_events,
+                outbox_rows=worker.outbox_rows,
                 idle_commit_seconds=worker.idle_commit_seconds,
                 suspend_seconds=worker.suspend_seconds,
                 reclaim_seconds=worker.reclaim_seconds,

@@ -19,6 +19,8 @@ from stream.records import ENGINE_VERSION, Columns, Header
 
 logger = logging.getLogger(__name__)
 
+_BACKLOG_WAIT_SECONDS = 0.05
+
 
 @dataclass(slots=True)
 class _Work:
@@ -278,6 +280,8 @@ class Partition:
             while work.uncommitted >= self._limits.uncommitted_events:
                 work.committed.clear()
                 await work.committed.wait()
+            while any(relay.backlog >= self._limits.outbox_rows for relay in work.relays.values()):
+                await asyncio.sleep(_BACKLOG_WAIT_SECONDS)
             await self._process_one(work, columns)
             # The commit, the relay and other partitions get their turn between two batches.
             await asyncio.sleep(0)

@@ -34,6 +34,8 @@ class Limits:
 
     uncommitted_events: int
     """Log rows processed and not committed, before the fetch is made to wait."""
+    outbox_rows: int
+    """Committed rows of an output that Kafka has not taken, before processing is made to wait (sending goes on)."""
     idle_commit_seconds: float
     """How long rows that changed no record and no output may stay uncommitted."""
     suspend_seconds: float
@@ -44,6 +46,11 @@ class Limits:
 
 class Relaying(Protocol):
     """What carries one output's rows from the outbox to its topic."""
+
+    @property
+    def backlog(self) -> int:
+        """Committed rows that are not known to be sent."""
+        ...
 
     async def run(self) -> None:
         """Send for as long as the partition is held."""

@@ -209,7 +209,7 @@ class TopicSettings(_Group):
 class WorkerSettings(_Group):
     """How one worker runs."""
 
-    voters_in_memory: Positive = 1_000_000
+    voters_in_memory: Positive = 650_000
     """Beyond these, over all partitions held, voters whose records are in Redis are dropped from memory."""
     batches_in_flight: Annotated[int, Field(ge=1, le=1000)] = 4
     """Fetched batches of a partition that wait or are worked on."""
@@ -217,6 +217,8 @@ class WorkerSettings(_Group):
     """Most log rows in a batch."""
     uncommitted_events: Positive = 50_000
     """Log rows of a partition that memory may be ahead of Redis."""
+    outbox_rows: Positive = 100_000
+    """Committed rows of a partition's output that Kafka has not taken, before processing waits for the sending."""
     idle_commit_seconds: PositiveSeconds = 3.0
     """How long rows that changed no record and no output may stay uncommitted."""
     reclaim_seconds: PositiveSeconds = 1.0
