@@ -202,9 +202,9 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
 
     async def _publish(self, consumer: AIOKafkaConsumer, offsets: dict[TP, int]) -> None:
         assigned = consumer.assignment()
-        await consumer.commit(
-            {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in assigned}
-        )
+        kept = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in assigned}
+        if kept:
+            await consumer.commit(kept)
 
     async def ranges(self, tps: frozenset[TP]) -> dict[TP, tuple[int, int]]:
         """Return by partition its first offset and the one after the last that may be read, as the broker says."""
@@ -228,6 +228,9 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
             return latest
         wanted = [(partition.topic, [(partition.partition, latest, 1)])]
         response = await client.send(node, FetchRequest(0, 0, 1, READ_COMMITTED, wanted))
+        if not response.topics:
+            # The embedded broker's way to say that there is nothing.
+            return latest
         _, [(_, error_code, _, stable, *_)] = response.topics[0]
         return latest if error_code else max(latest, stable)
 
