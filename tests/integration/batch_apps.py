@@ -17,7 +17,7 @@ from yarl import URL
 from stream.records import Columns
 from stream.transport import FAUST_SETTINGS, BatchHooks
 from stream.transport.driver import Consumer, Transport
-from tests.integration.outputs import BROKER
+from tests.integration.outputs import BROKER, until
 
 Process = Callable[["Worker", Columns], Awaitable[None]]
 
@@ -115,8 +115,11 @@ async def running(
         app.transport = transport([URL(f"batches://{BROKER}")], app)
         app.agent(app.topic(worker.topic), name="batches")(worker.agent)
         app.finalize()
-        await app.start()
+        # Faust's start ends only when the group has assigned something.
+        starting = asyncio.create_task(app.start())
+        await until(lambda: starting.done() or app.consumer.started)
         try:
             yield worker
         finally:
             await app.stop()
+            await starting
