@@ -55,6 +55,11 @@ def test_cooldown_is_in_log_time(text: str, cooldown_ms: int) -> None:
     assert read_campaign(content(cooldown=text)).cooldown_ms == cooldown_ms
 
 
+def test_dots_in_prose_are_no_key() -> None:
+    prose = "Vote at www.example.org... or e.g. by mail. " * 20
+    assert read_campaign(content(description=f'"{prose}"')).description == prose
+
+
 def test_whole_numbers_are_numbers() -> None:
     campaign = read_campaign(content(threshold="1", rearm="-2"))
     assert (campaign.threshold, campaign.rearm) == (1.0, -2.0)
@@ -120,6 +125,8 @@ def test_action_holds_nothing_but_strings(action: str, words: str) -> None:
         (content() + b"\nname = 'again'", "not readable as TOML"),
         (b"x = " + b"[" * 30_000, "not readable as TOML"),
         (b"x = " + b"9" * 5000, "not readable as TOML"),
+        (b"a." * 32_000 + b"a = 1", "a key of more than 64 parts"),
+        (b"x = {" + b"'a' . " * 10_000 + b"a = 1}", "a key of more than 64 parts"),
         (b"#" * (64 * 1024 + 1), "65537 bytes is too large"),
     ],
 )

@@ -1,0 +1,164 @@
+"""Mutated bytes as model and campaign files: each is read whole, or refused with a reason, and nothing else is raised.
+
+Run as ``python -m load_tests.fuzz_files --inputs 50000 --seed 1``: prints how many files came to what, and exits 1,
+with the bytes, at the first one that broke a promise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import orjson
+
+from stream.errors import ConfigurationError
+from stream.features import FEATURES
+from stream.records import MAX_CAMPAIGNS, MAX_MODELS
+from stream.scoring import Model, compile_models, read_model
+from stream.triggers import Campaign, compile_campaigns, read_campaign
+
+_LONGEST_REASON: Final = 1000
+
+MODELS: Final = (
+    b'{"name":"support","kind":"logistic","bias":-2.9,"weights":{"social.share.decayed_7d":0.6,"sessions":-1e-3},'
+    b'"calibration":{"slope":0.85,"intercept":-0.1},"description":"\xc3\xbcn\xc3\xaf"}',
+    b'{"name":"reach","kind":"linear","bias":0,"weights":{}}',
+    orjson.dumps({"name": "all", "kind": "linear", "bias": 1.5, "weights": dict.fromkeys(FEATURES, 0.25)}),
+)
+CAMPAIGNS: Final = (
+    b'name = "welcome"\nmodel = "support"\ndirection = "up"\nthreshold = 0.65\nrearm = 0.4\ncooldown = "14d"\n'
+    b'description = "hello"\n\n[action]\nchannel = "email"\ntemplate = "w\xc3\xabl"\n',
+    b'name = "win_back"\nmodel = "support"\ndirection = "down"\nthreshold = 0\nrearm = 1\ncooldown = 0\n',
+)
+"""Sound files to begin from."""
+
+TOKENS: Final = (
+    *[b"null", b"true", b"false", b"NaN", b"nan", b"inf", b"-Infinity", b"1e999", b"1e308", b"-0.0", b"5e-324"],
+    *[b"9" * 400, b"9" * 5000, b"0x" + b"f" * 5000, b"0b1", b"1_000", b"18446744073709551616", b"-1", b"0", b"1.0"],
+    *[b"[]", b"{}", b'""', b"[[]]", b"{a=1}", b"[" * 2000, b'{"":' * 1100, b"a." * 2000, b"[[a]]", b"[action.x]"],
+    *[b'"\\ud800"', b'"\\u0000"', b"'''", b'"""', b"\\", b'"', b"\x00", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf"],
+    *[b"2026-11-24T21:25:55Z", b"2026-02-30", b"25:00:00", b"\r", b"\n", b"=", b"#", b",", b":", b"}", b"]", b" "],
+    *[b'"7d"', b'"0s"', b'"999999999d"', b'"up"', b'"down"', b'"linear"', b'"logistic"', b"x" * 300, b"sessions"],
+)
+
+
+class BrokenPromiseError(Exception):
+    """Reading raised what it must not, or returned what cannot be used."""
+
+
+def mutate(chance: random.Random, files: Sequence[bytes]) -> bytes:
+    """Return one of the files with a few stretches of bytes changed, or other bytes altogether."""
+    if chance.random() < 0.02:
+        return chance.randbytes(chance.randrange(64))
+    data = bytearray(chance.choice(files))
+    for _ in range(chance.choice((1, 1, 1, 2, 4))):
+        _change(chance, data, files)
+    if chance.random() < 0.002:
+        data += b" " * (1 << 20)
+    return bytes(data)
+
+
+def _change(chance: random.Random, data: bytearray, files: Sequence[bytes]) -> None:
+    """Change one stretch of bytes in place."""
+    first = chance.randrange(len(data) + 1)
+    stop = min(len(data), first + chance.choice((1, 1, 2, 8, 40)))
+    change = chance.randrange(7)
+    if change == 0:
+        data[first:stop] = chance.randbytes(stop - first)
+    elif change == 1:
+        del data[first:stop]
+    elif change == 2:
+        data[first:first] = data[first:stop]
+    elif change == 3:
+        data[first:stop] = chance.choice(TOKENS)
+    elif change == 4:
+        other = chance.choice(files)
+        begin = chance.randrange(len(other))
+        data[first:stop] = other[begin : begin + stop - first]
+    elif change == 5 and first < len(data):
+        data[first] ^= 1 << chance.randrange(8)
+    else:
+        _replace_value(chance, data)
+
+
+def _replace_value(chance: random.Random, data: bytearray) -> None:
+    """Put a token in the place of one value, in place: much of it stays JSON or TOML."""
+    places = [place for place, byte in enumerate(data) if byte in b":="]
+    if places:
+        first = chance.choice(places) + 1
+        ends = [place for place in (data.find(end, first) for end in (b",", b"}", b"\n")) if place >= 0]
+        data[first : min(ends, default=len(data))] = chance.choice(TOKENS)
+
+
+def examine(content: Model | Campaign) -> None:
+    """Raise BrokenPromiseError where a content that was read cannot be compiled, or has a number out of bounds."""
+    if isinstance(content, Model):
+        numbers = [content.bias, *(content.calibration or ()), *[weight for _, weight in content.weights]]
+        models = compile_models([content], np.ones(MAX_MODELS, np.uint32))
+        numbers.append(float(models.empty[0]))
+    else:
+        numbers = [content.threshold, content.rearm, content.cooldown_ms]
+        compile_campaigns([content], np.ones(MAX_CAMPAIGNS, np.uint32), [[content.name, ""]], [[content.model, ""]])
+        if content.cooldown_ms < 0 or not all(isinstance(part, str) for pair in content.action for part in pair):
+            message = f"the cooldown or the action of {content!r} cannot be"
+            raise BrokenPromiseError(message)
+    if not all(math.isfinite(number) for number in numbers):
+        message = f"a number of {content!r} is not finite"
+        raise BrokenPromiseError(message)
+
+
+def read(kind: str, data: bytes) -> Model | Campaign:
+    """Read a file of either kind."""
+    return read_model(data, FEATURES) if kind == "model" else read_campaign(data)
+
+
+def run(inputs: int, seed: int, reading: Callable[[str, bytes], Model | Campaign] = read) -> Counter[str]:
+    """Read ``inputs`` mutated files, models and campaigns in turn; return how many were accepted and refused.
+
+    Raises BrokenPromiseError, naming the bytes, for the first file that broke a promise.
+    """
+    chance = random.Random(seed)
+    counts: Counter[str] = Counter()
+    for number in range(inputs):
+        kind, files = ("model", MODELS) if number % 2 == 0 else ("campaign", CAMPAIGNS)
+        data = mutate(chance, files)
+        try:
+            content = reading(kind, data)
+        except ConfigurationError as error:
+            if not 0 < len(str(error)) <= _LONGEST_REASON:
+                message = f"the reason has {len(str(error))} characters for the {kind} {data[:2000]!r}"
+                raise BrokenPromiseError(message) from error
+            counts[f"{kind} refused"] += 1
+            continue
+        except Exception as error:
+            message = f"reading raised {error!r} for the {kind} {data[:2000]!r}"
+            raise BrokenPromiseError(message) from error
+        examine(content)
+        counts[f"{kind} accepted"] += 1
+    return counts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description="Mutated model and campaign files: each is read or refused.")
+    parser.add_argument("--inputs", type=int, default=50_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    try:
+        counts = run(options.inputs, options.seed)
+    except BrokenPromiseError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for outcome, count in sorted(counts.items()):
+        sys.stdout.write(f"{outcome:20} {count:8}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
