@@ -76,7 +76,8 @@ def _read_object(data: bytes) -> dict[str, Any]:
         json.loads(data, object_pairs_hook=_refuse_repeats)
     except (ValueError, RecursionError) as error:
         message = f"a model is not readable as JSON: {error}: {quoted(data)}"
-        raise ConfigurationError(message) from error
+        # Without the parser's own traceback, which may be a thousand frames deep.
+        raise ConfigurationError(message) from None
     if not isinstance(fields, dict):
         message = f"a model is {quoted(fields)}, expected a JSON object"
         raise ConfigurationError(message)

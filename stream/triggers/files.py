@@ -85,7 +85,8 @@ def _read_table(data: bytes) -> dict[str, Any]:
         fields = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         message = f"a campaign is not readable as TOML: {error}: {quoted(data)}"
-        raise ConfigurationError(message) from error
+        # Without the parser's own traceback, which may be a thousand frames deep.
+        raise ConfigurationError(message) from None
     for key in fields:
         if key not in _REQUIRED and key not in _OPTIONAL:
             message = f"a campaign has the unknown key {quoted(key)}, expected {', '.join((*_REQUIRED, *_OPTIONAL))}"
