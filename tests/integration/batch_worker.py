@@ -1,0 +1,50 @@
+"""A worker process on the batch transport: ``python -m tests.integration.batch_worker TOPIC START``.
+
+It prints the offsets of each batch, and fails on a batch that holds the row ``b"poison"``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from typing import Any
+
+import faust
+from faust.types import TP
+from faust.worker import Worker
+
+from stream.agents.engagement import end_process
+from stream.transport import FAUST_SETTINGS, BatchHooks
+from tests.integration.outputs import BROKER
+
+
+def main(topic: str, start: int) -> None:
+    async def positions(assigned: frozenset[TP]) -> dict[TP, int]:
+        return dict.fromkeys(assigned, start)
+
+    async def revoked(_: frozenset[TP]) -> None:
+        """Nothing is in flight."""
+
+    async def consume(stream: Any) -> None:
+        async for columns in stream:
+            rows = [columns.value(row) for row in range(len(columns))]
+            sys.__stdout__.write(f"rows {columns.offsets.tolist()}\n")
+            sys.__stdout__.flush()
+            if b"poison" in rows:
+                message = f"poison in rows {columns.offsets.tolist()}"
+                raise ValueError(message)
+            app.consumer.release(TP(topic, columns.partition), columns.epoch)
+
+    directory = tempfile.TemporaryDirectory()
+    app = faust.App(
+        f"group-{topic}", broker=f"batches://{BROKER}", web_enabled=False, datadir=directory.name, **FAUST_SETTINGS
+    )
+    app.batch_hooks = BatchHooks(positions, revoked, end_process, max_records=10)
+    app.agent(app.topic(topic), name="batches")(consume)
+    app.finalize()
+    with directory:
+        Worker(app, loglevel="WARN").execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
