@@ -16,6 +16,7 @@ from stream.records import CONTENT_KINDS, Columns, ContentId, columns_of
 
 _POLL_MS: Final = 200
 _MOST_RECORDS: Final = 5_000
+_LARGEST_BATCH: Final = 1_000_000
 _STALLED_SECONDS: Final = 60.0
 _LOG_APPEND_TIME: Final = 1
 
@@ -80,8 +81,18 @@ class KafkaReader:
 
     def bounds(self) -> tuple[int, int]:
         """Return the offset of the first record, and the one after the last that is committed."""
-        first = self._consumer.beginning_offsets([self._where])[self._where]
-        return int(first), int(self._consumer.end_offsets([self._where])[self._where])
+        first = int(self._consumer.beginning_offsets([self._where])[self._where])
+        end = int(self._consumer.end_offsets([self._where])[self._where])
+        # The embedded broker names the first record of the last batch, where Kafka names the one after its last.
+        position = self.position
+        self.seek(max(end - 1, first))
+        deadline = time.monotonic() + _STALLED_SECONDS
+        while self.position < end and time.monotonic() < deadline:
+            self._consumer.poll(_POLL_MS, _LARGEST_BATCH)
+            self.position = int(self._consumer.position(self._where))
+        end = max(end, self.position)
+        self.seek(position)
+        return first, end
 
     def seek(self, offset: int) -> None:
         """Go to ``offset``."""
