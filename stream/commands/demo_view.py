@@ -37,6 +37,10 @@ class Readings:
     rejects: dict[str, int] = field(default_factory=dict)
     """By reason."""
 
+    def is_idle(self, lag: int) -> bool:
+        """Return whether no more than ``lag`` events wait to be processed, and nothing waits to be sent."""
+        return self.lag <= lag and self.backlog == 0
+
 
 @dataclass(frozen=True, slots=True)
 class LatestTrigger:

@@ -17,6 +17,7 @@ from stream.commands.demo_view import LatestTrigger, Readings, read_metrics
 
 _STOP_SECONDS: Final = 10.0
 _LOG_LINES: Final = 15
+_COMMAND: Final = (sys.executable, "-m", "stream", "worker")
 
 
 class DemoWorker:
@@ -27,8 +28,8 @@ class DemoWorker:
         self.web_port = web_port
         self._log = directory / "worker.log"
         with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "stream", "worker"],
+            self._process = subprocess.Popen(  # noqa: S603 (this program itself)
+                _COMMAND,
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -141,7 +141,10 @@ class Electorate:
             elif name == "message.delivered":
                 arrivals.append(self._message(times, happened))
             else:
-                happened.append(self._happen(times, self._voters(n), KIND[name]))
+                # Consent changes, unlike all else, come from the quiet as often as from the busy.
+                is_consent = name.startswith(("consent.", "privacy."))
+                voters = self._chance.integers(0, len(self.names), n) if is_consent else self._voters(n)
+                happened.append(self._happen(times, voters, KIND[name]))
         times, voters = (np.concatenate(part) for part in zip(*arrivals, strict=True))
         self._visit(times, voters, happened)
         return happened

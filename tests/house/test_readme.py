@@ -1,0 +1,109 @@
+"""The README names what there is, all of it and nothing else; its examples run in tests/integration/test_clients.py."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from click import Command, Context, Group
+from pydantic import BaseModel
+
+from stream.cli import app
+from stream.events import decode
+from stream.metrics import Metrics
+from stream.records import EVENT_TYPES, REJECT_REASONS, columns_of
+from stream.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def column(heading: str) -> list[str]:
+    """Return the first cells of the table whose first heading is ``heading``, without code marks."""
+    table = README.split(f"\n| {heading} |", 1)[1].split("\n\n", 1)[0]
+    return [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield from settings_of(type(field.default), f"{prefix}{name}.")
+        else:
+            yield prefix + name, field.default
+
+
+def commands_of(command: Command, prefix: str) -> Iterator[str]:
+    if isinstance(command, Group):
+        for name in command.list_commands(Context(command)):
+            inner = command.get_command(Context(command), name)
+            assert inner is not None
+            yield from commands_of(inner, f"{prefix} {name}")
+    else:
+        yield prefix
+
+
+def test_every_event_type_is_listed() -> None:
+    assert column("type") == [f"`{name}`" for name in EVENT_TYPES]
+
+
+def test_every_reject_reason_is_listed() -> None:
+    assert column("reason") == [f"`{reason}`" for reason in REJECT_REASONS[1:]]
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    table = README.split("\n| setting |", 1)[1].split("\n\n", 1)[0]
+    listed = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in table.splitlines()[2:]]
+    expected = []
+    for name, default in settings_of(Settings):
+        shown = json.dumps(default) if isinstance(default, bool) or default == "" else str(default)
+        expected.append((f"`{name}`", "" if default is None else f"`{shown}`"))
+    assert listed == expected
+
+
+def test_every_metric_is_listed_with_its_type() -> None:
+    table = README.split("\n| metric |", 1)[1].split("\n\n", 1)[0]
+    listed = [[cell.strip() for cell in line.split("|")[1:3]] for line in table.splitlines()[2:]]
+    exposed = [
+        [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type]
+        for family in Metrics().registry.collect()
+    ]
+    assert [[name.split(" {")[0], kind] for name, kind in listed] == exposed
+
+
+def test_every_command_is_listed() -> None:
+    listed = {re.sub(r"( [A-Z]+)*`$", "", cell).strip("`") for cell in column("command")}
+    assert listed == set(commands_of(typer.main.get_command(app), "groundswell"))
+
+
+def test_make_targets_exist() -> None:
+    named = set(re.findall(r"`?make ([a-z]+)", README))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test", "check", "bench"} <= named
+    assert named <= targets
+
+
+def test_every_file_that_is_named_exists() -> None:
+    named = re.findall(r"`((?:configs|stream|\.ci)/[\w./-]+)`", README) + re.findall(r"\]\((?!http)([^)]+)\)", README)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_published_example_is_python_that_compiles(number: int) -> None:
+    blocks = re.findall(r"<!-- publish: \S+ -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 3
+    compile(blocks[number], f"README {number}", "exec")
+
+
+def test_example_trigger_has_the_fields_of_a_trigger() -> None:
+    [text] = re.findall(r"<!-- trigger -->\n```json\n(.*?)```", README, re.DOTALL)
+    trigger = json.loads(text)
+    schema = json.loads((ROOT / "stream/events/schemas/campaign.triggered.json").read_text())
+    assert set(schema["properties"]) >= set(trigger)
+    assert set(schema["properties"]["data"]["required"]) == set(trigger["data"])
+    decoded = decode(columns_of(0, [0], [0], [None], [text.encode()], [()]), 1, 0)
+    assert REJECT_REASONS[decoded.reject[0]] == "unknown_type"
