@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -86,6 +86,9 @@ class Worker:
             await self.process(self, columns)
 
 
+W = TypeVar("W", bound=Worker)
+
+
 async def keep(worker: Worker, columns: Columns) -> None:
     """Remember the offsets of the rows, as a batch should be taken: not if it is of another epoch."""
     if columns.epoch == worker.consumer.epoch(worker.tp(columns.partition)):
@@ -95,11 +98,11 @@ async def keep(worker: Worker, columns: Columns) -> None:
 
 @asynccontextmanager
 async def running(
-    worker: Worker, *, group: str | None = None, transport: type[Transport] = Transport, **settings: Any
-) -> AsyncIterator[Worker]:
+    worker: W, *, group: str | None = None, transport: type[Transport] = Transport, **settings: Any
+) -> AsyncIterator[W]:
     """Run a worker, in a group of its own unless one is named."""
     with tempfile.TemporaryDirectory() as directory:
-        app = faust.App(
+        app: Any = faust.App(
             group or f"group-{uuid.uuid4().hex[:12]}",
             broker=f"batches://{BROKER}",
             loop=asyncio.get_running_loop(),

@@ -5,6 +5,7 @@ It prints the offsets of each batch, and fails on a batch that holds the row ``b
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from typing import Any
@@ -28,15 +29,14 @@ def main(topic: str, start: int) -> None:
     async def consume(stream: Any) -> None:
         async for columns in stream:
             rows = [columns.value(row) for row in range(len(columns))]
-            sys.__stdout__.write(f"rows {columns.offsets.tolist()}\n")
-            sys.__stdout__.flush()
+            os.write(1, b"rows %r\n" % columns.offsets.tolist())
             if b"poison" in rows:
                 message = f"poison in rows {columns.offsets.tolist()}"
                 raise ValueError(message)
             app.consumer.release(TP(topic, columns.partition), columns.epoch)
 
     directory = tempfile.TemporaryDirectory()
-    app = faust.App(
+    app: Any = faust.App(
         f"group-{topic}", broker=f"batches://{BROKER}", web_enabled=False, datadir=directory.name, **FAUST_SETTINGS
     )
     app.batch_hooks = BatchHooks(positions, revoked, end_process, max_records=10)

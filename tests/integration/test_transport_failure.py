@@ -41,7 +41,12 @@ def failing(error: BaseException) -> tuple[list[int], Worker]:
 async def test_whatever_leaves_an_agent_is_told_before_another_batch_is_taken(error: BaseException) -> None:
     tried, worker = failing(error)
     seen: list[list[int]] = []
-    worker.hooks["failed"] = lambda reason: (worker.failures.append(reason), seen.append(list(tried)))
+
+    def failed(reason: BaseException) -> None:
+        worker.failures.append(reason)
+        seen.append(list(tried))
+
+    worker.hooks["failed"] = failed
     await fill(worker.topic, 100)
     async with running(worker):
         await until(lambda: bool(worker.failures))

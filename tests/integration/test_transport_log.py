@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -94,7 +96,7 @@ async def test_aborted_rows_are_not_delivered_and_places_cover_them() -> None:
         assert await worker.consumer.log_ranges([worker.tp()]) == {worker.tp(): (0, 6)}
     assert worker.rows == [0, 4]
     assert batches[0][0] == 0
-    assert all(before[1] == after[0] for before, after in zip(batches, batches[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in pairwise(batches))
     # Whoever has processed the last batch lags no more, although a marker follows its last row.
     assert ends == {worker.tp(): batches[-1][1]}
 
@@ -133,6 +135,10 @@ async def test_times_are_append_times_or_none_and_origins_come_from_headers() ->
         columns.clear()
 
 
+def holds(held: list[Columns], count: int) -> bool:
+    return len(held) >= count
+
+
 async def test_full_partition_does_not_stop_others_and_a_release_wakes_it() -> None:
     topic, held, limit = new_topic(2), [], 2
     await fill(topic, 1000, 2)
@@ -149,7 +155,7 @@ async def test_full_partition_does_not_stop_others_and_a_release_wakes_it() -> N
         started = time.monotonic()
         for turn in range(18):
             worker.release(held[turn])
-            await until(lambda turn=turn: len(held) > limit + turn)
+            await until(partial(holds, held, limit + turn + 1))
         # Faust's own bound makes each of these turns wait a second.
         assert time.monotonic() - started < 4.0
     assert [offset for columns in held for offset in columns.offsets.tolist()] == list(range(1000))
