@@ -32,7 +32,6 @@ def compose(
     rows = fired.rows
     if not len(rows):
         return []
-    source = f"/{topic}/{partition}"
     facts = zip(
         range(sequence, sequence + len(rows)),
         rows.tolist(),
@@ -41,19 +40,17 @@ def compose(
         fired.after.tolist(),
         columns.offsets[rows].tolist(),
         decoded.now[rows].tolist(),
-        decoded.kinds[rows].tolist(),
         _moments(decoded.now[rows]),
         _moments(decoded.times[rows]),
         strict=True,
     )
     composed: list[OutboxRow] = []
-    for number, row, slot, before, after, offset, now_ms, kind, now, time in facts:
-        name, cause = campaigns.names[slot], EVENT_TYPES[kind]
+    for number, row, slot, before, after, offset, now_ms, now, time in facts:
         voter = decoded.voters[row]
         event: dict[str, Any] = {
             "specversion": "1.0",
-            "id": f"{partition}-{offset}-{name}",
-            "source": source,
+            "id": f"{partition}-{offset}-{campaigns.names[slot]}",
+            "source": f"/{topic}/{partition}",
             "type": "campaign.triggered",
             "subject": voter,
         }
@@ -61,32 +58,41 @@ def compose(
             event["time"] = now
         event["datacontenttype"] = "application/json"
         event["sequence"] = str(number)
-        event["data"] = {
-            "campaign": name,
-            "campaign_version": campaigns.versions[slot],
-            "model": campaigns.model_names[slot],
-            "models": campaigns.model_versions,
-            "score_before": before,
-            "score_after": after,
-            "cause": {
-                "id": decoded.ids[row],
-                "source": decoded.sources[row],
-                "type": cause,
-                "time": time,
-                "partition": partition,
-                "offset": offset,
-            },
-            "log_time_ms": now_ms,
-            "sequence": number,
-            "why": (
-                f"{campaigns.model_names[slot]} {campaigns.verbs[slot]} from {before:.4f} to {after:.4f} "
-                f"and crossed {campaigns.crossings[slot]} after {cause}"
-            ),
-            "action": campaigns.actions[slot],
+        cause = {
+            "id": decoded.ids[row],
+            "source": decoded.sources[row],
+            "type": EVENT_TYPES[decoded.kinds[row]],
+            "time": time,
+            "partition": partition,
+            "offset": offset,
         }
+        event["data"] = _data(campaigns, slot, before, after, cause, now_ms, number)
         headers = (_CONTENT_TYPE, (SEQUENCE_HEADER, b"%d" % number))
         composed.append(OutboxRow(number, partition, voter.encode(), orjson.dumps(event), headers))
     return composed
+
+
+def _data(
+    campaigns: Campaigns, slot: int, before: float, after: float, cause: dict[str, Any], now_ms: int, sequence: int
+) -> dict[str, Any]:
+    """Return the event's data, members in the order in which they are written."""
+    model = campaigns.model_names[slot]
+    return {
+        "campaign": campaigns.names[slot],
+        "campaign_version": campaigns.versions[slot],
+        "model": model,
+        "models": campaigns.model_versions,
+        "score_before": before,
+        "score_after": after,
+        "cause": cause,
+        "log_time_ms": now_ms,
+        "sequence": sequence,
+        "why": (
+            f"{model} {campaigns.verbs[slot]} from {before:.4f} to {after:.4f} "
+            f"and crossed {campaigns.crossings[slot]} after {cause['type']}"
+        ),
+        "action": campaigns.actions[slot],
+    }
 
 
 def _moments(times_ms: NDArray[np.int64]) -> list[str]:

@@ -42,48 +42,71 @@ def decide_rows(
     """
     count = 0
     for i in range(first, stop):
+        j = slots[i]
         if use[i] == USE_ERASE:
-            _clear(records, slots[i])
+            _clear(records, j)
         if use[i] != USE_FOLD:
             continue
-        r = records[slots[i]]
-        score = r["score"]
-        score_tag = r["score_tag"]
-        fired_ms = r["fired_ms"]
-        campaign_tag = r["campaign_tag"]
-        armed = np.int64(r["armed"])
+        score = records[j]["score"]
+        score_tag = records[j]["score_tag"]
         for c in range(MAX_CAMPAIGNS):
             m = models[c]
             if tags[c] == 0 or m < 0:
                 continue
             # A downward campaign is an upward one on negated numbers, which is exact.
             sign = 1.0 if upward[c] == 1 else -1.0
-            height = sign * scores[i, m]
-            bit = np.int64(1) << np.int64(c)
-            if campaign_tag[c] != tags[c]:
-                campaign_tag[c] = tags[c]
-                fired_ms[c] = 0
-                armed = armed & ~bit
-                if sign * model_empty[m] <= sign * rearms[c]:
-                    armed = armed | bit
-            if armed & bit != 0:
-                if height >= sign * thresholds[c]:
-                    armed = armed & ~bit
-                    if fired_ms[c] == 0 or now[i] - fired_ms[c] >= cooldowns_ms[c]:
-                        fired_ms[c] = max(now[i], np.int64(1))
-                        rows[count] = i
-                        campaigns[count] = c
-                        before[count] = score[m] if score_tag[m] == model_tags[m] else model_empty[m]
-                        after[count] = scores[i, m]
-                        count += 1
-            elif height <= sign * rearms[c]:
-                armed = armed | bit
-        r["armed"] = armed
+            _renew(records, j, c, tags[c], sign * model_empty[m] <= sign * rearms[c])
+            reached = sign * scores[i, m] >= sign * thresholds[c]
+            returned = sign * scores[i, m] <= sign * rearms[c]
+            if _fires(records, j, c, reached, returned, cooldowns_ms[c], now[i]):
+                rows[count] = i
+                campaigns[count] = c
+                before[count] = score[m] if score_tag[m] == model_tags[m] else model_empty[m]
+                after[count] = scores[i, m]
+                count += 1
         for m in range(MAX_MODELS):
             if model_tags[m] != 0:
                 score[m] = scores[i, m]
                 score_tag[m] = model_tags[m]
     return count
+
+
+@kernel
+def _renew(records: NDArray[Any], j: int, c: int, tag: int, armed: bool) -> None:
+    """Begin campaign slot ``c``'s state in record ``j`` afresh if it is another campaign's, in place."""
+    r = records[j]
+    if r["campaign_tag"][c] != tag:
+        bit = np.int64(1) << np.int64(c)
+        r["campaign_tag"][c] = tag
+        r["fired_ms"][c] = 0
+        r["armed"] = np.int64(r["armed"]) & ~bit
+        if armed:
+            r["armed"] = np.int64(r["armed"]) | bit
+
+
+@kernel
+def _fires(records: NDArray[Any], j: int, c: int, reached: bool, returned: bool, cooldown_ms: int, now_ms: int) -> bool:
+    """Return whether campaign slot ``c`` fires for record ``j``, and move its state there, in place.
+
+    ``reached``: the score is at the threshold or beyond; ``returned``: it is back at the re-arm level. A crossing
+    within the cooldown disarms without firing.
+    """
+    r = records[j]
+    bit = np.int64(1) << np.int64(c)
+    armed = np.int64(r["armed"])
+    if armed & bit == 0:
+        if returned:
+            r["armed"] = armed | bit
+        return False
+    if not reached:
+        return False
+    r["armed"] = armed & ~bit
+    fired_ms = r["fired_ms"]
+    if fired_ms[c] != 0 and now_ms - fired_ms[c] < cooldown_ms:
+        return False
+    # 0 says never, also while the log knows no time.
+    fired_ms[c] = max(now_ms, np.int64(1))
+    return True
 
 
 @kernel

@@ -119,6 +119,17 @@ def test_new_campaign_in_an_old_slot_starts_afresh(voter: Voter) -> None:
     assert voter.records[0]["campaign_tag"][0] == 777
 
 
+def test_new_campaign_owes_nothing_to_the_cooldown_of_the_one_before(voter: Voter) -> None:
+    slow = Campaign("slow", "support", "up", 0.6, 0.4, 10**9)
+    voter.decide(compiled(slow), [0.7])
+    assert [row for row, *_ in voter.decide(compiled(slow, tags=[777]), [0.3, 0.7], [2, 3])] == [1]
+
+
+def test_empty_score_at_the_rearm_level_is_armed(voter: Voter) -> None:
+    voter.empty = 0.4
+    assert len(voter.decide(compiled(UP), [0.7])) == 1
+
+
 def test_score_of_another_model_in_the_slot_counts_as_empty(voter: Voter) -> None:
     voter.decide(compiled(UP), [0.5])
     voter.model_tag = 6
