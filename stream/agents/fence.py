@@ -103,6 +103,11 @@ class Fence:
         adopt(self._producer, self.producer_id, self.epoch)
         await self._producer.start()
 
+    async def probe(self) -> None:
+        """Ask for a producer id and write nothing; raise FenceUnsupportedError where the broker gives none."""
+        await self._producer.client.bootstrap()
+        await self._initialize()
+
     async def renew(self) -> None:
         """Write the marker of an empty aborted transaction, twice.
 

@@ -1,0 +1,179 @@
+"""``groundswell check``: whether configuration, Kafka, topics, Redis and kernels are fit for a worker, on one screen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stream.agents.fence import Fence, FenceUnsupportedError, discard
+from stream.commands import topics
+from stream.commands.broker import administration
+from stream.commands.contents import read_contents
+from stream.errors import GroundswellError, KafkaUnavailableError
+from stream.partitioning import murmur2
+from stream.records import ENGINE_VERSION, Header
+from stream.settings import Settings
+from stream.stores.fitness import Finding, check_server
+from stream.stores.redis import RedisStore
+
+VERDICTS: Final = {"ok": "fit", "note": "note", "warning": "warning", "error": "unfit"}
+_STYLES: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
+_FENCE_SECONDS: Final = 15.0
+
+
+def check(settings: Settings) -> dict[str, list[Finding]]:
+    """Look at everything a worker needs, and return what was found by area. Changes nothing anywhere."""
+    found = {
+        "configuration": _settings_of(settings) + _safely("models and campaigns", lambda: _configuration(settings)),
+        "Kafka": _safely(settings.kafka.bootstrap_servers, lambda: _kafka(settings)),
+    }
+    if all(finding.level != "error" for finding in found["Kafka"]):
+        found["Kafka"] += _safely("fence", lambda: [asyncio.run(_fence(settings))])
+        found["topics"] = _safely("topics", lambda: topics.inspect(settings))
+    redis = _safely(settings.redis.url.rpartition("@")[2], lambda: asyncio.run(check_server(settings.redis.endpoint())))
+    found["Redis"] = redis
+    if "topics" in found and all(finding.level != "error" for finding in [*redis, *found["topics"]]):
+        found["state"] = _safely("state", lambda: _state(settings))
+    found["kernels"] = [_kernels()]
+    return found
+
+
+def is_fit(found: dict[str, list[Finding]]) -> bool:
+    """Return whether nothing found keeps a worker from running."""
+    return all(finding.level != "error" for findings in found.values() for finding in findings)
+
+
+def show(found: dict[str, list[Finding]], console: Console) -> None:
+    """Print what was found as a table, and below it how to mend what is not fit, in lines that can be copied."""
+    table = Table(show_edge=False)
+    for name in ("area", "what", "verdict", "found"):
+        table.add_column(name, overflow="fold")
+    for area, findings in found.items():
+        for finding in findings:
+            verdict = Text(VERDICTS[finding.level], style=_STYLES[finding.level])
+            table.add_row(area, Text(finding.subject), verdict, Text(finding.found))
+    console.print(table)
+    for finding in (finding for findings in found.values() for finding in findings):
+        if finding.remedy:
+            text = Text(f"{finding.subject}: {finding.remedy}", style=_STYLES[finding.level])
+            console.print(text, soft_wrap=True)
+    console.print("fit for a worker" if is_fit(found) else "not fit for a worker")
+
+
+def _safely(subject: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return what ``look`` finds, or its error as a finding."""
+    try:
+        return look()
+    except GroundswellError as error:
+        return [Finding(subject, "error", str(error))]
+
+
+def _settings_of(settings: Settings) -> list[Finding]:
+    file = "defaults, environment and flags alone" if settings.file is None else str(settings.file)
+    namespace = f"namespace {settings.namespace!r}" if settings.namespace else "no namespace"
+    return [Finding("settings", "ok", f"{file}, {namespace}")]
+
+
+def _configuration(settings: Settings) -> list[Finding]:
+    counts = Counter(content.identity.kind for content in read_contents(settings.configuration))
+    found = f"{counts['model']} models and {counts['campaign']} campaigns in {settings.configuration}"
+    if counts["model"]:
+        return [Finding("models and campaigns", "ok", found)]
+    return [Finding("models and campaigns", "warning", found, "without a model nothing is scored, and nothing fires")]
+
+
+def _kafka(settings: Settings) -> list[Finding]:
+    with administration(settings, "looking at the cluster") as admin:
+        cluster = admin.describe_cluster()
+        brokers = cluster["brokers"]
+        version = admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version
+    found = f"{len(brokers)} brokers of cluster {cluster['cluster_id']}, protocol of {'.'.join(map(str, version))}"
+    return [Finding(settings.kafka.bootstrap_servers, "ok", found)]
+
+
+async def _fence(settings: Settings) -> Finding:
+    """Ask for a producer id under a transactional id of this command's own."""
+    producer = AIOKafkaProducer(**settings.kafka.aiokafka(), enable_idempotence=True)
+    fence = Fence(producer, settings.transactional_id("check", 0), settings.topic("triggers"), 0)
+    try:
+        async with asyncio.timeout(_FENCE_SECONDS):
+            await fence.probe()
+    except FenceUnsupportedError:
+        found = "this broker keeps no earlier owner from writing"
+        return Finding("fence", "note", found, "run one worker only (on the embedded broker there is nothing to mend)")
+    except (KafkaError, OSError, TimeoutError) as error:
+        message = f"Kafka gave no producer id for {settings.transactional_id('check', 0)!r}: {error!r}"
+        raise KafkaUnavailableError(message) from error
+    finally:
+        await discard(producer)
+    return Finding("fence", "ok", "earlier owners of a partition cannot write any more")
+
+
+def _state(settings: Settings) -> list[Finding]:
+    topic = topics.facts(settings)
+    headers = asyncio.run(_headers(settings, topic.partition_count))
+    problems = [problem for header in headers.items() for problem in _misfits(topic, *header)]
+    present = sum(header is not None for header in headers.values())
+    return problems or [Finding("state", "ok", f"{present} of {topic.partition_count} partitions have state")]
+
+
+async def _headers(settings: Settings, partition_count: int) -> dict[int, Header | None]:
+    headers: dict[int, Header | None] = {}
+    for number in range(partition_count):
+        store = RedisStore(settings.redis.endpoint(), settings.key_prefix(number))
+        try:
+            headers[number] = await store.read_header()
+        finally:
+            await store.close()
+    return headers
+
+
+def _misfits(topic: topics.TopicFacts, number: int, header: Header | None) -> Iterator[Finding]:
+    """Give what keeps a worker from going on with a partition's state."""
+    begin, end = topic.begins[number], topic.ends[number]
+    subject = f"state of partition {number}"
+    restore = "groundswell restore, or a new namespace"
+    if header is None:
+        if begin > 0:
+            remedy = f"groundswell init --from {begin} --partition {number}, for a new start"
+            yield Finding(subject, "error", f"none, and the log begins at offset {begin}, not 0", remedy)
+        return
+    if header.topic_id and topic.topic_id and header.topic_id != topic.topic_id:
+        found = f"of topic id {header.topic_id}, but {topic.name} has {topic.topic_id}: it was made anew"
+        yield Finding(subject, "error", found, restore)
+    elif header.partition_count != topic.partition_count:
+        found = f"made for {header.partition_count} partitions, but {topic.name} has {topic.partition_count}"
+        yield Finding(subject, "error", found, restore)
+    elif header.engine != ENGINE_VERSION:
+        found = f"decided by engine {header.engine}, and this build is engine {ENGINE_VERSION}"
+        yield Finding(subject, "error", found, "run the build of that engine")
+    elif not begin <= header.offset <= end:
+        found = f"stands at offset {header.offset}, but the log goes from {begin} to {end}"
+        yield Finding(subject, "error", found, restore)
+
+
+def _kernels() -> Finding:
+    """Say whether compiled kernels are kept on disk."""
+    directory = Path(murmur2.stats.cache_path)  # type: ignore[attr-defined]
+    kept = sum(1 for _ in directory.glob("*.nbi")) if directory.is_dir() else 0
+    if kept:
+        return Finding("compiled kernels", "ok", f"kept in {directory}")
+    if _is_writable(directory):
+        return Finding("compiled kernels", "note", f"none in {directory} yet: a first start takes some seconds more")
+    remedy = "set NUMBA_CACHE_DIR to a directory that a worker may write"
+    return Finding("compiled kernels", "warning", f"{directory} cannot be written: every start compiles anew", remedy)
+
+
+def _is_writable(directory: Path) -> bool:
+    existing: Sequence[Path] = [path for path in (directory, *directory.parents) if path.exists()]
+    return bool(existing) and os.access(existing[0], os.W_OK)
