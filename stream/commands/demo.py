@@ -208,6 +208,7 @@ class _Run:
         while True:
             readings = await worker.read()
             if readings is not None and readings.events >= self._feed.sent and readings.is_idle(_NO_LAG):
+                self._screen.readings, self._screen.sent = readings, self._feed.sent
                 return
             self._look(worker)
             if time.monotonic() > end:

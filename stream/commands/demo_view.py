@@ -17,6 +17,7 @@ from stream.commands.verify import Report
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _RATES_KEPT: Final = 60
 _TRIGGERS_KEPT: Final = 8
+_RATE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +66,22 @@ class Screen:
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=_RATES_KEPT))
     """Events processed in a second, latest last."""
     latest: deque[LatestTrigger] = field(default_factory=lambda: deque(maxlen=_TRIGGERS_KEPT))
-    _read_at: float = 0.0
+    _counts: deque[tuple[float, int]] = field(default_factory=deque)
 
     def take(self, readings: Readings, seconds: float) -> None:
         """Note what was read at ``seconds`` since the demo began."""
-        elapsed = seconds - self._read_at
-        if self._read_at and elapsed > 0:
-            self.rates.append(max(readings.events - self.readings.events, 0) / elapsed)
-        self.readings, self._read_at = readings, seconds
+        self.readings = readings
+        self._counts.append((seconds, readings.events))
+        # Over a second: batches come in bursts, and a shorter look would show those.
+        while len(self._counts) > 2 and self._counts[1][0] <= seconds - _RATE_SECONDS:
+            self._counts.popleft()
+        first, events = self._counts[0]
+        if seconds > first:
+            self.rates.append(max(readings.events - events, 0) / (seconds - first))
 
     def rate(self) -> float:
-        """Return the events processed in a second, over the last few readings."""
-        recent = list(self.rates)[-4:]
-        return sum(recent) / len(recent) if recent else 0.0
+        """Return the events processed in a second, over the last second."""
+        return self.rates[-1] if self.rates else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,13 +57,12 @@ def test_idle_worker_reads_as_zeros() -> None:
     assert read_metrics(Metrics().exposition().decode()) == Readings()
 
 
-def test_rate_is_the_growth_between_readings() -> None:
+def test_rate_is_the_growth_over_a_second() -> None:
     screen = Screen()
-    screen.take(Readings(events=100), 1.0)
-    screen.take(Readings(events=350), 1.5)
-    screen.take(Readings(events=1350), 2.5)
-    assert list(screen.rates) == [500.0, 1000.0]
-    assert screen.rate() == 750.0
+    for seconds, events in ((1.0, 100), (1.5, 350), (2.0, 600), (2.5, 1600), (3.0, 1600)):
+        screen.take(Readings(events=events), seconds)
+    assert list(screen.rates) == [500.0, 500.0, 1250.0, 1000.0]
+    assert screen.rate() == 1000.0
 
 
 def test_restarted_worker_never_shows_a_negative_rate() -> None:
