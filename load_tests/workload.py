@@ -1,4 +1,9 @@
-"""The benchmark's job: 1,000,000 likes and shares of 100,000 voters, about 238 bytes each, about 2 % of them triggers."""
+"""The benchmark's job: four weeks of events of voters, ten of each, about 238 bytes each, about 2 % of them triggers.
+
+Every peer does the same with them. A voter's score is the sum, over the types of WEIGHTS, of weight times the count
+decayed with HALF_LIFE_MS, as of log time (the append time of the record); a trigger leaves where it reaches THRESHOLD,
+and the voter can trigger again once it has come down to REARM.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +23,10 @@ WEIGHTS: Final = {
     "site.page_view": 0.5,
     "donation.started": 3.0,
 }
-"""A voter's score is the sum, over these types, of weight times the count decayed with HALF_LIFE_MS."""
+EVENTS_PER_VOTER: Final = 10
+SPAN_MS: Final = 28 * 86_400_000
+"""Event time from the first event to the last, however many there are: it makes 2 % of them triggers."""
 START_MS: Final = 1_767_225_600_000
-STEP_MS: Final = 6_000
-"""Event time between two events: a million of them last about ten weeks, so that scores fall as well as rise."""
 
 _DATA: Final = {
     "social.like": b'{"post":"p-481","platform":"x"}',
@@ -38,11 +43,14 @@ def voter(number: int) -> str:
     return f"voter-{number:06d}"
 
 
-def events(count: int, voters: int, seed: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of ``count`` CloudEvents over ``voters`` voters, uniform, in the order of their time."""
+def events(count: int, voters: int, seed: int, end_ms: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (key, value) of ``count`` CloudEvents of ``voters`` voters drawn uniformly, in the order of their time.
+
+    The first has the time ``end_ms - SPAN_MS`` (ms since the epoch), the last just before ``end_ms``.
+    """
     generator = np.random.default_rng(seed)
     types = list(WEIGHTS)
-    stamps = (np.datetime64(START_MS, "ms") + np.arange(count) * np.timedelta64(STEP_MS, "ms")).astype(str)
+    stamps = (end_ms - SPAN_MS + np.arange(count) * SPAN_MS // count).astype("datetime64[ms]").astype(str)
     chosen = generator.integers(0, voters, count).tolist()
     kinds = generator.integers(0, len(types), count).tolist()
     for number, (who, kind) in enumerate(zip(chosen, kinds, strict=True)):

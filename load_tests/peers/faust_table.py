@@ -1,6 +1,7 @@
 """A plain Faust agent with a Table: one event at a time, state in a changelog topic.
 
-Usage: ``python -m load_tests.peers.faust_table BOOTSTRAP TOPIC TRIGGERS COUNT PARTITIONS``; prints JSON and ends.
+Usage: ``python -m load_tests.peers.faust_table BOOTSTRAP NAME TOPIC TRIGGERS COUNT PARTITIONS``. ``NAME`` is the app's:
+its group, and what its changelog's name begins with.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,53 +19,77 @@ import orjson
 
 from load_tests.workload import HALF_LIFE_MS, REARM, THRESHOLD, WEIGHTS
 
-bootstrap, topic_name, triggers_name, count, partitions = sys.argv[1:6]
-app = faust.App(
-    f"faust-table-{uuid.uuid4().hex[:8]}",
-    broker=f"kafka://{bootstrap}",
-    datadir=tempfile.mkdtemp(),
-    topic_partitions=int(partitions),
-    topic_disable_leader=True,
-    web_enabled=False,
-    consumer_auto_offset_reset="earliest",
-)
-events = app.topic(topic_name, value_serializer="raw", key_serializer="raw")
-triggers = app.topic(triggers_name, value_serializer="raw", key_serializer="raw")
-voters: Any = app.Table("voters", partitions=int(partitions))
-progress = {"events": 0, "triggers": 0, "wall": 0.0, "cpu": 0.0}
+
+@dataclass
+class Progress:
+    """What was done since the first event."""
+
+    events: int = 0
+    triggers: int = 0
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def finish(self) -> None:
+        """Print what was measured, and end the process."""
+        result = {
+            "events": self.events,
+            "triggers": self.triggers,
+            "wall_seconds": time.perf_counter() - self.wall,
+            "cpu_seconds": time.process_time() - self.cpu,
+        }
+        print(orjson.dumps(result).decode(), flush=True)
+        os._exit(0)
 
 
-@app.agent(events)
-async def engagement(stream: Any) -> None:
-    """Fold each event into its voter's score; send a trigger where the threshold is crossed."""
-    async for value in stream:
-        if not progress["events"]:
-            progress["wall"], progress["cpu"] = time.perf_counter(), time.process_time()
-        event = orjson.loads(value)
-        voter = event["subject"]
-        at = datetime.fromisoformat(event["time"]).timestamp() * 1000
-        score, last, armed = voters.get(voter) or (0.0, at, True)
-        score = score * 2.0 ** (-(at - last) / HALF_LIFE_MS) + WEIGHTS[event["type"]]
-        if armed and score >= THRESHOLD:
-            armed = False
-            await triggers.send(
-                key=voter.encode(), value=orjson.dumps({"voter": voter, "score": score, "cause": event["id"]})
-            )
-            progress["triggers"] += 1
-        elif score <= REARM:
-            armed = True
-        voters[voter] = (score, at, armed)
-        progress["events"] += 1
-        if progress["events"] == int(count):
-            result = {
-                "events": progress["events"],
-                "triggers": progress["triggers"],
-                "wall_seconds": time.perf_counter() - progress["wall"],
-                "cpu_seconds": time.process_time() - progress["cpu"],
-            }
-            print(orjson.dumps(result).decode(), flush=True)
-            os._exit(0)
+def application(bootstrap: str, name: str, topic: str, triggers_topic: str, count: int, partitions: int) -> faust.App:
+    """Return the app, with its one agent."""
+    app = faust.App(
+        name,
+        broker=f"kafka://{bootstrap}",
+        datadir=tempfile.mkdtemp(),
+        topic_partitions=partitions,
+        topic_replication_factor=1,
+        topic_disable_leader=True,
+        web_enabled=False,
+        consumer_auto_offset_reset="earliest",
+    )
+    triggers = app.topic(triggers_topic, value_serializer="raw", key_serializer="raw")
+    voters: Any = app.Table("voters", partitions=partitions)
+    progress = Progress()
+
+    async def engagement(stream: Any) -> None:
+        async for passed in stream.events():
+            if not progress.events:
+                progress.wall, progress.cpu = time.perf_counter(), time.process_time()
+            event = orjson.loads(passed.value)
+            voter = event["subject"]
+            at = datetime.fromisoformat(event["time"]).timestamp() * 1000
+            score, last, armed = voters.get(voter) or (0.0, at, True)
+            score = score * 2.0 ** (-(at - last) / HALF_LIFE_MS) + WEIGHTS[event["type"]]
+            current = score * 2.0 ** (-(passed.message.timestamp * 1000 - at) / HALF_LIFE_MS)
+            if armed and current >= THRESHOLD:
+                armed = False
+                value = orjson.dumps({"voter": voter, "score": current, "cause": event["id"]})
+                await triggers.send(key=voter.encode(), value=value)
+                progress.triggers += 1
+            elif current <= REARM:
+                armed = True
+            voters[voter] = (score, at, armed)
+            progress.events += 1
+            if progress.events == count:
+                progress.finish()
+
+    app.agent(app.topic(topic, value_serializer="raw", key_serializer="raw"))(engagement)
+    return app
+
+
+def main() -> None:
+    """Run it as a Faust worker."""
+    bootstrap, name, topic, triggers, count, partitions = sys.argv[1:7]
+    app = application(bootstrap, name, topic, triggers, int(count), int(partitions))
+    sys.argv[1:] = ["worker", "-l", "warn", "--without-web"]
+    app.main()
 
 
 if __name__ == "__main__":
-    app.main()
+    main()
