@@ -20,6 +20,8 @@ from stream.records import ENGINE_VERSION, Columns, Header
 logger = logging.getLogger(__name__)
 
 _BACKLOG_WAIT_SECONDS = 0.05
+_LONGEST_RECLAIM = 10
+_MOST_DOUBLINGS = 4
 
 
 @dataclass(slots=True)
@@ -85,8 +87,13 @@ class Partition:
         self._fed = asyncio.Event()
         self._work: _Work | None = None
         self._reclaim: asyncio.Task[None] | None = None
+        self._refusals = 0
+        """Since the last commit that went through."""
         self._records_ahead = 0
+        self._ahead_until = 0
+        """Until processing is past it, another record ahead is damage."""
         self._suspended = False
+        self._closed = False
 
     @property
     def state(self) -> PartitionState | None:
@@ -146,7 +153,7 @@ class Partition:
             problem = f"was decided by engine {header.engine}, and this build is engine {ENGINE_VERSION}"
         elif header.offset < log_start:
             problem = f"stands at offset {header.offset}, but the log begins at {log_start}: retention passed it"
-        elif header.offset > log_end:
+        elif header.offset > log_end and log.ends_are_exact:
             problem = f"stands at offset {header.offset}, but the log ends at {log_end}: the log was cut"
         if problem:
             message = (
@@ -166,7 +173,7 @@ class Partition:
         work = self._work
         if work is None or not work.tasks:
             return
-        processing, committing, *relaying = work.tasks
+        processing, committing, *_ = work.tasks
         self._suspended = True
         await _cancel(processing)
         self._batches.clear()
@@ -180,22 +187,24 @@ class Partition:
             logger.warning(
                 "partition %d: %d rows stay uncommitted and will be read again", self.number, work.uncommitted
             )
-        for task in (committing, *relaying):
-            await _cancel(task)
+        await _cancel(*work.tasks)
         work.tasks = []
         if not work.is_clean:
             self._work = None
 
     async def close(self) -> None:
         """Drop the memory and close the store's connections."""
+        # A claim that is under way must not bring the tasks back to life.
+        self._closed = self._suspended = True
         await self._cancel_reclaim()
         if self._work is not None:
-            for task in self._work.tasks:
-                await _cancel(task)
+            await _cancel(*self._work.tasks)
         self._work = None
         await self._store.close()
 
     def _start(self, work: _Work) -> None:
+        if self._closed:
+            return
         self._suspended = False
         work.relays = self._new_relays(self._store, self.number)
         work.tasks = [
@@ -217,33 +226,33 @@ class Partition:
             return
         error = task.exception()
         if isinstance(error, CommitRefusedError):
-            if self._suspended and self._work is not None:
-                self._work.committed.set()
-            elif self._reclaim is None and self._work is not None and task in self._work.tasks:
-                logger.warning("partition %d: %s", self.number, error)
-                self._observer.refused(self.number)
+            work = self._work
+            if self._reclaim is not None or work is None or task not in work.tasks:
+                return
+            logger.warning("partition %d: %s", self.number, error)
+            self._observer.refused(self.number)
+            self._refusals += 1
+            if self._suspended:
+                work.committed.set()
+            else:
                 self._reclaim = asyncio.create_task(self._claim_again(), name=f"reclaim {self.number}")
         elif error is not None:
             self._observer.failed(error)
 
     async def _claim_again(self) -> None:
-        """Drop the memory, wait, and claim the partition again for as long as the group assigns it."""
+        """Drop the memory, wait, and claim the partition again if the group still assigns it.
+
+        Of two owners that are awake, each waits longer the less it gets done.
+        """
         try:
             if self._work is not None:
-                for task in self._work.tasks:
-                    await _cancel(task)
+                await _cancel(*self._work.tasks)
             self._work = None
-            wait = self._limits.reclaim_seconds
-            while True:
-                await asyncio.sleep(wait)
-                if not self._log.is_assigned(self.number):
-                    return
-                try:
-                    work = await self._claim()
-                    break
-                except CommitRefusedError:
-                    wait = min(wait * 2, 10 * self._limits.reclaim_seconds)
-            self._work = work
+            doubled = min(self._refusals - 1, _MOST_DOUBLINGS)
+            await asyncio.sleep(self._limits.reclaim_seconds * min(2**doubled, _LONGEST_RECLAIM))
+            if not self._log.is_assigned(self.number):
+                return
+            work = self._work = await self._claim()
             self._batches.clear()
             await self._log.reseek(self.number, work.state.header.offset)
             self._start(work)
@@ -255,8 +264,11 @@ class Partition:
             self._reclaim = None
 
     async def _cancel_reclaim(self) -> None:
-        if self._reclaim is not None:
-            await _cancel(self._reclaim)
+        reclaim = self._reclaim
+        if reclaim is not None:
+            await _cancel(reclaim)
+            # Cancelled before its first step, it could not do this itself.
+            self._reclaim = None
 
     # --- processing ------------------------------------------------------------------------------------
 
@@ -295,8 +307,10 @@ class Partition:
             if self._records_ahead > 1:
                 message = f"partition {self.number} is damaged, twice in a row: {error}; run `groundswell restore`"
                 raise StateMismatchError(message) from error
+            self._ahead_until = columns.next
             raise
-        self._records_ahead = 0
+        if work.state.header.offset >= self._ahead_until:
+            self._records_ahead = 0
         self._log.release(self.number, columns.epoch)
         if work.oldest_ms is None and len(columns) and columns.log_times[0] > 0:
             work.oldest_ms = int(columns.log_times[0])
@@ -313,12 +327,11 @@ class Partition:
         """Group commit: one on its way; what later batches change merges into the next."""
         while True:
             await work.changed.wait()
-            if work.is_quiet and not self._suspended:
-                # Rows that changed nothing (ticks, mostly) need no commit of their own.
+            if self._can_wait(work):
                 work.changed.clear()
                 try:
                     async with asyncio.timeout(self._limits.idle_commit_seconds):
-                        while work.is_quiet and not self._suspended:
+                        while self._can_wait(work):
                             await work.changed.wait()
                             work.changed.clear()
                 except TimeoutError:
@@ -333,14 +346,21 @@ class Partition:
             work.table.committed()
             work.committed_offset = commit.header.offset
             work.committed_rows = commit.header.totals["rows"]
+            self._refusals = 0
             work.committed.set()
             for output in commit.outbox:
                 work.relays[output].wake(commit.header.sequences[output])
             seconds = time.perf_counter() - started
             self._observer.committed(self.number, commit.header, len(commit.records), seconds, oldest_ms)
 
+    def _can_wait(self, work: _Work) -> bool:
+        """Return whether the commit may wait: rows that changed nothing (ticks, mostly) need none of their own."""
+        return work.is_quiet and not self._suspended and work.uncommitted < self._limits.uncommitted_events
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has ended; what it ended with was told to its callback."""
-    task.cancel()
-    await asyncio.wait([task])
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks, all at once, and wait until they have ended; what each ended with was told to its callback."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
