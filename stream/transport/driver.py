@@ -122,6 +122,12 @@ class Consumer(faust_driver.Consumer):
             await asyncio.wait((self._claim,))
             self._claim = None
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Claim also where nothing is assigned: what was held before is to be let go. Faust seeks only otherwise."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            await self.perform_seek()
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop the flow, then wait, bounded, for what is in flight; only then the group goes on."""
         await super().on_partitions_revoked(revoked)

@@ -16,7 +16,7 @@ class BatchHooks:
     """The attribute ``batch_hooks`` of the Faust app."""
 
     positions: Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
-    """Claim the partitions (all that are assigned) and return the offset to read each from.
+    """Claim the partitions (all that are assigned, perhaps none) and return the offset to read each from.
 
     Awaited after every assignment; cancelled, and called anew, when the group rebalances before it has returned.
     Nothing is fetched from a partition until it has.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -22,6 +23,7 @@ from stream.transport.hooks import hooks_of
 from stream.transport.places import Places
 
 LOG_APPEND_TIME = 1
+_PROBE_MS = 10
 PREFETCH_BACKOFF_SECONDS = 0.005
 """How long a partition whose rows wait to be taken holds back the fetch of others (aiokafka's own: 0.1)."""
 
@@ -154,7 +156,8 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
 
     def wake(self) -> None:
         """Look again for what may be fetched; from any thread."""
-        if not self.thread_loop.is_closed():
+        # Once the loop is closed there is nothing to wake.
+        with suppress(RuntimeError):
             self.thread_loop.call_soon_threadsafe(self._woken)
 
     def _woken(self) -> None:
@@ -227,12 +230,12 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         if node is None or node < 0:
             return latest
         wanted = [(partition.topic, [(partition.partition, latest, 1)])]
-        response = await client.send(node, FetchRequest(0, 0, 1, READ_COMMITTED, wanted))
-        if not response.topics:
-            # The embedded broker's way to say that there is nothing.
-            return latest
-        _, [(_, error_code, _, stable, *_)] = response.topics[0]
-        return latest if error_code else max(latest, stable)
+        # Given no time at all, that broker answers with nothing.
+        response = await client.send(node, FetchRequest(_PROBE_MS, 0, 1, READ_COMMITTED, wanted))
+        for _, [(_, error_code, _, stable, *_)] in response.topics:
+            if not error_code:
+                return max(latest, int(stable))
+        return latest
 
     def fetched_through(self, tp: TP) -> int | None:
         """Return where aiokafka stands in a partition; None before its first seek. From any thread."""

@@ -22,9 +22,9 @@ from tests.integration.outputs import BROKER, until
 Process = Callable[["Worker", Columns], Awaitable[None]]
 
 
-async def fill(topic: str, rows: int, partitions: int = 1, *, per_batch: int = 100) -> None:
+async def fill(topic: str, rows: int, partitions: int = 1, *, per_batch: int = 100, broker: str = BROKER) -> None:
     """Write ``rows`` rows into each partition, each one's value its offset in decimal."""
-    producer = AIOKafkaProducer(bootstrap_servers=BROKER)
+    producer = AIOKafkaProducer(bootstrap_servers=broker)
     await producer.start()
     try:
         for partition in range(partitions):
@@ -98,13 +98,18 @@ async def keep(worker: Worker, columns: Columns) -> None:
 
 @asynccontextmanager
 async def running(
-    worker: W, *, group: str | None = None, transport: type[Transport] = Transport, **settings: Any
+    worker: W,
+    *,
+    group: str | None = None,
+    transport: type[Transport] = Transport,
+    broker: str = BROKER,
+    **settings: Any,
 ) -> AsyncIterator[W]:
     """Run a worker, in a group of its own unless one is named."""
     with tempfile.TemporaryDirectory() as directory:
         app: Any = faust.App(
             group or f"group-{uuid.uuid4().hex[:12]}",
-            broker=f"batches://{BROKER}",
+            broker=f"batches://{broker}",
             loop=asyncio.get_running_loop(),
             datadir=directory,
             web_enabled=False,
@@ -115,7 +120,7 @@ async def running(
         worker.app = app
         hooks = {"positions": worker.positions, "revoked": worker.revoked, "failed": worker.failures.append}
         app.batch_hooks = BatchHooks(**{**hooks, **worker.hooks})
-        app.transport = transport([URL(f"batches://{BROKER}")], app)
+        app.transport = transport([URL(f"batches://{broker}")], app)
         app.agent(app.topic(worker.topic), name="batches")(worker.agent)
         app.finalize()
         # Faust's start ends only when the group has assigned something.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from itertools import pairwise
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.consumer import fetcher
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
@@ -174,6 +176,13 @@ async def test_offsets_of_the_group_are_published_and_a_failure_only_logged(capl
     await consumer.start()
     assert await consumer.committed(TopicPartition(topic, 0)) == 77
     await consumer.stop()
+
+
+async def test_aiokafka_logs_nothing_for_each_fetch() -> None:
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG)
+    async with running(Worker(new_topic(), keep)) as worker:
+        await until(lambda: bool(worker.claims))
+        assert not fetcher.log.isEnabledFor(logging.INFO)
 
 
 async def test_first_row_comes_within_two_seconds_of_the_start() -> None:

@@ -99,6 +99,17 @@ async def test_trap_faust_gives_partitions_away_while_a_commit_is_in_flight() ->
     assert "committed" not in first.events[: first.events.index("assigned")]
 
 
+async def test_worker_left_without_a_partition_is_told() -> None:
+    topic, group = new_topic(1), new_topic()
+    first, second = Worker(topic, keep), Worker(topic, keep)
+    async with running(first, group=group):
+        await until(lambda: bool(first.claims))
+        async with running(second, group=group):
+            await until(lambda: bool(second.claims) and len(first.claims) > 1)
+    assert sorted([len(first.claims[1]), len(second.claims[0])]) == [0, 1]
+    assert first.failures == second.failures == []
+
+
 async def test_claim_cut_short_by_a_rebalance_is_made_anew_and_nothing_is_read_before() -> None:
     topic, group = new_topic(2), new_topic()
     await fill(topic, 100, 2)
