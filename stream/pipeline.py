@@ -22,7 +22,6 @@ from stream.records import (
     MAX_MODELS,
     ORIGIN_HEADER,
     OUTPUTS,
-    PRIVACY_ERASED,
     REJECT,
     REJECT_REASONS,
     SEQUENCE_HEADER,
@@ -126,16 +125,13 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
         raise
     batch = _Batch(columns, decoded, slots, np.zeros(len(columns), np.int64), away, repeated, origins)
     first = 0
-    # An activation decides what the rows after it meet; an erasure clears what the steps after the gate wrote before.
-    erasures = np.flatnonzero(decoded.kinds == PRIVACY_ERASED).tolist()
-    for row in sorted({*decoded.activations, *erasures}):
+    for row in sorted(decoded.activations):
         _decide_rows(state, batch, first, row)
-        if row in decoded.activations:
-            active = activate(state.header, decoded.activations[row], library)
-            if active is None:
-                decoded.reject[row] = REJECT["bad_data"]
-            else:
-                state.active = active
+        active = activate(state.header, decoded.activations[row], library)
+        if active is None:
+            decoded.reject[row] = REJECT["bad_data"]
+        else:
+            state.active = active
         first = row
     _decide_rows(state, batch, first, len(columns))
     return _conclude(state, batch)

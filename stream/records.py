@@ -184,10 +184,10 @@ class Columns:
         return self.buffer[self.key_starts[row] : self.key_stops[row]]
 
 
-def parse_origin(headers: Iterable[tuple[str, bytes]]) -> tuple[int, int]:
+def parse_origin(headers: Iterable[tuple[str, bytes | None]]) -> tuple[int, int]:
     """Return (partition, offset) of a forwarded event from its Kafka headers, (-1, -1) for any other."""
     for name, value in headers:
-        if name == ORIGIN_HEADER:
+        if name == ORIGIN_HEADER and value is not None:
             partition, _, offset = value.partition(b":")
             if partition.isdigit() and offset.isdigit() and len(partition) < 10 and len(offset) < 19:
                 return int(partition), int(offset)
@@ -200,7 +200,7 @@ def columns_of(  # noqa: PLR0913 (one argument for each thing a row is made of)
     log_times: Sequence[int],
     keys: Sequence[bytes | None],
     values: Sequence[bytes | None],
-    headers: Sequence[Iterable[tuple[str, bytes]]],
+    headers: Sequence[Iterable[tuple[str, bytes | None]]],
     *,
     epoch: int = 0,
     start: int | None = None,
