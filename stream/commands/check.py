@@ -1,4 +1,4 @@
-"""``groundswell check``: whether configuration, Kafka, topics, Redis and kernels are fit for a worker, on one screen."""
+"""``groundswell check``: whether all that a worker needs is fit, on one screen, and how to mend what is not."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def check(settings: Settings) -> dict[str, list[Finding]]:
     """Look at everything a worker needs, and return what was found by area. Changes nothing anywhere."""
     found = {
         "configuration": _settings_of(settings) + _safely("models and campaigns", lambda: _configuration(settings)),
-        "Kafka": _safely(settings.kafka.bootstrap_servers, lambda: _kafka(settings)),
+        "Kafka": _safely(f"Kafka at {settings.kafka.bootstrap_servers}", lambda: _kafka(settings)),
     }
     if all(finding.level != "error" for finding in found["Kafka"]):
         found["Kafka"] += _safely("fence", lambda: [asyncio.run(_fence(settings))])
         found["topics"] = _safely("topics", lambda: topics.inspect(settings))
-    redis = _safely(settings.redis.url.rpartition("@")[2], lambda: asyncio.run(check_server(settings.redis.endpoint())))
+    address = settings.redis.url.rpartition("@")[2]
+    redis = _safely(f"Redis at {address}", lambda: asyncio.run(check_server(settings.redis.endpoint())))
     found["Redis"] = redis
     if "topics" in found and all(finding.level != "error" for finding in [*redis, *found["topics"]]):
         found["state"] = _safely("state", lambda: _state(settings))
@@ -55,13 +56,13 @@ def is_fit(found: dict[str, list[Finding]]) -> bool:
 
 def show(found: dict[str, list[Finding]], console: Console) -> None:
     """Print what was found as a table, and below it how to mend what is not fit, in lines that can be copied."""
-    table = Table(show_edge=False)
-    for name in ("area", "what", "verdict", "found"):
-        table.add_column(name, overflow="fold")
-    for area, findings in found.items():
-        for finding in findings:
-            verdict = Text(VERDICTS[finding.level], style=_STYLES[finding.level])
-            table.add_row(area, Text(finding.subject), verdict, Text(finding.found))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in (finding for findings in found.values() for finding in findings):
+        verdict = Text(VERDICTS[finding.level], style=_STYLES[finding.level])
+        table.add_row(verdict, Text(finding.subject), Text(finding.found))
     console.print(table)
     for finding in (finding for findings in found.values() for finding in findings):
         if finding.remedy:
@@ -97,8 +98,8 @@ def _kafka(settings: Settings) -> list[Finding]:
         cluster = admin.describe_cluster()
         brokers = cluster["brokers"]
         version = admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version
-    found = f"{len(brokers)} brokers of cluster {cluster['cluster_id']}, protocol of {'.'.join(map(str, version))}"
-    return [Finding(settings.kafka.bootstrap_servers, "ok", found)]
+    found = f"cluster {cluster['cluster_id']}, brokers: {len(brokers)}, protocol of {'.'.join(map(str, version))}"
+    return [Finding(f"Kafka at {settings.kafka.bootstrap_servers}", "ok", found)]
 
 
 async def _fence(settings: Settings) -> Finding:

@@ -79,6 +79,8 @@ def create(settings: Settings) -> list[str]:
                 reason = answer.get("error_message") or error.__name__
                 message = f"topic {name!r} was not created ({_listed(options)}): {reason}"
                 raise TopicError(message)
+        # A cluster knows a new topic some moments after it has agreed to it.
+        admin.wait_for_topics(created)
     return created
 
 
@@ -129,7 +131,7 @@ def inspect(settings: Settings) -> list[Finding]:
             findings.append(Finding(name, "error", "missing", "groundswell topics create"))
             continue
         judged = judge(settings, kind, topic, events, configurations[name], configurations.get(names["events"], {}))
-        findings += judged or [Finding(name, "ok", f"{topic.partition_count} partitions")]
+        findings += judged or [Finding(name, "ok", f"partitions: {topic.partition_count}")]
     return findings
 
 

@@ -1,0 +1,343 @@
+"""The command line: what an operator types, each command's work imported when it is asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from stream.errors import GroundswellError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stream.settings import Settings
+
+INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    name="groundswell",
+    help="Real-time engagement stream processor: CloudEvents in, triggers out, on Kafka and Redis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_topics = typer.Typer(help="The Kafka topics of this deployment.", no_args_is_help=True)
+_config = typer.Typer(help="Models and campaigns.", no_args_is_help=True)
+_voter = typer.Typer(help="What is kept about a voter.", no_args_is_help=True)
+app.add_typer(_topics, name="topics")
+app.add_typer(_config, name="config")
+app.add_typer(_voter, name="voter")
+
+
+@dataclass
+class _Given:
+    """What the flags before a command say."""
+
+    config: Path | None = None
+    flags: dict[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> Settings:
+        from stream.settings import Settings
+
+        return Settings.load(self.config, self.flags)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"groundswell {version('groundswell')}")
+        raise typer.Exit
+
+
+@app.callback()
+def groundswell(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="Settings file; else GROUNDSWELL_CONFIG.", metavar="FILE")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Prefix of topics, keys and transactional ids.")] = None,
+    kafka: Annotated[str | None, typer.Option(help="Kafka's bootstrap servers.", metavar="HOST:PORT")] = None,
+    redis: Annotated[str | None, typer.Option(help="Redis' URL, without a password.", metavar="URL")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", metavar="LEVEL")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting, e.g. worker.tick_seconds=2.", metavar="KEY=VALUE"),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which this is.")
+    ] = False,
+) -> None:
+    """Read the flags that every command shares: they prevail over the environment, and that over the settings file."""
+    named = {"namespace": namespace, "kafka.bootstrap_servers": kafka, "redis.url": redis, "log.level": log_level}
+    flags: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
+    for pair in setting or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            message = f"{pair!r}, expected KEY=VALUE such as worker.tick_seconds=2"
+            raise typer.BadParameter(message, param_hint="--set")
+        flags[key] = value
+    context.obj = _Given(config, flags)
+
+
+def _settings(context: typer.Context) -> Settings:
+    """Return the settings for a command that reports errors itself, so that the clients' own logs stay silent."""
+    for name in ("kafka", "aiokafka"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    given: _Given = context.obj
+    return given.settings()
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+@app.command()
+def worker(
+    context: typer.Context,
+    web_port: Annotated[int | None, typer.Option(help="Port of /metrics, /healthz and /readyz.")] = None,
+) -> None:
+    """Process events until SIGTERM.
+
+    The signal finishes the batch in hand, commits, and leaves the group.
+    """
+    given: _Given = context.obj
+    if web_port is not None:
+        given.flags["web.port"] = web_port
+    settings = given.settings()
+    from stream.commands.topics import require
+
+    topic = require(settings)
+    from stream.app import run_worker
+
+    run_worker(settings, topic.topic_id, topic.partition_count)
+
+
+@_topics.command("create")
+def topics_create(context: typer.Context) -> None:
+    """Create the topics that are missing.
+
+    Topics that are there are left as they are; what does not suit about them is said, with how to mend it.
+    """
+    settings = _settings(context)
+    from stream.commands import topics
+
+    for name in topics.create(settings):
+        typer.echo(f"created {name}")
+    unfit = False
+    for finding in topics.inspect(settings):
+        if finding.level == "ok":
+            typer.echo(f"{finding.subject}: {finding.found}")
+        else:
+            typer.echo(f"{finding.subject}: {finding.level}: {finding.found}; {finding.remedy}", err=True)
+        unfit = unfit or finding.level == "error"
+    raise typer.Exit(int(unfit))
+
+
+@app.command()
+def check(context: typer.Context) -> None:
+    """Say whether all that a worker needs is fit.
+
+    Configuration, Kafka, topics, Redis, state and kernels, and how to mend what is not.
+    """
+    settings = _settings(context)
+    from stream.commands.check import check, is_fit, show
+
+    found = check(settings)
+    show(found, _console())
+    raise typer.Exit(0 if is_fit(found) else 1)
+
+
+@app.command()
+def publish(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(help="CloudEvents, one a line (gzip and zstd too); - for standard input.")],
+    rate: Annotated[float | None, typer.Option(help="Events a second; else as fast as they are taken.")] = None,
+    follow_time: Annotated[bool, typer.Option("--follow-time", help="Keep the gaps between events.")] = False,
+    speed: Annotated[float, typer.Option(help="With --follow-time: how many times faster.")] = 1.0,
+) -> None:
+    """Publish events from a file or a pipe.
+
+    Names the line and the reason of each one refused, and says how many went; exit status 1 if any was refused.
+    """
+    settings = _settings(context)
+    from stream.commands.publish import Pace, Published, publish
+
+    published = Published()
+    try:
+        publish(settings, file, Pace(rate, follow_time, speed), published)
+    except KeyboardInterrupt:
+        typer.echo(f"broken off: {published}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except GroundswellError:
+        typer.echo(f"broken off: {published}", err=True)
+        raise
+    typer.echo(str(published))
+    raise typer.Exit(1 if published.refused else 0)
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="The CloudEvents as they are.")] = False,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="All that are still kept, too.")] = False,
+    most: Annotated[int | None, typer.Option("--max", min=1, help="End after so many.")] = None,
+) -> None:
+    """Print triggers as they come."""
+    settings = _settings(context)
+    from stream.commands.watch import watch
+
+    def ready() -> None:
+        if sys.stderr.isatty():
+            typer.echo("watching; Ctrl-C ends it", err=True)
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        watch(settings, tell, raw=json, from_beginning=from_beginning, most=most, ready=ready)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@_config.command("apply")
+def config_apply(
+    context: typer.Context,
+    directory: Annotated[
+        Path | None, typer.Argument(help="Holds models/ and campaigns/; else what the settings say.")
+    ] = None,
+) -> None:
+    """Activate all models and campaigns of a directory.
+
+    Validates them first, then activates them, and only them, in one Kafka transaction.
+    """
+    settings = _settings(context)
+    from stream.commands.config import apply
+
+    typer.echo(str(apply(settings, directory)))
+
+
+@_config.command("show")
+def config_show(context: typer.Context) -> None:
+    """List every known version, and where it is active."""
+    settings = _settings(context)
+    from stream.commands.config import show
+
+    for held in show(settings):
+        active = "unknown: Redis does not answer" if held.active_in is None else "no"
+        if held.active_in:
+            active = f"in partitions {', '.join(map(str, held.active_in))}"
+        identity = held.identity
+        typer.echo(f"{identity.kind} {identity.name}  {identity.sha256}  {held.size_bytes} bytes  active: {active}")
+
+
+@_voter.command("show")
+def voter_show(
+    context: typer.Context,
+    voter: Annotated[str, typer.Argument(help="The voter id.", metavar="ID")],
+    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Decode a voter's record.
+
+    Every field with its name and unit, scores, campaigns, and the event that was last folded in.
+    """
+    settings = _settings(context)
+    from stream.commands.voter import show
+
+    report = show(settings, voter)
+    if json:
+        typer.echo(report.to_json())
+    else:
+        _console().print(report.to_table())
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    from_: Annotated[str | None, typer.Option("--from", help="Compare from this offset or time on.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Compare up to this offset or time.")] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this one.")] = None,
+) -> None:
+    """Replay the log and compare with what stands outside.
+
+    Prints the first difference to the trigger topic, the rejects or Redis in full, and exits 1.
+    """
+    settings = _settings(context)
+    from stream.commands.broker import readable_errors
+    from stream.commands.verify import verify
+
+    with readable_errors(settings, "verifying"):
+        report = verify(settings, from_, to, partition)
+    typer.echo(str(report))
+    raise typer.Exit(report.exit_status)
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    from_: Annotated[str, typer.Option("--from", help="Offset, or time such as 2026-11-24T21:22:31Z.")],
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this one.")] = None,
+) -> None:
+    """Begin a new deployment on an older log.
+
+    At an offset of every partition, or at a time. Refuses where state exists.
+    """
+    settings = _settings(context)
+    from stream.commands.init import init
+
+    for begun in init(settings, from_, partition):
+        typer.echo(f"partition {begun.partition} begins at offset {begun.offset} of {begun.begin} to {begun.end}")
+    typer.echo("run `groundswell config apply`: what was activated before these offsets is not active")
+
+
+@app.command()
+def embedded() -> None:
+    """Run a broker and a Redis for a laptop.
+
+    Both are in memory only, until Ctrl-C.
+    """
+    from stream.commands.embedded import run
+
+    run(_console())
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Else until Ctrl-C, or 30 s without a terminal.")] = None,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second at an average hour.")] = 5000.0,
+    seed: Annotated[int, typer.Option(help="Another one, another electorate.")] = 2026,
+) -> None:
+    """Show everything at work, and have it verified.
+
+    A seeded electorate on a broker and a Redis that are started for it, and are gone afterwards.
+    """
+    settings = _settings(context)
+    from stream.commands.demo import DemoOptions, demo
+
+    raise typer.Exit(demo(DemoOptions(seconds, rate, seed), settings.configuration, _console()))
+
+
+def main() -> None:
+    """Run the command line; an error raised on purpose is one clear text and exit status 1."""
+    _run(lambda: app(prog_name="groundswell"))
+
+
+def _run(command: Callable[[], None]) -> None:
+    try:
+        command()
+    except GroundswellError as error:
+        print(f"groundswell: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python's own flush at exit must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
