@@ -1,0 +1,297 @@
+"""The kill loop: two workers under load are killed, paused and woken; then an outside checker recomputes everything.
+
+``python -m load_tests.faults --kills 10 --seed 1``; the exit status is 0 only if nothing was lost, applied twice,
+missing, doubled, altered or out of sequence, and no worker ended by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from load_tests.checker import Findings, check, report
+from load_tests.deployment import Content, Deployment, WorkerProcess, wait_until
+from stream.embedded.electorate import Electorate, Flaws
+from stream.partitioning import partition_of
+
+PARTITIONS: Final = 4
+VOTERS: Final = 3000
+EVENTS_PER_SECOND: Final = 4000
+SESSION_SECONDS: Final = 2.5
+SPEED: Final = 200
+"""Seconds of the voters' time in a second of the test's."""
+_SLICE_SECONDS: Final = 0.05
+_FLAWS: Final = Flaws(duplicates=0.04, late=0.05, broken=0.005, misrouted=0.01)
+
+_WORKER: Final = {
+    "GROUNDSWELL_KAFKA__SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS),
+    "GROUNDSWELL_KAFKA__HEARTBEAT_SECONDS": "0.5",
+    "GROUNDSWELL_WORKER__IDLE_COMMIT_SECONDS": "0.5",
+    "GROUNDSWELL_WORKER__RECLAIM_SECONDS": "0.3",
+    # Fewer than there are, so that voters are dropped from memory and come back from Redis.
+    "GROUNDSWELL_WORKER__VOTERS_IN_MEMORY": "1000",
+    "GROUNDSWELL_LOG__LEVEL": "info",
+}
+
+
+def _model(name: str, weights: dict[str, float], bias: float = 0.0) -> Content:
+    return Content(
+        "model", name, json.dumps({"name": name, "kind": "linear", "bias": bias, "weights": weights}).encode()
+    )
+
+
+def _campaign(name: str, model: str, direction: str, threshold: float, rearm: float) -> Content:
+    lines = (f'name = "{name}"', f'model = "{model}"', f'direction = "{direction}"', f"threshold = {threshold}")
+    return Content("campaign", name, "\n".join((*lines, f"rearm = {rearm}", 'cooldown = "1s"')).encode())
+
+
+def configurations() -> list[list[Content]]:
+    """Return what is active at first, and what is made active on the way."""
+    pause = _model("pause", {"hours_since_last_seen": 1.0})
+    mood = _model("mood", {"social.like.decayed_1d": 0.5, "social.share.decayed_7d": 1.0, "sessions": 0.1})
+    other = _model("mood", {"social.like.decayed_1d": 0.6, "social.comment.decayed_7d": 1.0})
+    back = _campaign("back", "pause", "up", 0.25, 0.05)
+    quick = _campaign("quick", "pause", "down", 0.01, 0.1)
+    keen = _campaign("keen", "mood", "up", 3.0, 2.5)
+    return [[pause, mood, back, keen], [pause, other, back, keen, quick]]
+
+
+class Publisher(threading.Thread):
+    """Publishes a seeded electorate's events at an even rate until it is told to stop."""
+
+    def __init__(self, deployment: Deployment, seed: int, events_per_second: float) -> None:
+        """Draw the electorate; nothing is sent yet."""
+        super().__init__(name="publisher", daemon=True)
+        start_ms = int(time.time() * 1000) - 20 * 3_600_000
+        self._electorate = Electorate(seed, start_ms, voters=VOTERS, flaws=_FLAWS)
+        self._deployment = deployment
+        self._events_per_second = events_per_second
+        self._stopping = threading.Event()
+        self.sent = 0
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Send until ``finish``."""
+        try:
+            self._publish()
+        except BaseException as error:
+            self.error = error
+
+    def _publish(self) -> None:
+        producer = self._deployment.producer()
+        topic = self._deployment.topic("events")
+        step_ms = int(_SLICE_SECONDS * SPEED * 1000)
+        begun = time.monotonic()
+        while not self._stopping.is_set():
+            self._stopping.wait(begun + self.sent / self._events_per_second - time.monotonic())
+            mean = self._events_per_second * _SLICE_SECONDS
+            for key, value in self._electorate.until(self._electorate.now_ms + step_ms, mean):
+                producer.send(topic, value, key=key, partition=partition_of(key, PARTITIONS))
+                self.sent += 1
+        producer.flush(30)
+        producer.close()
+
+    def finish(self) -> None:
+        """Stop, once everything is acknowledged."""
+        self._stopping.set()
+        if self.is_alive():
+            self.join(60)
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass
+class Result:
+    """What a run did and what was found."""
+
+    seed: int
+    kills: list[str] = field(default_factory=list)
+    """One line for each kill that struck work in progress."""
+    idle_kills: int = 0
+    pauses: list[str] = field(default_factory=list)
+    sent: int = 0
+    defects: list[str] = field(default_factory=list)
+    """Workers that ended by themselves, or did not end as they should."""
+    findings: Findings = field(default_factory=Findings)
+    seconds: float = 0.0
+    kept: str = ""
+    """Where what went wrong can be looked at."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was wrong."""
+        return self.findings.is_clean and not self.defects
+
+    def __str__(self) -> str:
+        """Say it in lines."""
+        head = (
+            f"seed {self.seed}: {len(self.kills)} kills in work, {self.idle_kills} idle, {len(self.pauses)} pauses, "
+            f"{self.sent} events, {self.seconds:.0f} s: {'all zero' if self.holds else 'FAILED'}"
+        )
+        return "\n".join([head, *self.kills, *self.pauses, *self.defects, report(self.findings), self.kept]).rstrip()
+
+
+class KillLoop:
+    """One run: seeded moments, two workers, one publisher."""
+
+    def __init__(self, deployment: Deployment, directory: Path, seed: int, events_per_second: float) -> None:
+        """Take a deployment whose topics do not exist yet."""
+        self.deployment = deployment
+        self.chance = random.Random(seed)
+        self.result = Result(seed)
+        self.workers = [WorkerProcess(deployment, directory, f"worker-{name}", _WORKER) for name in "ab"]
+        self.publisher = Publisher(deployment, seed, events_per_second)
+
+    def run(self, kills: int) -> Result:
+        """Do it all; workers are gone when it returns."""
+        begun = time.monotonic()
+        self.deployment.create()
+        first, second = configurations()
+        try:
+            self.deployment.activate(first)
+            for worker in self.workers:
+                worker.start()
+            wait_until("the workers become ready", lambda: all(worker.is_ready() for worker in self.workers), 60)
+            self.publisher.start()
+            self._disturb(kills, second)
+            self.publisher.finish()
+            wait_until("everything is committed and sent", self._is_drained, 60, 0.2)
+            self._stop()
+            held = {number: self.deployment.held(number) for number in range(PARTITIONS)}
+        except TimeoutError as error:
+            self.result.defects.append(str(error))
+            held = {}
+        finally:
+            self.publisher.finish()
+            for worker in self.workers:
+                worker.kill()
+        self.result.sent = self.publisher.sent
+        if held:
+            self.result.findings = check(self.deployment.bootstrap, self.deployment.namespace, PARTITIONS, held)
+        self.result.seconds = time.monotonic() - begun
+        return self.result
+
+    def _disturb(self, kills: int, second: list[Content]) -> None:
+        pause_at, change_at = self.chance.randrange(kills), self.chance.randrange(kills)
+        for attempt in range(4 * kills):
+            done = len(self.result.kills)
+            if done == kills:
+                return
+            if attempt == pause_at:
+                self._pause()
+            if attempt == change_at:
+                self.deployment.activate(second)
+            # Now and then while the group is still being put together again.
+            time.sleep(self.chance.uniform(0.2, 1.0) if self.chance.random() < 0.2 else self.chance.uniform(2.0, 5.0))
+            self._kill()
+        message = f"only {len(self.result.kills)} of {4 * kills} kills struck work in progress"
+        raise TimeoutError(message)
+
+    def _victim(self) -> tuple[WorkerProcess, set[int]]:
+        """Return a worker that holds partitions, and these."""
+        wait_until("a worker holds partitions", lambda: any(worker.held_partitions() for worker in self.workers), 60)
+        holding = [(worker, held) for worker in self.workers if (held := worker.held_partitions())]
+        return self.chance.choice(holding)
+
+    def _kill(self) -> None:
+        self._bury()
+        worker, held = self._victim()
+        time.sleep(self.chance.random() * 0.1)
+        ends = self.deployment.ends()
+        worker.kill()
+        # What stood in the log and was not committed, and what was committed and not sent.
+        headers = {number: self.deployment.header(number) for number in held}
+        rows = sum(max(ends[number] - (header or {"offset": 0})["offset"], 0) for number, header in headers.items())
+        unsent = sum(self.deployment.unsent(number) for number in held)
+        if rows or unsent:
+            line = f"  killed {worker.name} with {sorted(held)}: {rows} rows not committed, {unsent} outbox rows unsent"
+            self.result.kills.append(line)
+        else:
+            self.result.idle_kills += 1
+        time.sleep(self.chance.choice([0.0, 0.0, self.chance.uniform(0, 2)]))
+        worker.start()
+
+    def _pause(self) -> None:
+        """Stop a worker past its session, let another take its partitions, and wake it."""
+        worker, held = self._victim()
+        before = {number: (self.deployment.header(number) or {}).get("owner") for number in held}
+        worker.signal(signal.SIGSTOP)
+
+        def taken() -> bool:
+            return all((self.deployment.header(number) or {}).get("owner") != before[number] for number in held)
+
+        try:
+            seconds = wait_until("a paused worker's partitions are taken by the other", taken, 30)
+            time.sleep(self.chance.uniform(0.0, 2.0))
+        finally:
+            worker.signal(signal.SIGCONT)
+        self.result.pauses.append(f"  paused {worker.name} with {sorted(held)}: taken over after {seconds:.1f} s")
+
+    def _bury(self) -> None:
+        """Note workers that ended by themselves, and start them again."""
+        for worker in self.workers:
+            if worker.status is not None:
+                self.result.defects.append(f"  {worker.name} ended by itself with status {worker.status}")
+                worker.start()
+
+    def _is_drained(self) -> bool:
+        self._bury()
+        return self.deployment.is_drained()
+
+    def _stop(self) -> None:
+        for worker in self.workers:
+            wait_until(f"{worker.name} is ready", worker.is_ready, 30)
+        for worker in self.workers:
+            status, seconds = worker.end(signal.SIGTERM, 20)
+            if status != 0 or seconds > 5:
+                self.result.defects.append(f"  {worker.name}: SIGTERM, then status {status} after {seconds:.1f} s")
+
+
+def kill_loop(
+    bootstrap: str,
+    redis_url: str,
+    *,
+    kills: int = 10,
+    seed: int = 1,
+    events_per_second: float = EVENTS_PER_SECOND,
+) -> Result:
+    """Run the kill loop in a namespace of its own; where all is well, topics, keys and logs are removed again."""
+    deployment = Deployment(f"faults-{secrets.token_hex(4)}", bootstrap, redis_url, PARTITIONS)
+    directory = Path(tempfile.mkdtemp(prefix="groundswell-faults-"))
+    result = KillLoop(deployment, directory, seed, events_per_second).run(kills)
+    if result.holds:
+        deployment.delete()
+        shutil.rmtree(directory)
+    else:
+        result.kept = f"  kept: namespace {deployment.namespace}, logs of the workers in {directory}"
+    return result
+
+
+def main() -> int:
+    """Run from the command line."""
+    arguments = argparse.ArgumentParser(description="Kill workers under load, and check from outside what came of it.")
+    arguments.add_argument("--kills", type=int, default=10)
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--rate", type=float, default=EVENTS_PER_SECOND, help="events a second")
+    given = arguments.parse_args()
+    bootstrap = os.environ.get("GROUNDSWELL_TEST_KAFKA", "127.0.0.1:9092")
+    redis_url = os.environ.get("GROUNDSWELL_TEST_REDIS", "redis://127.0.0.1:6379/0")
+    result = kill_loop(bootstrap, redis_url, kills=given.kills, seed=given.seed, events_per_second=given.rate)
+    sys.stdout.write(f"{result}\n")
+    return 0 if result.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
