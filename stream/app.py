@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 from faust.web import Request, Response, View
 
@@ -34,14 +35,17 @@ logger = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 1.0
 _PUBLISH_SECONDS = 5.0
+_BOUNDS_SECONDS = 0.5
+_BACKGROUND_SECONDS = 1.0
 
 
 class Worker(faust.App):
     """A Faust app that carries Groundswell's parts, and starts and stops them in order."""
 
-    def __init__(self, settings: Settings, topic_id: str, partition_count: int) -> None:
+    def __init__(self, settings: Settings, topic_id: str, partition_count: int, *, ends_are_exact: bool = True) -> None:
         """Build all parts; nothing is connected yet."""
         worker = settings.worker
+        self.ends_are_exact = ends_are_exact
         self.settings = settings
         self.metrics = Metrics()
         self.events_topic = settings.topic("events")
@@ -89,9 +93,10 @@ class Worker(faust.App):
             self._log(),
             store,
             self.library,
-            lambda: Table(max(worker.voters_in_memory // max(len(engagement.partitions), 1), 1000)),
+            Table,
             self._new_relays,
             Limits(
+                voters=lambda: max(worker.voters_in_memory // max(len(engagement.partitions), 1), 1000),
                 uncommitted_events=worker.uncommitted_events,
                 outbox_rows=worker.outbox_rows,
                 idle_commit_seconds=worker.idle_commit_seconds,
@@ -112,8 +117,15 @@ class Worker(faust.App):
 
         async def bounds(number: int) -> tuple[int, int]:
             tp = TP(self.events_topic, number)
-            start, end = (await consumer.log_ranges([tp]))[tp]
-            return start, end
+            while True:
+                try:
+                    start, end = (await consumer.log_ranges([tp]))[tp]
+                except (KafkaError, TimeoutError, OSError) as error:
+                    # A broker that starts anew, or a leader that moves, is no reason to end.
+                    logger.warning("the bounds of partition %d are not known, the next try follows: %r", number, error)
+                    await asyncio.sleep(_BOUNDS_SECONDS)
+                else:
+                    return start, end
 
         async def reseek(number: int, offset: int) -> None:
             await consumer.reseek({TP(self.events_topic, number): offset})
@@ -127,6 +139,7 @@ class Worker(faust.App):
             epoch=lambda number: int(consumer.epoch(TP(self.events_topic, number))),
             release=lambda number, epoch: consumer.release(TP(self.events_topic, number), epoch),
             is_assigned=lambda number: bool(consumer.is_assigned(TP(self.events_topic, number))),
+            ends_are_exact=self.ends_are_exact,
         )
 
     def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:
@@ -168,6 +181,8 @@ class Worker(faust.App):
             task.cancel()
         await self.engagement.stop()
         await self.library.stop()
+        if self._background:
+            await asyncio.wait(self._background, timeout=_BACKGROUND_SECONDS)
         await super().on_stop()
 
     def _spawn(self, part: Coroutine[Any, Any, None], name: str) -> None:
@@ -190,15 +205,14 @@ class Worker(faust.App):
         consumer: Any = self.consumer
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            if not self.engagement.partitions:
-                self.complaints = ["no partition is assigned"]
-                continue
-            try:
-                ends = await asyncio.wait_for(consumer.log_ends(), 10 * _WATCH_SECONDS)
-            except Exception as error:
-                self.complaints = [f"the broker does not say where the log ends: {error!r}"]
-                continue
-            self.complaints = self.engagement.stalled({tp.partition: end for tp, end in ends.items()})
+            ends: Mapping[TP, int] = {}
+            if self.engagement.partitions:
+                try:
+                    ends = await asyncio.wait_for(consumer.log_ends(), 10 * _WATCH_SECONDS)
+                except Exception as error:
+                    self.complaints = [f"the broker does not say where the log ends: {error!r}"]
+                    continue
+            self.complaints = self.engagement.complaints({tp.partition: end for tp, end in ends.items()})
 
     async def _publish(self) -> None:
         """Write the committed offsets into the group, where dashboards look for them."""
@@ -246,14 +260,14 @@ def _add_pages(app: Worker) -> None:
         app.page(f"/{page.__name__}")(page)
 
 
-def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoReturn:
+def run_worker(settings: Settings, topic_id: str, partition_count: int, *, ends_are_exact: bool = True) -> NoReturn:
     """Run until a signal or a failure; ends the process.
 
     ``topic_id`` (empty where the broker gives none) and ``partition_count`` are the events topic's, once it was found
-    fit for a worker.
+    fit for a worker. ``ends_are_exact`` is False for the embedded broker, whose log ends no state is held against.
     """
     logging.config.dictConfig(logging_config(settings.log.level, settings.log.format))
-    app = Worker(settings, topic_id, partition_count)
+    app = Worker(settings, topic_id, partition_count, ends_are_exact=ends_are_exact)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(

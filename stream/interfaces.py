@@ -62,6 +62,8 @@ class VoterTable(Protocol):
     """Array of records.VOTER by slot. Replaced when the table grows: fetch it anew after ``index``."""
     dirty: NDArray[np.uint8]
     """By slot: nonzero where the record changed since ``take_dirty``. Kernels set it to 1 through ``mark``."""
+    limit: int
+    """How many voters ``evict`` leaves in memory; may be changed at any time."""
 
     def __len__(self) -> int:
         """Return how many voters are in memory."""

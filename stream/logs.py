@@ -22,7 +22,13 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
+        try:
+            return orjson.dumps(line).decode()
+        except orjson.JSONEncodeError:
+            # Half of a surrogate pair, as in a file name that is no UTF-8: the line is worth more than the character.
+            return orjson.dumps(
+                {name: text.encode("utf-8", "replace").decode() for name, text in line.items()}
+            ).decode()
 
 
 def is_ours(record: logging.LogRecord) -> bool:

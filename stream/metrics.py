@@ -45,7 +45,9 @@ class Metrics:
         self.commits_unknown = Counter(
             "groundswell_commits_unknown_total", "Commits whose answer did not come and was settled", registry=r
         )
-        self.claims = Counter("groundswell_claims_total", "Partitions claimed", registry=r)
+        self.claims = Counter(
+            "groundswell_claims_total", "Partitions taken up at an assignment, claimed or resumed", registry=r
+        )
         self.relay_backlog = Gauge(
             "groundswell_relay_backlog", "Committed rows not sent yet", ["output", "partition"], registry=r
         )

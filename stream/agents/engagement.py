@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from stream.agents.partition import Partition
@@ -48,7 +49,10 @@ class Engagement:
         self._suspend_seconds = suspend_seconds
         self._stalled_seconds = stalled_seconds
         self.partitions: dict[int, Partition] = {}
-        self._moved: dict[int, tuple[int, float]] = {}
+        self._joined = False
+        self._rejoining_since: float | None = None
+        self._moved: dict[int, tuple[int | None, float]] = {}
+        """By partition, the committed offset (None: not claimed yet) and since when it stands there (monotonic)."""
         self._unsent: dict[int, deque[tuple[int, int]]] = {}
         """By partition, the sequences that commits reached, each with its oldest append time (ms)."""
 
@@ -57,21 +61,30 @@ class Engagement:
     async def positions(self, assigned: frozenset[TP]) -> Mapping[TP, int]:
         """Claim the assigned partitions (or go on with memory that still fits) and say where to read each from."""
         numbers = sorted(tp.partition for tp in assigned if tp.topic == self._topic)
-        for number in [number for number in self.partitions if number not in numbers]:
-            await self.partitions.pop(number).close()
-            self._unsent.pop(number, None)
-            self._metrics.forget_partition(number)
+        await asyncio.gather(*(self._let_go(number) for number in self.partitions if number not in numbers))
         for number in numbers:
             if number not in self.partitions:
                 self.partitions[number] = self._new_partition(number, self)
+        now = time.monotonic()
+        self._moved = dict.fromkeys(numbers, (None, now))
         offsets = await asyncio.gather(*(self.partitions[number].open() for number in numbers))
         now = time.monotonic()
         self._moved = {number: (offset, now) for number, offset in zip(numbers, offsets, strict=True)}
         self._metrics.claims.inc(len(numbers))
+        self._joined, self._rejoining_since = True, None
         return {TP(self._topic, number): offset for number, offset in zip(numbers, offsets, strict=True)}
+
+    async def _let_go(self, number: int) -> None:
+        # Known until it is closed: cancelled half-way, this is done again at the next assignment.
+        await self.partitions[number].close()
+        self.partitions.pop(number, None)
+        self._unsent.pop(number, None)
+        self._moved.pop(number, None)
+        self._metrics.forget_partition(number)
 
     async def revoked(self, revoked: frozenset[TP]) -> None:
         """Finish the commits in flight, within the bound, before the group gives the partitions to others."""
+        self._rejoining_since = time.monotonic()
         numbers = [tp.partition for tp in revoked if tp.topic == self._topic and tp.partition in self.partitions]
         await asyncio.gather(*(self.partitions[number].suspend(self._suspend_seconds) for number in numbers))
 
@@ -109,7 +122,6 @@ class Engagement:
             metrics.observe_scores(model, counts.tolist(), float(scores.sum()))
         state = self.partitions[number].state if number in self.partitions else None
         if state is not None:
-            self._moved[number] = (state.header.offset, time.monotonic())
             metrics.voters.labels(str(number)).set(len(state.table))
 
     def observe_commit(self, number: int, header: Header, records: int, seconds: float, oldest_ms: int | None) -> None:
@@ -117,9 +129,13 @@ class Engagement:
         metrics = self._metrics
         metrics.commit_seconds.observe(seconds)
         metrics.commit_records.inc(records)
+        if oldest_ms is not None:
+            metrics.log_to_commit_seconds.observe(max(time.time() - oldest_ms / 1000, 0.0))
+        if number not in self.partitions:
+            return
+        self._moved[number] = (header.offset, time.monotonic())
         if oldest_ms is None:
             return
-        metrics.log_to_commit_seconds.observe(max(time.time() - oldest_ms / 1000, 0.0))
         unsent = self._unsent.setdefault(number, deque())
         sequence = header.sequences["triggers"]
         if not unsent or unsent[-1][0] < sequence:
@@ -129,7 +145,8 @@ class Engagement:
         """Count rows that Kafka has acknowledged; ``backlog`` is how many committed ones it has not."""
         metrics = self._metrics
         metrics.relay_sent.labels(output).inc(len(rows))
-        metrics.relay_backlog.labels(output, str(number)).set(backlog)
+        if number in self.partitions:
+            metrics.relay_backlog.labels(output, str(number)).set(backlog)
         unsent = self._unsent.get(number)
         if output != "triggers" or not unsent:
             return
@@ -140,21 +157,40 @@ class Engagement:
         if oldest_ms is not None:
             metrics.log_to_trigger_seconds.observe(max(time.time() - oldest_ms / 1000, 0.0))
 
-    def stalled(self, log_ends: Mapping[int, int]) -> list[str]:
-        """Return a line for each partition that lags and has made no progress for too long.
+    def complaints(self, log_ends: Mapping[int, int]) -> list[str]:
+        """Return a line for each reason why the worker is not ready, and keep the lag up to date.
 
-        ``log_ends`` is, by partition, the offset after the last one that may be read.
+        ``log_ends`` is, by partition, the offset after the last one that may be read. Not ready is a worker that the
+        group has assigned nothing yet; one whose group comes to no assignment, or whose partition is not claimed, or
+        lags without a commit, for too long. A worker that the group leaves without a partition, since there are
+        fewer than workers, is ready: it stands by.
         """
+        if not self._joined:
+            return ["the group has assigned nothing yet, or its partitions are being claimed"]
         now = time.monotonic()
         lines = []
-        for number, end in sorted(log_ends.items()):
-            offset, since = self._moved.get(number, (0, now))
-            self._metrics.lag.labels(str(number)).set(max(end - offset, 0))
+        if self._rejoining_since is not None and now - self._rejoining_since > self._stalled_seconds:
+            lines.append(f"the group has not assigned partitions for {now - self._rejoining_since:.0f} s")
+        for number, partition in sorted(self.partitions.items()):
+            offset, since = self._moved.get(number, (None, now))
+            is_late = now - since > self._stalled_seconds
+            if offset is None:
+                if is_late:
+                    lines.append(f"partition {number} is not claimed after {now - since:.0f} s")
+                continue
+            # An end that was asked for before a rebalance may be of a partition that is gone, or not yet there.
+            end = log_ends.get(number, offset)
+            processed = partition.state.header.offset if partition.state is not None else offset
+            self._metrics.lag.labels(str(number)).set(max(end - processed, 0))
             if end <= offset:
                 self._moved[number] = (offset, now)
-            elif now - since > self._stalled_seconds:
+            elif is_late:
                 lines.append(f"partition {number} stands at {offset} of {end} for {now - since:.0f} s")
         return lines
+
+
+_QUOTABLE = (GroundswellError, KafkaError, OSError)
+"""Errors whose texts name no voter; that of any other may quote what was being worked on."""
 
 
 def end_process(error: BaseException) -> None:
@@ -167,10 +203,22 @@ def end_process(error: BaseException) -> None:
         logger.critical("stopped: %s", error)
         status = EX_STATE
     else:
-        logger.critical("stopped by a defect: %r", error)
-        traceback.print_exception(error)
+        logger.critical("stopped by a defect: %s", _anatomy(error))
         status = EX_DEFECT
     sys.stdout.flush()
     sys.stderr.flush()
     logging.shutdown()
     os._exit(status)
+
+
+def _anatomy(error: BaseException) -> str:
+    """Return the kinds of an error and of those that led to it, with their frames, and texts that name no voter."""
+    lines = []
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        text = f": {link}" if isinstance(link, _QUOTABLE) else ""
+        lines.append(f"{type(link).__name__}{text}\n{''.join(traceback.format_tb(link.__traceback__))}")
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "raised after ".join(lines).rstrip()

@@ -68,7 +68,7 @@ class Partition:
         log: Log,
         store: PartitionStore,
         library: Library,
-        new_table: Callable[[], VoterTable],
+        new_table: Callable[[int], VoterTable],
         new_relays: Callable[[PartitionStore, int], Mapping[str, Relaying]],
         limits: Limits,
         observer: Observer,
@@ -116,6 +116,7 @@ class Partition:
                 work = self._work = None
         if work is None:
             work = self._work = await self._claim()
+        work.table.limit = self._limits.voters()
         self._batches.clear()
         self._start(work)
         return work.state.header.offset
@@ -134,7 +135,7 @@ class Partition:
         fresh = Header(self._log.topic_id, self._log.partition_count, self.owner, log_start, log_start)
         header = await retrying(lambda: self._store.claim(self.owner, fresh), "claim")
         self._check(header, log_start, log_end)
-        table = self._new_table()
+        table = self._new_table(self._limits.voters())
         state = await PartitionState.open(self.number, self._log.topic, header, table, self._library)
         logger.info("partition %d claimed at offset %d of %d", self.number, header.offset, log_end)
         return _Work(state, table, header.offset, header.totals["rows"])

@@ -34,6 +34,8 @@ class Log:
 class Limits:
     """How far memory may run ahead, and how long things may wait."""
 
+    voters: Callable[[], int]
+    """How many voters of the partition may stay in memory; asked anew at each claim, since partitions share it."""
     uncommitted_events: int
     """Log rows processed and not committed, before the fetch is made to wait."""
     outbox_rows: int
