@@ -119,6 +119,7 @@ class Generator:
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.configurations = [self.draw_configuration() for _ in range(chance.randint(2, 4))]
         self.serial = 0
+        self.last_ms = self.now
         self.jumps = 0.01
         if steady_from_ms is not None:
             self.now, self.pace_ms, self.jumps = steady_from_ms, 20, 0.0
@@ -167,9 +168,13 @@ class Generator:
         ms = self.now - int(self.chance.expovariate(1 / 500))
         dice = self.chance.random()
         if dice < 0.08:
-            ms = self.now - self.chance.choice([1, 60_000, 3_600_000, 5 * 86_400_000, 300 * 86_400_000])
+            ms = self.now - self.chance.choice([0, 1, 60_000, 3_600_000, 5 * 86_400_000, 300 * 86_400_000])
         elif dice < 0.11:
-            ms = self.now + self.chance.choice([1, 1_000, 7_200_000, 86_000_000])
+            ms = self.now + self.chance.choice([1, 1_000, 7_200_000, 86_400_000, 86_400_001])
+        elif dice < 0.25:
+            # So that a session's longest gap is met to the millisecond, and missed by one.
+            ms = self.last_ms + self.chance.choice([1_799_999, 1_800_000, 1_800_001])
+        self.last_ms = ms
         text = format_time(ms)
         spelling = self.chance.randrange(8)
         if spelling == 0:
@@ -233,6 +238,10 @@ class Generator:
         fields = {"specversion": "1.0", "id": f"e{self.serial}", "source": source, "type": kind, "subject": voter}
         if self.chance.random() < 0.9:
             fields["time"] = self.moment()
+        if self.chance.random() < 0.01:
+            fields["time"] = self.chance.choice(["2000-01-01T00:00:00Z", "1999-12-31T23:59:59.999Z"])
+        if self.chance.random() < 0.02:
+            fields["id" if self.chance.random() < 0.5 else "source"] = "é" * self.chance.choice([256, 257])
         if self.chance.random() < 0.3:
             fields["datacontenttype"] = "application/json"
         if self.chance.random() < 0.1:
@@ -270,7 +279,7 @@ class Generator:
         step = self.chance.choice([1, 1, 5, 0, -1])
         self.origins[origin] = max(0, self.origins[origin] + step)
         place = f"{origin}:{self.origins[origin]}".encode()
-        header = self.chance.choice([place] * 8 + [b"x:1", b"", b"0:-4"])
+        header = self.chance.choice([place] * 8 + [b"x:1", b"", b"0:-4", None])
         headers = [("traceparent", b"00-1"), ("groundswell-origin", header)]
         if self.chance.random() < 0.1:
             self.write(b"{", None, headers)
@@ -287,8 +296,10 @@ class Generator:
         if chance.random() < 0.3:
             self.write(chance.choice(texts), chance.choice([None, b"", b"\x00\xff"]))
             return
-        if chance.random() < 0.03:
-            self.write(self.spell({**good, "filler": "x" * 65_536}))
+        if chance.random() < 0.05:
+            size = chance.choice([65_536, 65_537, 70_000])
+            bare = self.spell({**good, "filler": ""})
+            self.write(bare.replace(b'"filler":', b'"filler":' + b" " * (size - len(bare))))
             return
         if chance.random() < 0.25:
             kind = chance.choice(list(UNFIT_DATA))

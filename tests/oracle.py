@@ -57,7 +57,7 @@ class Row:
     append_time: int | None
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -354,10 +354,10 @@ def data_fits(kind: str, fields: dict[str, Any]) -> bool:
     return len(named) == len(set(named))
 
 
-def origin_of(headers: Iterable[tuple[str, bytes]]) -> tuple[int, int] | None:
+def origin_of(headers: Iterable[tuple[str, bytes | None]]) -> tuple[int, int] | None:
     """Return the place that a forwarded row was first written to, None for a row that was not forwarded."""
     for name, value in headers:
-        match = re.fullmatch(rb"([0-9]{1,9}):([0-9]{1,18})", value) if name == "groundswell-origin" else None
+        match = re.fullmatch(rb"([0-9]{1,9}):([0-9]{1,18})", value or b"") if name == "groundswell-origin" else None
         if match:
             return int(match[1]), int(match[2])
     return None

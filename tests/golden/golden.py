@@ -45,7 +45,7 @@ def dump(log: Log) -> bytes:
                 row.append_time,
                 None if row.key is None else row.key.decode("latin-1"),
                 None if row.value is None else row.value.decode("latin-1"),
-                [[name, value.decode("latin-1")] for name, value in row.headers],
+                [[name, None if text is None else text.decode("latin-1")] for name, text in row.headers],
             ]
             for row in log.rows
         ],
@@ -65,7 +65,7 @@ def load(name: str) -> Log:
                 append_time,
                 None if key is None else key.encode("latin-1"),
                 None if value is None else value.encode("latin-1"),
-                tuple((title, text.encode("latin-1")) for title, text in headers),
+                tuple((title, None if text is None else text.encode("latin-1")) for title, text in headers),
             )
         )
     return log

@@ -130,7 +130,12 @@ def deploy(bootstrap: str, url: str, *, real: bool) -> Deployment:
     for log in logs(real):
         contents = [OutboxRow(0, 0, ContentId(*key).key().encode(), value) for key, value in log.contents.items()]
         made.produce(topic("config"), contents)
-        rows = [OutboxRow(0, log.partition, row.key, row.value or b"", row.headers) for row in log.rows]
+        rows = [
+            OutboxRow(
+                0, log.partition, row.key, row.value or b"", tuple((name, text or b"") for name, text in row.headers)
+            )
+            for row in log.rows
+        ]
         made.produce(topic("events"), rows[: LENGTH // 3])
         (made.produce_in_transactions if real else made.produce)(topic("events"), rows[LENGTH // 3 :])
     asyncio.run(made.work())

@@ -67,7 +67,16 @@ class MemoryReader:
 
 def events_of(log: Log) -> MemoryTopic:
     """Return a log as its partition of the events topic."""
-    records = [Record(row.offset, row.append_time or 0, row.key, row.value, row.headers) for row in log.rows]
+    records = [
+        Record(
+            row.offset,
+            row.append_time or 0,
+            row.key,
+            row.value,
+            tuple((name, text or b"") for name, text in row.headers),
+        )
+        for row in log.rows
+    ]
     return MemoryTopic(records, log.start, log.rows[-1].offset + 1)
 
 
