@@ -37,7 +37,8 @@ class Progress:
             "wall_seconds": time.perf_counter() - self.wall,
             "cpu_seconds": time.process_time() - self.cpu,
         }
-        print(orjson.dumps(result).decode(), flush=True)
+        # Past Faust, which takes what is printed for a line of its log.
+        os.write(1, b"\n" + orjson.dumps(result) + b"\n")
         os._exit(0)
 
 
