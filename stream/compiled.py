@@ -1,11 +1,34 @@
 """How every kernel is compiled: cached on disk, without the interpreter's lock, with IEEE arithmetic as written."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
 
 import numba
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_PACKAGE: Final = Path(__file__).parent
+_SHARED: Final = ("compiled.py", "arithmetic.py", "partitioning.py", "records.py")
+
+
+def _cache_directory() -> Path:
+    """Return where compiled kernels are kept: another place for each state of their sources.
+
+    Numba looks only at the file of the kernel itself; one that inlines a constant or calls a kernel of another file
+    would go on as it was compiled when that file changes.
+    """
+    sources = [_PACKAGE / name for name in _SHARED] + sorted(_PACKAGE.glob("*/kernels.py"))
+    digest = sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
+    return _PACKAGE / "__pycache__" / f"kernels-{digest[:16]}"
+
+
+_config: Any = numba.config
+if not _config.CACHE_DIR:
+    _config.CACHE_DIR = str(_cache_directory())
 
 
 def kernel(function: _Function) -> _Function:
