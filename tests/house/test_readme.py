@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
-from click import Command, Context, Group
 from pydantic import BaseModel
 
 from stream.cli import app
@@ -36,13 +36,11 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
             yield prefix + name, field.default
 
 
-def commands_of(command: Command, prefix: str) -> Iterator[str]:
-    if isinstance(command, Group):
-        for name in command.list_commands(Context(command)):
-            inner = command.get_command(Context(command), name)
-            assert inner is not None
-            yield from commands_of(inner, f"{prefix} {name}")
-    else:
+def commands_of(command: Any, prefix: str) -> Iterator[str]:
+    inner: dict[str, Any] = getattr(command, "commands", {})
+    for name, subcommand in inner.items():
+        yield from commands_of(subcommand, f"{prefix} {name}")
+    if not inner:
         yield prefix
 
 
