@@ -121,7 +121,7 @@ async def _fence(settings: Settings) -> Finding:
 
 
 def _state(settings: Settings) -> list[Finding]:
-    topic = topics.facts(settings)
+    topic = topics.facts(settings, bounded=True)
     headers = asyncio.run(_headers(settings, topic.partition_count))
     problems = [problem for header in headers.items() for problem in _misfits(topic, *header)]
     present = sum(header is not None for header in headers.values())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -20,6 +21,8 @@ MAX_CONTENT_BYTES: Final = 16 * 1024 * 1024
 """``max.message.bytes`` of the configuration topic."""
 _LEAST_EVENT_BYTES: Final = MAX_EVENT_BYTES + 4096
 """What a topic must take: an event of the largest size with key, headers and framing."""
+_BOUNDS_SECONDS: Final = 10.0
+_POLL_MS: Final = 200
 _UNKNOWN_TOPIC: Final = 3
 _DAY_MS: Final = 86_400_000
 
@@ -35,7 +38,7 @@ class TopicFacts:
     """UUID; empty where the broker gives none."""
     partition_count: int
     begins: tuple[int, ...] = ()
-    """By partition, the offset of the first record."""
+    """By partition, the offset of the first record; empty where it was not asked for, as below."""
     ends: tuple[int, ...] = ()
     """By partition, the offset after the last committed record."""
 
@@ -84,27 +87,39 @@ def create(settings: Settings) -> list[str]:
     return created
 
 
-def facts(settings: Settings, kind: str = "events") -> TopicFacts:
-    """Return the id, partitions and bounds of a topic; raise TopicError where it is missing."""
+def facts(settings: Settings, kind: str = "events", *, bounded: bool = False) -> TopicFacts:
+    """Return the id and partitions of a topic, its bounds too if ``bounded``; raise TopicError where it is missing."""
     name = settings.topic(kind)
     with administration(settings, f"looking at {name}") as admin:
         found = _described(admin, [name])[name]
     if found is None:
         raise _missing(name)
+    if not bounded:
+        return found
     with consumer(settings, f"reading the bounds of {name}", group_id=None, isolation_level="read_committed") as client:
         begins, ends = bounds(client, name, found.partition_count)
-    return TopicFacts(name, found.topic_id, found.partition_count, begins, ends)
+    return replace(found, begins=begins, ends=ends)
 
 
 def bounds(client: KafkaConsumer, topic: str, partition_count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return by partition the offset of the first record and the one after the last."""
+    """Return by partition the offset of the first record and the one after the last; assigns them all."""
     places = [TopicPartition(topic, number) for number in range(partition_count)]
     begins, ends = client.beginning_offsets(places), client.end_offsets(places)
-    return tuple(int(begins[place]) for place in places), tuple(int(ends[place]) for place in places)
+    client.assign(places)
+    for place in places:
+        client.seek(place, max(ends[place] - 1, begins[place]))
+    # The embedded broker names the first record of the last batch, where Kafka names the one after its last: so that
+    # batch is read.
+    positions = begins
+    deadline = time.monotonic() + _BOUNDS_SECONDS
+    while any(positions[place] < ends[place] for place in places) and time.monotonic() < deadline:
+        client.poll(_POLL_MS)
+        positions = {place: client.position(place) for place in places}
+    return tuple(begins[place] for place in places), tuple(max(ends[place], positions[place]) for place in places)
 
 
 def require(settings: Settings) -> TopicFacts:
-    """Return the facts of the events topic; raise TopicError if any topic's settings break the design."""
+    """Return the id and partitions of the events topic; raise TopicError if any topic's settings break the design."""
     unfit = [finding for finding in inspect(settings) if finding.level == "error"]
     if unfit:
         lines = [f"{finding.subject}: {finding.found}; {finding.remedy}" for finding in unfit]

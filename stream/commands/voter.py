@@ -133,11 +133,12 @@ async def _read(settings: Settings, partition: int, voter: str) -> tuple[Header 
 
 def _event_at(settings: Settings, topic: TopicFacts, partition: int, offset: int) -> dict[str, Any] | None:
     """Return what names the event at an offset of the log, None where it is not there."""
-    if not topic.begins[partition] <= offset < topic.ends[partition]:
-        return None
     with readable_errors(settings, "reading the event last folded in"):
         reader = KafkaReader(settings.kafka.kafka_python(), topic.name, partition)
         try:
+            begin, end = reader.bounds()
+            if not begin <= offset < end:
+                return None
             reader.seek(offset)
             return _named(reader.read(offset + 1))
         finally:

@@ -9,7 +9,7 @@ import orjson
 from kafka import TopicPartition
 
 from stream.commands.broker import consumer
-from stream.commands.topics import facts
+from stream.commands.topics import bounds, facts
 from stream.records import SEQUENCE_HEADER, TOMBSTONE_HEADER
 from stream.settings import Settings
 
@@ -32,12 +32,11 @@ def watch(
     missing, KafkaUnavailableError where it cannot be read.
     """
     topic = facts(settings, "triggers")
-    places = [TopicPartition(topic.name, number) for number in range(topic.partition_count)]
     given = 0
     with consumer(settings, f"reading {topic.name}", auto_offset_reset="earliest") as client:
-        client.assign(places)
-        for place in places:
-            client.seek(place, topic.begins[place.partition] if from_beginning else topic.ends[place.partition])
+        begins, ends = bounds(client, topic.name, topic.partition_count)
+        for number, offset in enumerate(begins if from_beginning else ends):
+            client.seek(TopicPartition(topic.name, number), offset)
         ready()
         while most is None or given < most:
             for records in client.poll(_POLL_MS).values():

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stream.errors import ConfigurationError
+from stream.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def refusal(file: Path | None = None, flags: dict[str, object] | None = None) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load(file, flags)
+    return str(caught.value)
+
+
+def test_flag_prevails_over_environment_and_that_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path / "s.toml", '[kafka]\nbootstrap_servers = "file:1"\nrequest_timeout_seconds = 11\n')
+    assert Settings.load(file).kafka.bootstrap_servers == "file:1"
+    monkeypatch.setenv("GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS", "environment:1")
+    assert Settings.load(file).kafka.bootstrap_servers == "environment:1"
+    settings = Settings.load(file, {"kafka.bootstrap_servers": "flag:1"})
+    assert settings.kafka.bootstrap_servers == "flag:1"
+    assert settings.kafka.request_timeout_seconds == 11
+
+
+def test_file_is_found_by_flag_then_environment_then_its_usual_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Settings.load().file is None
+    usual = written(tmp_path / "configs" / "groundswell.toml", 'namespace = "usual"\n')
+    assert Settings.load().namespace == "usual"
+    monkeypatch.setenv("GROUNDSWELL_CONFIG", str(written(tmp_path / "e.toml", 'namespace = "environment"\n')))
+    assert Settings.load().namespace == "environment"
+    settings = Settings.load(usual)
+    assert (settings.namespace, settings.file) == ("usual", usual)
+
+
+def test_shipped_file_says_the_defaults() -> None:
+    assert Settings.load(ROOT / "configs" / "groundswell.toml").model_dump() == Settings.load().model_dump()
+
+
+def test_two_loads_do_not_share_their_files(tmp_path: Path) -> None:
+    first = Settings.load(written(tmp_path / "a.toml", 'namespace = "a"\n'))
+    second = Settings.load(written(tmp_path / "b.toml", '[log]\nlevel = "debug"\n'))
+    assert (first.namespace, second.namespace, first.log.level, second.log.level) == ("a", "", "info", "debug")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[kafka]\nsasl_password = "hush"\n', "kafka.sasl_password"),
+        ('[kafka]\ntls_key_password = "hush"\n', "kafka.tls_key_password"),
+        ('[redis]\npassword = "hush"\n', "redis.password"),
+        ('[redis]\nurl = "redis://user:hush@host:6379/0"\n', "redis.url"),
+    ],
+)
+def test_secret_in_the_file_is_refused_and_not_repeated(tmp_path: Path, text: str, key: str) -> None:
+    message = refusal(written(tmp_path / "s.toml", text))
+    assert key in message
+    assert str(tmp_path / "s.toml") in message
+    assert "hush" not in message
+
+
+def test_unusable_value_of_a_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refusal(flags={"redis.password": ["hush"]})
+    assert "redis.password" in message
+    assert "hush" not in message
+
+
+def test_errors_name_the_place_the_key_and_the_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path / "s.toml", "[topics]\npartitions = 0\n")
+    monkeypatch.setenv("GROUNDSWELL_WEB__PORT", "seventy")
+    lines = refusal(file, {"log.level": "loud"}).splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith(f"{file}: topics.partitions = 0: ") for line in lines)
+    assert any(line.startswith("environment variable GROUNDSWELL_WEB__PORT: web.port = 'seventy': ") for line in lines)
+    assert any(line.startswith("flag: log.level = 'loud': ") for line in lines)
+
+
+def test_mistyped_key_is_refused_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "kafka.bootstrap_server " in refusal(written(tmp_path / "s.toml", '[kafka]\nbootstrap_server = "x"\n'))
+    assert "nothing" in refusal(flags={"nothing": "x"})
+    monkeypatch.setenv("GROUNDSWELL_REDIS__URI", "x")
+    assert "GROUNDSWELL_REDIS__URI" in refusal()
+
+
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
+    assert "missing.toml" in refusal(tmp_path / "missing.toml")
+    assert "not readable as TOML" in refusal(written(tmp_path / "s.toml", "namespace ="))
+
+
+@pytest.mark.parametrize("namespace", ["Upper", "a.b", "a_b", "a b", "ä", "x" * 65])
+def test_namespace_holds_only_what_topics_and_keys_allow(namespace: str) -> None:
+    assert "namespace" in refusal(flags={"namespace": namespace})
+
+
+def test_namespace_prefixes_topics_keys_groups_and_transactional_ids() -> None:
+    plain, prefixed = Settings.load(), Settings.load(flags={"namespace": "north"})
+    assert plain.topic("events") == "engagement.events"
+    assert prefixed.topic("config") == "north.engagement.config"
+    assert (plain.key_prefix(17), prefixed.key_prefix(17)) == ("{17}:", "{north:17}:")
+    names = {
+        settings.transactional_id(output, partition)
+        for settings in (plain, prefixed)
+        for output in ("triggers", "rejects")
+        for partition in (1, 2)
+    }
+    assert len(names) == 8
+    assert plain.group() != prefixed.group()
+    with pytest.raises(ValueError, match="'event'"):
+        plain.topic("event")
+
+
+def test_triggers_and_rejects_are_kept_a_day_longer_than_events() -> None:
+    topics = Settings.load(flags={"topics.retention_days": "2"}).topics
+    assert topics.retention_ms("events") == 2 * 86_400_000
+    assert topics.retention_ms("triggers") == topics.retention_ms("rejects") == 3 * 86_400_000
+
+
+def certificate(directory: Path) -> tuple[Path, Path]:
+    key, cert = directory / "key.pem", directory / "cert.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "1", "-subj", "/CN=localhost"]
+    files = ["-passout", "pass:hush", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*words, *files], check=True, capture_output=True)
+    return key, cert
+
+
+def test_tls_and_sasl_reach_every_client(tmp_path: Path) -> None:
+    key, cert = certificate(tmp_path)
+    secret = written(tmp_path / "sasl", "hush\n")
+    flags: dict[str, object] = {
+        "kafka.security_protocol": "SASL_SSL",
+        "kafka.tls_ca_file": str(cert),
+        "kafka.tls_certificate_file": str(cert),
+        "kafka.tls_key_file": str(key),
+        "kafka.tls_key_password_file": str(secret),
+        "kafka.tls_check_hostname": "false",
+        "kafka.sasl_mechanism": "SCRAM-SHA-256",
+        "kafka.sasl_username": "worker",
+        "kafka.sasl_password_file": str(secret),
+    }
+    kafka = Settings.load(flags=flags).kafka
+    for arguments in (kafka.aiokafka(), kafka.kafka_python(), kafka.security()):
+        context = arguments["ssl_context"]
+        assert isinstance(context, ssl.SSLContext)
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert not context.check_hostname
+        assert context.get_ca_certs()
+        assert arguments["security_protocol"] == "SASL_SSL"
+        assert arguments["sasl_mechanism"] == "SCRAM-SHA-256"
+        assert (arguments["sasl_plain_username"], arguments["sasl_plain_password"]) == ("worker", "hush")
+    confluent = kafka.confluent()
+    assert confluent["ssl.key.password"] == confluent["sasl.password"] == "hush"
+    assert confluent["ssl.ca.location"] == str(cert)
+    assert confluent["ssl.endpoint.identification.algorithm"] == "none"
+
+
+def test_librdkafka_takes_every_setting_it_is_given(tmp_path: Path) -> None:
+    from confluent_kafka import Producer  # noqa: PLC0415 (a client of the tests alone)
+
+    _, cert = certificate(tmp_path)
+    flags: dict[str, object] = {"kafka.security_protocol": "SASL_SSL", "kafka.tls_ca_file": str(cert)}
+    flags |= {"kafka.sasl_username": "worker", "kafka.sasl_password": "hush", "kafka.bootstrap_servers": "127.0.0.1:1"}
+    producer = Producer({**Settings.load(flags=flags).kafka.confluent(), "log_level": 0})
+    assert len(producer) == 0
+
+
+def test_sasl_without_a_password_is_refused() -> None:
+    message = refusal(flags={"kafka.security_protocol": "SASL_PLAINTEXT", "kafka.sasl_username": "worker"})
+    assert "sasl_password_file" in message
+
+
+def test_unusable_files_are_named_when_they_are_used(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent")
+    kafka = Settings.load(flags={"kafka.security_protocol": "SSL", "kafka.tls_ca_file": absent}).kafka
+    with pytest.raises(ConfigurationError, match="absent"):
+        kafka.aiokafka()
+    redis = Settings.load(flags={"redis.password_file": absent}).redis
+    with pytest.raises(ConfigurationError, match=r"password_file is .*absent"):
+        redis.endpoint()
+
+
+def test_redis_endpoint_has_credentials_tls_and_time_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUNDSWELL_REDIS__PASSWORD", "hush")
+    flags: dict[str, object] = {
+        "redis.url": "rediss://host:7000/0",
+        "redis.username": "worker",
+        "redis.cluster": "true",
+        "redis.tls_ca_file": str(tmp_path / "ca.pem"),
+        "redis.answer_timeout_seconds": "2.5",
+    }
+    settings = Settings.load(flags=flags)
+    endpoint = settings.redis.endpoint()
+    assert (endpoint.host, endpoint.port, endpoint.tls, endpoint.cluster) == ("host", 7000, True, True)
+    assert (endpoint.username, endpoint.password) == ("worker", "hush")
+    assert (endpoint.tls_ca_file, endpoint.answer_timeout_seconds) == (str(tmp_path / "ca.pem"), 2.5)
+    assert "hush" not in repr(settings)
+    assert "hush" not in repr(endpoint)
