@@ -46,16 +46,17 @@ async def commit_exactly_once(store: PartitionStore, commit: Commit, on_unknown:
     while True:
         try:
             await store.commit(commit)
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, CommitUnknownError) as error:
+            if isinstance(error, CommitUnknownError):
+                unknown = True
+                on_unknown()
+                if await _was_executed(store, commit):
+                    return
             if wait >= _LONGEST_WAIT_SECONDS:
                 logger.warning("a commit waits for the store: %s", error)
+            # Also after a lost answer: a server that breaks the connection at every commit would be asked hotly.
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
-        except CommitUnknownError:
-            unknown = True
-            on_unknown()
-            if await _was_executed(store, commit):
-                return
         except CommitRefusedError:
             if unknown and await _was_executed(store, commit):
                 return

@@ -1,0 +1,287 @@
+"""A partition at work on Redis' twin, a log held in a list, and relays that a test holds in its hand."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import orjson
+
+from stream.agents.partition import Partition
+from stream.agents.surroundings import Limits, Log, Observer, Relaying
+from stream.interfaces import PartitionStore
+from stream.pipeline import Outcome
+from stream.records import KIND, VOTER, Columns, Commit, ContentId, Header, OutboxRow, columns_of
+from stream.stores.memory import MemoryServer, MemoryStore
+from stream.stores.names import partition_prefix
+from stream.stores.table import Table
+
+TOPIC = "engagement.events"
+TOPIC_ID = "topic-1"
+NOW_MS = 1_790_000_000_000
+LIMITS = Limits(
+    voters=lambda: 1000,
+    uncommitted_events=1000,
+    outbox_rows=1000,
+    idle_commit_seconds=0.02,
+    suspend_seconds=5.0,
+    reclaim_seconds=0.001,
+)
+
+Row = tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Return when ``condition`` holds; TimeoutError if it does not come to it."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def turns(count: int = 50) -> None:
+    """Let everything that can run, run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def event(kind: str, voter: str | None, name: object, data: Any = None, **more: Any) -> bytes:
+    """Return a CloudEvent of ``kind``; ``name`` makes its id."""
+    fields = {"specversion": "1.0", "id": str(name), "source": "/test", "type": kind, "subject": voter, "data": data}
+    return orjson.dumps(fields | more)
+
+
+def like(voter: str, name: object) -> bytes:
+    return event("social.like", voter, name, {})
+
+
+def tick(seconds: int = 0) -> bytes:
+    return event("clock.tick", None, seconds, None, time=f"2026-09-21T13:20:{seconds:02d}Z")
+
+
+def activation(*contents: ContentId, engine: int = 1) -> bytes:
+    named = [{"kind": item.kind, "name": item.name, "sha256": item.sha256} for item in contents]
+    return event("config.activated", None, "activation", {"engine": engine, "contents": named})
+
+
+class Shelf:
+    """A library (interfaces.Library) that a test fills, before or while others wait."""
+
+    def __init__(self) -> None:
+        self.contents: dict[ContentId, bytes] = {}
+        self._changed = asyncio.Event()
+
+    def add(self, kind: str, name: str, content: bytes) -> ContentId:
+        item = ContentId(kind, name, hashlib.sha256(content).hexdigest())
+        self.contents[item] = content
+        self._changed.set()
+        return item
+
+    def model(self, name: str = "likes", **changes: Any) -> ContentId:
+        """Add a linear model that counts likes."""
+        fields = {"name": name, "kind": "linear", "bias": 0.0, "weights": {"social.like.decayed_1d": 1.0}}
+        return self.add("model", name, orjson.dumps(fields | changes))
+
+    def campaign(
+        self, name: str = "fan", model: str = "likes", threshold: float = 2.5, cooldown: str = "0s"
+    ) -> ContentId:
+        """Add a campaign that fires when a model's score rises to ``threshold``."""
+        lines = (f'name = "{name}"', f'model = "{model}"', 'direction = "up"', f"threshold = {threshold}")
+        return self.add("campaign", name, "\n".join((*lines, "rearm = 0.5", f'cooldown = "{cooldown}"')).encode())
+
+    def get(self, content: ContentId) -> bytes | None:
+        return self.contents.get(content)
+
+    async def wait_for(self, contents: Iterable[ContentId]) -> None:
+        wanted = set(contents)
+        while not wanted <= self.contents.keys():
+            self._changed.clear()
+            await self._changed.wait()
+
+
+@dataclass
+class Tape:
+    """One partition's log as the transport gives it: rows, where it stands, and its epoch."""
+
+    number: int = 0
+    count: int = 1
+    rows: list[Row] = field(default_factory=list)
+    epoch: int = 1
+    position: int = 0
+    begin: int = 0
+    cut: int | None = None
+    """The end that the broker names, where it is not the true one."""
+    is_assigned: bool = True
+    sought: list[int] = field(default_factory=list)
+    released: int = 0
+
+    @property
+    def end(self) -> int:
+        return len(self.rows)
+
+    def write(self, *values: bytes | None, headers: tuple[tuple[str, bytes], ...] = ()) -> None:
+        self.rows += [(None, value, headers) for value in values]
+
+    def seek(self, offset: int) -> None:
+        self.epoch += 1
+        self.position = offset
+
+    def take(self, most: int) -> Columns:
+        start = self.position
+        rows = self.rows[start : start + most]
+        self.position += len(rows)
+        keys, values, headers = zip(*rows, strict=True) if rows else ((), (), ())
+        offsets = list(range(start, self.position))
+        times = [NOW_MS + offset for offset in offsets]
+        return columns_of(self.number, offsets, times, keys, values, headers, epoch=self.epoch, start=start)
+
+    def log(self, **changes: Any) -> Log:
+        async def bounds(_: int) -> tuple[int, int]:
+            return self.begin, self.end if self.cut is None else self.cut
+
+        async def reseek(_: int, offset: int) -> None:
+            self.sought.append(offset)
+            self.seek(offset)
+
+        def release(_: int, epoch: int) -> None:
+            self.released += epoch == self.epoch
+
+        log = Log(
+            TOPIC, TOPIC_ID, self.count, bounds, reseek, lambda _: self.epoch, release, lambda _: self.is_assigned
+        )
+        return replace(log, **changes)
+
+
+class GatedStore(MemoryStore):
+    """Redis' twin, whose commits arrive only while the gate is open."""
+
+    def __init__(self, server: MemoryServer, prefix: str) -> None:
+        super().__init__(server, prefix)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.commits: list[Commit] = []
+        self.closed = False
+
+    async def commit(self, commit: Commit) -> None:
+        await self.gate.wait()
+        self.commits.append(commit)
+        await super().commit(commit)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Courier:
+    """A relay of one output that carries rows while ``carries`` is set."""
+
+    def __init__(self, store: PartitionStore, output: str, carries: asyncio.Event) -> None:
+        self.sent: list[OutboxRow] = []
+        self.is_running = False
+        self.committed = 0
+        self._last = 0
+        self._store, self._output, self._carries = store, output, carries
+        self._awake = asyncio.Event()
+
+    @property
+    def backlog(self) -> int:
+        return self.committed - self._last
+
+    def wake(self, sequence: int) -> None:
+        self.committed = max(self.committed, sequence)
+        self._awake.set()
+
+    async def run(self) -> None:
+        self.is_running = True
+        try:
+            while True:
+                await self._awake.wait()
+                self._awake.clear()
+                await self._carries.wait()
+                rows = await self._store.outbox(self._output, 0, 1_000_000)
+                if rows:
+                    self.sent += rows
+                    await self._store.trim(self._output, rows[-1].sequence)
+                self._last = self.committed
+        finally:
+            self.is_running = False
+
+
+class Site:
+    """One worker's partition, its log, and all that it told."""
+
+    def __init__(self, server: MemoryServer, tape: Tape, shelf: Shelf, **changes: Any) -> None:
+        self.server, self.tape, self.shelf = server, tape, shelf
+        self.prefix = partition_prefix("", tape.number)
+        self.store = GatedStore(server, self.prefix)
+        self.carries = asyncio.Event()
+        self.couriers: list[Mapping[str, Courier]] = []
+        self.outcomes: list[Outcome] = []
+        self.failures: list[BaseException] = []
+        self.refused = self.unknown = self.committed = 0
+        log_changes = {name: changes.pop(name) for name in tuple(changes) if name in Log.__slots__}
+        self.partition = Partition(
+            tape.number,
+            tape.log(**log_changes),
+            self.store,
+            shelf,
+            Table,
+            self._new_couriers,
+            replace(LIMITS, **changes),
+            Observer(self._batch, self._committed, self._refused, self._unknown, self.failures.append),
+        )
+
+    async def open(self) -> int:
+        """Claim as the transport does: all that was fetched before is of an older epoch."""
+        offset = await self.partition.open()
+        self.tape.seek(offset)
+        return offset
+
+    def deliver(self, most: int = 1000) -> None:
+        """Hand over the rest of the log in batches of up to ``most`` rows."""
+        while self.tape.position < self.tape.end:
+            self.partition.feed(self.tape.take(most))
+
+    async def work(self, *values: bytes | None) -> None:
+        """Write rows, hand them over, and return when they are committed."""
+        self.tape.write(*values)
+        self.deliver()
+        await until(self.is_done)
+
+    def is_done(self) -> bool:
+        return self.partition.committed_offset == self.tape.end
+
+    def header(self) -> Header:
+        return Header.from_bytes(self.server.values[f"{self.prefix}header"])
+
+    def likes(self, voter: str) -> float:
+        """Return the likes in a voter's record as Redis has it (all events are of one time)."""
+        record = np.frombuffer(self.server.values[f"{self.prefix}v:{voter}"], VOTER)[0]
+        return round(float(record["decayed"][KIND["social.like"], 2]), 3)
+
+    def sent(self, output: str = "triggers") -> list[OutboxRow]:
+        return [row for couriers in self.couriers for row in couriers[output].sent]
+
+    def _new_couriers(self, store: PartitionStore, _: int) -> Mapping[str, Relaying]:
+        couriers = {output: Courier(store, output, self.carries) for output in ("triggers", "rejects", "forwards")}
+        self.couriers.append(couriers)
+        return couriers
+
+    def _batch(self, _: int, outcome: Outcome, seconds: float) -> None:
+        assert seconds >= 0
+        self.outcomes.append(outcome)
+
+    def _committed(self, _: int, header: Header, records: int, seconds: float, oldest_ms: int | None) -> None:
+        assert records >= 0
+        assert seconds >= 0
+        assert oldest_ms is None or oldest_ms >= NOW_MS
+        assert header.owner == self.partition.owner
+        self.committed += 1
+
+    def _refused(self, _: int) -> None:
+        self.refused += 1
+
+    def _unknown(self, _: int) -> None:
+        self.unknown += 1
