@@ -50,6 +50,11 @@ class Range:
     stop: int | None
     """None: to the end."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything is compared."""
+        return self.first <= 0 and self.stop is None
+
     def __contains__(self, offset: int) -> bool:
         """Return whether an event's offset lies in the range."""
         return offset >= self.first and (self.stop is None or offset < self.stop)
@@ -133,6 +138,7 @@ class OutputComparison:
         """Begin at the topic's first record."""
         self.output = output
         self.compared_rows = 0
+        """Rows that lay in the range."""
         self.lost_through = 0
         """Sequence up to which the topic's retention has taken what was sent."""
         self._partition = partition
@@ -160,12 +166,12 @@ class OutputComparison:
         elif record is None and (waiting := await self._waiting(row.sequence)) is not None:
             self._unsent[row.sequence] = row
             self._compare(row, waiting.key, waiting.value, waiting.headers, "its row in the outbox")
-        elif self._is_cut and self.compared_rows == 0:
+        elif self._is_cut and self.lost_through == row.sequence - 1:
             self.lost_through = row.sequence
             return
         else:
             self._miss(row, "no record in its topic and none in the outbox")
-        self.compared_rows += 1
+        self.compared_rows += self._is_compared(row)
 
     def erased(self, voters: Iterable[str]) -> None:
         """Accept that what was sent to these voters before is gone."""
@@ -254,15 +260,18 @@ class OutputComparison:
         elif (key, value, headers) != (row.key, row.value, row.headers):
             self._differ(place, row, show_row(key, value, headers))
 
+    def _is_compared(self, row: OutboxRow) -> bool:
+        return self._compared.is_whole or row_offset(self.output, row) in self._compared
+
     def _miss(self, row: OutboxRow, what: str) -> None:
         """Note a row that is gone: right only for a trigger whose voter is erased later in the log."""
         if self.output != "triggers":
             self._differ(f"{self.output} {row.sequence}", row, what)
-        if row_offset(self.output, row) in self._compared:
+        if self._is_compared(row):
             self._gone.setdefault(row.key or b"", []).append((row, what))
 
     def _differ(self, place: str, row: OutboxRow, found: str) -> None:
-        if row_offset(self.output, row) in self._compared:
+        if self._is_compared(row):
             shown = show_row(row.key, row.value, row.headers)
             raise DifferenceFoundError(Difference(self._partition, place, shown, found))
 

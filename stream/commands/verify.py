@@ -47,6 +47,7 @@ class Compared:
     triggers: int = 0
     rejects: int = 0
     records: int = 0
+    header: bool = False
 
 
 @dataclass
@@ -67,8 +68,8 @@ class Report:
     def __str__(self) -> str:
         """Return the whole report, fit for a terminal."""
         lines = [
-            f"partition {number}: {done.triggers} triggers, {done.rejects} rejects, {done.records} voters' records and "
-            f"the header are what the log up to offset {done.offset} gives"
+            f"partition {number}: {done.triggers} triggers, {done.rejects} rejects, {done.records} voters' records"
+            f"{' and the header' if done.header else ''} are what the log up to offset {done.offset} gives"
             for number, done in sorted(self.partitions.items())
             if self.difference is None or number != self.difference.partition
         ]
@@ -218,6 +219,7 @@ class PartitionVerification:
             setattr(self.compared, output, comparison.compared_rows)
         if self._bounds[1] is None:
             compare_header(self._number, replay.header, found)
+            self.compared.header = True
 
     async def _compare_records(self, replay: Replay, compared: Range) -> None:
         """Compare the records of all voters seen so far, each chunk at the offset of the header beside it."""
