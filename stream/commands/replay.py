@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class RecordFile:
     def __init__(self) -> None:
         """Open an empty file."""
         self._file = tempfile.TemporaryFile(prefix="groundswell-")  # noqa: SIM115 (closed by close)
+        self._descriptor = self._file.fileno()
         self._places: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -40,16 +42,14 @@ class RecordFile:
         """Write records (voter, 768 bytes), over older ones."""
         places = self._places
         for voter, data in records:
-            self._file.seek(places.setdefault(voter, len(places)) * VOTER.itemsize)
-            self._file.write(data)
+            os.pwrite(self._descriptor, data, places.setdefault(voter, len(places)) * VOTER.itemsize)
 
     def get(self, voter: str) -> bytes | None:
         """Return a voter's record, None for one that has none."""
         place = self._places.get(voter)
         if place is None:
             return None
-        self._file.seek(place * VOTER.itemsize)
-        return self._file.read(VOTER.itemsize)
+        return os.pread(self._descriptor, VOTER.itemsize, place * VOTER.itemsize)
 
     async def load(self, voters: Sequence[str]) -> list[bytes | None]:
         """Return the voters' records, as process_batch asks for them."""
