@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
-import numpy as np
 import pytest
 
 from stream.errors import (
     CommitUnknownError,
-    GroundswellError,
     StateMismatchError,
     StoreFailedError,
     StoreUnavailableError,
 )
-from stream.records import TOMBSTONE_HEADER, VOTER, Header
+from stream.records import TOMBSTONE_HEADER, Header
 from stream.stores.memory import Fault, MemoryServer, MemoryStore
-from tests.unit.agents.worksite import TOPIC_ID, Shelf, Site, Tape, activation, event, like, tick, turns, until
+from tests.unit.agents.worksite import (
+    TOPIC_ID,
+    Site,
+    Tape,
+    activation,
+    closed,
+    event,
+    like,
+    opened,
+    put_ahead,
+    site_of,
+    tick,
+    turns,
+    until,
+)
 
 LOST = CommitUnknownError("no answer")
-
-
-@asynccontextmanager
-async def opened(site: Site) -> AsyncIterator[Site]:
-    """Claim a site's partition; close it at the end, and see that nothing is left running."""
-    await site.open()
-    try:
-        yield site
-        assert site.failures == []
-    finally:
-        await closed(site)
-
-
-async def closed(site: Site) -> None:
-    await site.partition.close()
-    names = {str(site.tape.number)}
-    left = [task for task in asyncio.all_tasks() if task.get_name().rpartition(" ")[2] in names]
-    assert left == []
-    assert site.store.closed
-    assert not any(courier.is_running for couriers in site.couriers for courier in couriers.values())
-
-
-def site_of(server: MemoryServer | None = None, tape: Tape | None = None, **changes: Any) -> Site:
-    return Site(server or MemoryServer(), tape or Tape(), Shelf(), **changes)
 
 
 async def triggering(site: Site) -> None:
@@ -339,13 +324,6 @@ async def test_owner_that_is_refused_again_and_again_waits_longer(monkeypatch: p
         assert waits[-1] == 7.0
 
 
-def put_ahead(site: Site, voter: str, offset: int) -> None:
-    """Make a voter's record in the store say that it has folded in ``offset``."""
-    record = np.zeros(1, VOTER)
-    record["version"], record["last_offset"] = 1, offset
-    site.server.values[f"{site.prefix}v:{voter}"] = record.tobytes()
-
-
 async def test_record_ahead_is_claimed_over_once() -> None:
     async with opened(site_of()) as site:
         put_ahead(site, "ada", 5)
@@ -553,65 +531,3 @@ async def test_unsent_trigger_of_an_erased_voter_leaves_as_a_tombstone(together:
         assert (TOMBSTONE_HEADER, b"1") in gone.headers
         assert (kept.sequence, kept.key) == (2, b"bob")
         assert b"ada" not in b"".join(box for rows in site.server.outboxes.values() for box in rows.values())
-
-
-# --- start conditions ------------------------------------------------------------------------------------
-
-
-async def refusal(site: Site) -> str:
-    with pytest.raises(GroundswellError) as caught:
-        await site.open()
-    await closed(site)
-    assert isinstance(caught.value, StateMismatchError)
-    return str(caught.value)
-
-
-async def test_missing_header_of_a_log_that_lost_its_beginning_names_init() -> None:
-    text = await refusal(site_of(tape=Tape(begin=17)))
-    assert "begins at offset 17" in text
-    assert "groundswell init --from 17" in text
-
-
-async def test_missing_header_beside_a_voter_is_damage() -> None:
-    site = site_of()
-    put_ahead(site, "ada", 5)
-    assert "groundswell restore" in await refusal(site)
-
-
-HELD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "log cut": ({"offset": 5}, {}, "stands at offset 5, but the log ends at 2"),
-    "retention": ({"offset": 1}, {"begin": 2}, "stands at offset 1, but the log begins at 2"),
-    "topic made anew": ({"topic_id": "old"}, {}, "topic id 'old', but 'engagement.events' has id 'topic-1'"),
-    "partitions": ({"partition_count": 3}, {}, "made for 3 partitions, but 'engagement.events' has 1"),
-    "engine": ({"engine": 2}, {}, "decided by engine 2, and this build is engine 1"),
-}
-
-
-async def site_with(header: dict[str, Any], tape: dict[str, Any], **changes: Any) -> Site:
-    site = site_of(tape=Tape(**tape), **changes)
-    site.tape.write(like("ada", 1), like("ada", 2))
-    fields = {"topic_id": TOPIC_ID, "partition_count": 1, "owner": "", "start": 0, "offset": 0} | header
-    await MemoryStore(site.server, site.prefix).claim("before", Header(**fields))
-    return site
-
-
-@pytest.mark.parametrize("case", HELD)
-async def test_state_that_does_not_fit_its_log_stops_and_names_the_mend(case: str) -> None:
-    header, tape, expected = HELD[case]
-    text = await refusal(await site_with(header, tape))
-    assert expected in text
-    assert "groundswell restore" in text
-    assert "groundswell init --from" in text
-
-
-async def test_end_of_a_log_that_is_not_exact_stops_nobody() -> None:
-    site = await site_with({"offset": 2}, {"cut": 1}, ends_are_exact=False)
-    async with opened(site):
-        assert site.tape.position == 2
-        await site.work(like("ada", 3))
-    assert "the log ends at 1" in await refusal(await site_with({"offset": 2}, {"cut": 1}))
-
-
-async def test_topic_without_an_id_fits_any() -> None:
-    async with opened(await site_with({"topic_id": "old"}, {}, topic_id="")) as site:
-        assert site.tape.position == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -285,3 +286,34 @@ class Site:
 
     def _unknown(self, _: int) -> None:
         self.unknown += 1
+
+
+@asynccontextmanager
+async def opened(site: Site) -> AsyncIterator[Site]:
+    """Claim a site's partition; close it at the end, and see that nothing is left running."""
+    await site.open()
+    try:
+        yield site
+        assert site.failures == []
+    finally:
+        await closed(site)
+
+
+async def closed(site: Site) -> None:
+    await site.partition.close()
+    names = {str(site.tape.number)}
+    left = [task for task in asyncio.all_tasks() if task.get_name().rpartition(" ")[2] in names]
+    assert left == []
+    assert site.store.closed
+    assert not any(courier.is_running for couriers in site.couriers for courier in couriers.values())
+
+
+def site_of(server: MemoryServer | None = None, tape: Tape | None = None, **changes: Any) -> Site:
+    return Site(server or MemoryServer(), tape or Tape(), Shelf(), **changes)
+
+
+def put_ahead(site: Site, voter: str, offset: int) -> None:
+    """Make a voter's record in the store say that it has folded in ``offset``."""
+    record = np.zeros(1, VOTER)
+    record["version"], record["last_offset"] = 1, offset
+    site.server.values[f"{site.prefix}v:{voter}"] = record.tobytes()
