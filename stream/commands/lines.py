@@ -85,7 +85,30 @@ def _decompressed(raw: BinaryIO) -> Any:
     head = buffered.peek(len(_ZSTD))[: len(_ZSTD)]
     if head.startswith(_GZIP):
         return gzip.GzipFile(fileobj=buffered)
-    if head == _ZSTD:
-        reader = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True, closefd=False)
-        return cast(Any, reader)
-    return buffered
+    return _Zstd(buffered) if head == _ZSTD else buffered
+
+
+class _Zstd:
+    """What zstd frames stand for; unlike the library's own reader it notices an end within a frame."""
+
+    def __init__(self, packed: Any) -> None:
+        self._packed = packed
+        self._frame: Any = None
+
+    def read1(self, size: int) -> bytes:
+        """Return some bytes, none at the end of the last frame; raise EOFError for an end within one."""
+        while True:
+            data = b""
+            if self._frame is not None and self._frame.eof:
+                data, self._frame = self._frame.unused_data, None
+            data = data or self._packed.read1(size)
+            if not data and self._frame is None:
+                return b""
+            if not data:
+                message = "it ends within a zstd frame"
+                raise EOFError(message)
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            unpacked: bytes = self._frame.decompress(data)
+            if unpacked:
+                return unpacked
