@@ -171,9 +171,9 @@ def publish(
     settings = _settings(context)
     from stream.commands.publish import Pace, Published, publish
 
-    published = Published()
+    pace, published = Pace(rate, follow_time, speed), Published()
     try:
-        publish(settings, file, Pace(rate, follow_time, speed), published)
+        publish(settings, file, pace, published)
     except KeyboardInterrupt:
         typer.echo(f"broken off: {published}", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -45,7 +45,7 @@ def check(settings: Settings) -> dict[str, list[Finding]]:
     found["Redis"] = redis
     if "topics" in found and all(finding.level != "error" for finding in [*redis, *found["topics"]]):
         found["state"] = _safely("state", lambda: _state(settings))
-    found["kernels"] = [_kernels()]
+    found["kernels"] = [_kernels(Path(murmur2.stats.cache_path))]  # type: ignore[attr-defined]
     return found
 
 
@@ -163,9 +163,8 @@ def _misfits(topic: topics.TopicFacts, number: int, header: Header | None) -> It
         yield Finding(subject, "error", found, restore)
 
 
-def _kernels() -> Finding:
-    """Say whether compiled kernels are kept on disk."""
-    directory = Path(murmur2.stats.cache_path)  # type: ignore[attr-defined]
+def _kernels(directory: Path) -> Finding:
+    """Say whether compiled kernels are kept in Numba's directory for them."""
     kept = sum(1 for _ in directory.glob("*.nbi")) if directory.is_dir() else 0
     if kept:
         return Finding("compiled kernels", "ok", f"kept in {directory}")
