@@ -1,0 +1,103 @@
+"""Metrics: their names, their labels, and what a partition leaves behind."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.metrics import SCORE_BOUNDS, Metrics
+from stream.records import REJECT_REASONS
+
+LABELS = {"partition", "output", "reason", "model", "campaign", "version", "engine", "python", "le"}
+UNITS = (
+    "seconds",
+    "events",
+    "records",
+    "info",
+    "score",
+    "memory",
+    "backlog",
+    "total",
+    "bucket",
+    "count",
+    "sum",
+    "created",
+)
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    """Return every sample by its name and labels as they are exposed."""
+    text = metrics.exposition().decode()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
+def test_every_reason_is_exposed_before_the_first_reject() -> None:
+    found = samples(Metrics())
+    for reason in REJECT_REASONS[1:]:
+        assert found[f'groundswell_rejects_total{{reason="{reason}"}}'] == 0.0
+
+
+def test_names_follow_prometheus_and_labels_are_bounded() -> None:
+    metrics = Metrics()
+    metrics.lag.labels("0").set(1)
+    metrics.voters.labels("0").set(1)
+    metrics.relay_backlog.labels("triggers", "0").set(1)
+    metrics.relay_sent.labels("triggers").inc()
+    metrics.triggers.labels("fan").inc()
+    metrics.score.labels("likes").observe(0.5)
+    families = list(text_string_to_metric_families(metrics.exposition().decode()))
+    assert len(families) > 15
+    for family in families:
+        assert family.name.startswith("groundswell_")
+        assert family.documentation
+        for sample in family.samples:
+            assert sample.labels.keys() <= LABELS
+            assert sample.name.endswith(UNITS)
+            assert re.fullmatch(r"[a-z_]+", sample.name)
+
+
+def test_partition_that_is_given_up_leaves_no_series() -> None:
+    metrics = Metrics()
+    for partition in ("1", "11"):
+        metrics.lag.labels(partition).set(5)
+        metrics.voters.labels(partition).set(5)
+        for output in ("triggers", "rejects", "forwards"):
+            metrics.relay_backlog.labels(output, partition).set(5)
+    metrics.forget_partition(1)
+    left = [name for name in samples(metrics) if "partition=" in name]
+    assert len(left) == 5
+    assert all('partition="11"' in name for name in left)
+
+
+def test_partition_that_was_never_seen_can_be_forgotten() -> None:
+    metrics = Metrics()
+    before = samples(metrics).keys()
+    metrics.forget_partition(3)
+    assert samples(metrics).keys() == before
+
+
+def test_scores_added_in_bulk_equal_scores_observed_one_by_one() -> None:
+    scores = [-1.0, 0.05, 0.050001, 0.5, 0.95, 0.96, 7.0]
+    registry = CollectorRegistry()
+    single = Histogram("groundswell_score", "Scores", ["model"], buckets=SCORE_BOUNDS, registry=registry)
+    for score in scores:
+        single.labels("likes").observe(score)
+    counts = [0] * (len(SCORE_BOUNDS) + 1)
+    for score in scores:
+        counts[next((place for place, bound in enumerate(SCORE_BOUNDS) if score <= bound), len(SCORE_BOUNDS))] += 1
+    metrics = Metrics()
+    metrics.observe_scores("likes", counts, sum(scores))
+    expected = {
+        line for line in generate_latest(registry).decode().splitlines() if line.startswith("groundswell_score_")
+    }
+    found = set(metrics.exposition().decode().splitlines())
+    assert {line for line in expected if "_created" not in line} <= found
+
+
+def test_build_names_version_engine_and_python() -> None:
+    (name,) = [name for name in samples(Metrics()) if name.startswith("groundswell_build_info")]
+    assert re.search(r'engine="\d+"', name)
+    assert re.search(r'python="3\.\d+\.\d+', name)
+    assert re.search(r'version="\d+\.\d+', name)
