@@ -213,7 +213,9 @@ class Courier:
 class Site:
     """One worker's partition, its log, and all that it told."""
 
-    def __init__(self, server: MemoryServer, tape: Tape, shelf: Shelf, **changes: Any) -> None:
+    def __init__(
+        self, server: MemoryServer, tape: Tape, shelf: Shelf, observer: Observer | None = None, **changes: Any
+    ) -> None:
         self.server, self.tape, self.shelf = server, tape, shelf
         self.prefix = partition_prefix("", tape.number)
         self.store = GatedStore(server, self.prefix)
@@ -231,7 +233,7 @@ class Site:
             Table,
             self._new_couriers,
             replace(LIMITS, **changes),
-            Observer(self._batch, self._committed, self._refused, self._unknown, self.failures.append),
+            observer or Observer(self._batch, self._committed, self._refused, self._unknown, self.failures.append),
         )
 
     async def open(self) -> int:
