@@ -40,8 +40,12 @@ format: $(SYNCED) ## Put the style right
 integration: $(SYNCED) ## The tests that need GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS
 	@$(BIN)/python -m pytest -m kafka
 
-bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent
-	@$(BIN)/python -m load_tests.bench
+bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent, and how long a start takes
+	@bash -c 'set -euo pipefail; \
+		if [[ -z "$${GROUNDSWELL_TEST_KAFKA:-}" || -z "$${GROUNDSWELL_TEST_REDIS:-}" ]]; then source .ci/services; fi; \
+		status=0; \
+		for measure in throughput start; do $(BIN)/python -m load_tests.$$measure || status=$$?; done; \
+		exit $$status'
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade

@@ -134,7 +134,7 @@ class Rig:
 
     def ends(self) -> tuple[int, ...]:
         """Return by partition the offset after the last record of the events topic."""
-        return facts(self.settings).ends
+        return facts(self.settings, bounded=True).ends
 
     def count(self, topic: str) -> int:
         """Return how many records a topic of PARTITIONS partitions holds, read one by one."""

@@ -1,7 +1,7 @@
 """The same job by Groundswell, by a straight-line script and by a plain Faust agent: events a second, CPU, in one run.
 
-``python -m load_tests.throughput`` prints tables and writes ``load_tests/results/bench.json``. Kafka and Redis are those
-of GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS; ``make bench`` starts both where they are not set.
+``python -m load_tests.throughput`` prints tables and writes ``load_tests/results/bench.json``. Kafka and Redis are
+those of GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS; ``make bench`` starts both where they are not set.
 """
 
 from __future__ import annotations
@@ -108,6 +108,12 @@ class Bench:
 
     # --- contenders ------------------------------------------------------------------------------------
 
+    def contend(self, name: str) -> Measured:
+        """Let a contender do its job once."""
+        if name == SCRIPT:
+            return self.script(self.topic, self.count)
+        return self.groundswell() if name == GROUNDSWELL else self.faust()
+
     def script(self, topic: str, count: int) -> Measured:
         """Run the straight-line script over a topic."""
         rig = self.rig
@@ -186,22 +192,17 @@ class Bench:
 
 def run(count: int, faust_count: int, rounds: int) -> dict[str, list[Measured]]:
     """Run every contender ``rounds`` times, in turn; return what was measured by contender."""
-    measured: dict[str, list[Measured]] = {SCRIPT: [], FAUST: [], GROUNDSWELL: []}
+    measured: dict[str, list[Measured]] = {SCRIPT: [], GROUNDSWELL: [], FAUST: []}
     with Rig(f"bench-{uuid.uuid4().hex[:6]}") as rig:
         bench = Bench(rig, count, faust_count)
         print(f"writing {count:,} events and, for the Faust agent, {faust_count:,}", flush=True)
         bench.prepare()
         expected = bench.script(bench.short_topic, faust_count).triggers
         for number in range(1, rounds + 1):
-            contenders = (
-                (SCRIPT, lambda: bench.script(bench.topic, count)),
-                (GROUNDSWELL, bench.groundswell),
-                (FAUST, bench.faust),
-            )
-            for name, contend in contenders:
+            for name, rounds_of in measured.items():
                 rig.wipe()
-                found = contend()
-                measured[name].append(found)
+                found = bench.contend(name)
+                rounds_of.append(found)
                 print(
                     f"round {number}: {name}: {found.rate:,.0f} events/s, {found.cpu_us:.2f} us of CPU an event, "
                     f"{found.triggers:,} triggers of {found.events:,} events",

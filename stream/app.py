@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import logging.config
 import time
@@ -172,7 +173,18 @@ class Worker(faust.App):
         self._spawn(self.clock.run(), "clock")
         self._spawn(self._watch(), "watch")
         self._spawn(self._publish(), "offsets")
+        self._settle_memory()
         logger.info("joining the group %s", self.settings.group())
+
+    def _settle_memory(self) -> None:
+        """Let Python look for unreachable objects only among those that come from here on, and not at every turn.
+
+        What a start leaves stays to the end, and each batch's documents would make Python look through all of it
+        again and again: measured at a third of the worker's CPU.
+        """
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(self.settings.worker.garbage_objects, *gc.get_threshold()[1:])
 
     async def on_stop(self) -> None:
         """Finish the batch, commit, give partitions back, and leave the group."""

@@ -107,9 +107,7 @@ class Script:
         size = RECORD.itemsize
         block = self.records[touched].tobytes()
         pipeline = self.store.pipeline(transaction=True)
-        pipeline.mset(
-            {self.keys[slot]: block[k * size : (k + 1) * size] for k, slot in enumerate(touched.tolist())}
-        )
+        pipeline.mset({self.keys[slot]: block[k * size : (k + 1) * size] for k, slot in enumerate(touched.tolist())})
         pipeline.incrby(self.prefix + "events", events)
         pipeline.execute()
 

@@ -231,6 +231,8 @@ class WorkerSettings(_Group):
     """How long SIGTERM may take to finish the batch, commit and leave the group."""
     stalled_seconds: PositiveSeconds = 30.0
     """Without progress for so long, a partition with lag makes the worker unready."""
+    garbage_objects: Annotated[int, Field(ge=700)] = 50_000
+    """Objects that come to be, less those that go, before Python looks for unreachable ones among them."""
 
 
 class WebSettings(_Group):
