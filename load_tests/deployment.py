@@ -19,16 +19,12 @@ from typing import Any, Final
 
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import NewTopic
 
 from load_tests.checker import Held
 from stream.embedded.services import free_port
 
 OUTBOXES: Final = ("triggers", "rejects", "forwards")
-_RUN: Final = (
-    "import sys; from stream.settings import Settings; from stream.app import run_worker; "
-    "run_worker(Settings.load(), sys.argv[1], int(sys.argv[2]))"
-)
+GROUNDSWELL: Final = (sys.executable, "-m", "stream")
 
 
 def wait_until(what: str, holds: Callable[[], bool], seconds: float, every_seconds: float = 0.05) -> float:
@@ -76,26 +72,25 @@ class Deployment:
     bootstrap: str
     redis_url: str
     partitions: int
-    topic_id: str = ""
 
     def topic(self, kind: str) -> str:
         """Return the full name of a topic."""
         return f"{self.namespace}.engagement.{kind}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that makes ``groundswell`` use this deployment."""
+        return {
+            **os.environ,
+            "GROUNDSWELL_NAMESPACE": self.namespace,
+            "GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
+            "GROUNDSWELL_REDIS__URL": self.redis_url,
+            "GROUNDSWELL_TOPICS__PARTITIONS": str(self.partitions),
+        }
+
     def create(self) -> None:
-        """Create the four topics."""
-        stamped = {"message.timestamp.type": "LogAppendTime"}
-        forever = {"retention.ms": "-1"}
-        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
-        admin.create_topics(
-            [
-                NewTopic(self.topic("events"), self.partitions, 1, topic_configs={**stamped, **forever}),
-                NewTopic(self.topic("triggers"), self.partitions, 1, topic_configs=forever),
-                NewTopic(self.topic("rejects"), self.partitions, 1, topic_configs=forever),
-                NewTopic(self.topic("config"), 1, 1, topic_configs={"cleanup.policy": "compact"}),
-            ]
-        )
-        admin.close()
+        """Create the four topics as an operator does."""
+        subprocess.run([*GROUNDSWELL, "topics", "create"], env=self.environment, check=True, capture_output=True)
 
     def delete(self) -> None:
         """Delete topics and keys."""
@@ -137,7 +132,7 @@ class Deployment:
         """Return how many outbox rows of a partition are not trimmed."""
         with self.keys() as client:
             counts = [client.zcard(f"{{{self.namespace}:{partition}}}:outbox:{output}") for output in OUTBOXES]
-        return sum(int(count) for count in counts)  # type: ignore[arg-type]
+        return sum(int(count) for count in counts)
 
     def held(self, partition: int) -> Held:
         """Return header and records as raw as they stand in Redis."""
@@ -199,26 +194,18 @@ class WorkerProcess:
         """Start it, or start it again."""
         self.port = free_port()
         self.starts += 1
-        variables = {
-            "GROUNDSWELL_NAMESPACE": self.deployment.namespace,
-            "GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS": self.deployment.bootstrap,
-            "GROUNDSWELL_REDIS__URL": self.deployment.redis_url,
-            "GROUNDSWELL_TOPICS__PARTITIONS": str(self.deployment.partitions),
-            "GROUNDSWELL_WEB__HOST": "127.0.0.1",
-            "GROUNDSWELL_WEB__PORT": str(self.port),
-            **self.settings,
-        }
-        words = [sys.executable, "-c", _RUN, self.deployment.topic_id, str(self.deployment.partitions)]
+        variables = {"GROUNDSWELL_WEB__HOST": "127.0.0.1", "GROUNDSWELL_WEB__PORT": str(self.port), **self.settings}
+        environment = {**self.deployment.environment, **variables}
         with self.log_path.open("ab") as log:
             log.write(f"--- start {self.starts}\n".encode())
-            self.process = subprocess.Popen(words, env={**os.environ, **variables}, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*GROUNDSWELL, "worker"], env=environment, stdout=log, stderr=log)
 
     @property
     def status(self) -> int | None:
         """Its exit status; None while it runs."""
         return None if self.process is None else self.process.poll()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self.process is not None  # noqa: S101 (it was started)
         self.process.send_signal(number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import secrets
@@ -15,9 +16,10 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Final
 
@@ -68,48 +70,52 @@ def configurations() -> list[list[Content]]:
     return [[pause, mood, back, keen], [pause, other, back, keen, quick]]
 
 
-class Publisher(threading.Thread):
-    """Publishes a seeded electorate's events at an even rate until it is told to stop."""
+def publish(deployment: Deployment, seed: int, events_per_second: float, stop: Event, sent: Synchronized[int]) -> None:
+    """Publish a seeded electorate's events at an even rate until told to stop, then flush."""
+    start_ms = int(time.time() * 1000) - 20 * 3_600_000
+    electorate = Electorate(seed, start_ms, voters=VOTERS, flaws=_FLAWS)
+    producer = deployment.producer()
+    topic = deployment.topic("events")
+    step_ms = int(_SLICE_SECONDS * SPEED * 1000)
+    begun = time.monotonic()
+    count = 0
+    while not stop.wait(begun + count / events_per_second - time.monotonic()):
+        for key, value in electorate.until(electorate.now_ms + step_ms, events_per_second * _SLICE_SECONDS):
+            producer.send(topic, value, key=key, partition=partition_of(key, PARTITIONS))
+            count += 1
+        sent.value = count
+    producer.flush(60)
+    producer.close()
+
+
+class Publisher:
+    """The publisher, a process of its own: what it costs slows nobody else down."""
 
     def __init__(self, deployment: Deployment, seed: int, events_per_second: float) -> None:
-        """Draw the electorate; nothing is sent yet."""
-        super().__init__(name="publisher", daemon=True)
-        start_ms = int(time.time() * 1000) - 20 * 3_600_000
-        self._electorate = Electorate(seed, start_ms, voters=VOTERS, flaws=_FLAWS)
-        self._deployment = deployment
-        self._events_per_second = events_per_second
-        self._stopping = threading.Event()
-        self.sent = 0
-        self.error: BaseException | None = None
+        """Nothing runs yet."""
+        context = multiprocessing.get_context("spawn")
+        self._stop = context.Event()
+        self._sent = context.Value("q", 0)
+        arguments = (deployment, seed, events_per_second, self._stop, self._sent)
+        self._process = context.Process(target=publish, args=arguments, daemon=True)
 
-    def run(self) -> None:
-        """Send until ``finish``."""
-        try:
-            self._publish()
-        except BaseException as error:
-            self.error = error
+    def start(self) -> None:
+        """Start to publish."""
+        self._process.start()
 
-    def _publish(self) -> None:
-        producer = self._deployment.producer()
-        topic = self._deployment.topic("events")
-        step_ms = int(_SLICE_SECONDS * SPEED * 1000)
-        begun = time.monotonic()
-        while not self._stopping.is_set():
-            self._stopping.wait(begun + self.sent / self._events_per_second - time.monotonic())
-            mean = self._events_per_second * _SLICE_SECONDS
-            for key, value in self._electorate.until(self._electorate.now_ms + step_ms, mean):
-                producer.send(topic, value, key=key, partition=partition_of(key, PARTITIONS))
-                self.sent += 1
-        producer.flush(30)
-        producer.close()
+    @property
+    def sent(self) -> int:
+        """How many events were sent."""
+        return int(self._sent.value)
 
     def finish(self) -> None:
-        """Stop, once everything is acknowledged."""
-        self._stopping.set()
-        if self.is_alive():
-            self.join(60)
-        if self.error is not None:
-            raise self.error
+        """Stop, once everything is acknowledged; raise RuntimeError where it was not."""
+        self._stop.set()
+        if self._process.pid is not None:
+            self._process.join(90)
+            if self._process.exitcode != 0:
+                message = f"the publisher ended with status {self._process.exitcode}"
+                raise RuntimeError(message)
 
 
 @dataclass
@@ -153,10 +159,10 @@ class KillLoop:
         self.result = Result(seed)
         self.workers = [WorkerProcess(deployment, directory, f"worker-{name}", _WORKER) for name in "ab"]
         self.publisher = Publisher(deployment, seed, events_per_second)
+        self.begun = time.monotonic()
 
     def run(self, kills: int) -> Result:
         """Do it all; workers are gone when it returns."""
-        begun = time.monotonic()
         self.deployment.create()
         first, second = configurations()
         try:
@@ -180,7 +186,7 @@ class KillLoop:
         self.result.sent = self.publisher.sent
         if held:
             self.result.findings = check(self.deployment.bootstrap, self.deployment.namespace, PARTITIONS, held)
-        self.result.seconds = time.monotonic() - begun
+        self.result.seconds = time.monotonic() - self.begun
         return self.result
 
     def _disturb(self, kills: int, second: list[Content]) -> None:
@@ -194,7 +200,9 @@ class KillLoop:
             if attempt == change_at:
                 self.deployment.activate(second)
             # Now and then while the group is still being put together again.
-            time.sleep(self.chance.uniform(0.2, 1.0) if self.chance.random() < 0.2 else self.chance.uniform(2.0, 5.0))
+            if self.chance.random() < 0.7:
+                wait_until("both workers hold partitions", lambda: all(w.held_partitions() for w in self.workers), 60)
+                time.sleep(self.chance.uniform(0.5, 3.0))
             self._kill()
         message = f"only {len(self.result.kills)} of {4 * kills} kills struck work in progress"
         raise TimeoutError(message)
@@ -217,7 +225,7 @@ class KillLoop:
         unsent = sum(self.deployment.unsent(number) for number in held)
         if rows or unsent:
             line = f"  killed {worker.name} with {sorted(held)}: {rows} rows not committed, {unsent} outbox rows unsent"
-            self.result.kills.append(line)
+            self.result.kills.append(f"{self._clock()} {line}")
         else:
             self.result.idle_kills += 1
         time.sleep(self.chance.choice([0.0, 0.0, self.chance.uniform(0, 2)]))
@@ -227,7 +235,7 @@ class KillLoop:
         """Stop a worker past its session, let another take its partitions, and wake it."""
         worker, held = self._victim()
         before = {number: (self.deployment.header(number) or {}).get("owner") for number in held}
-        worker.signal(signal.SIGSTOP)
+        worker.send(signal.SIGSTOP)
 
         def taken() -> bool:
             return all((self.deployment.header(number) or {}).get("owner") != before[number] for number in held)
@@ -236,8 +244,13 @@ class KillLoop:
             seconds = wait_until("a paused worker's partitions are taken by the other", taken, 30)
             time.sleep(self.chance.uniform(0.0, 2.0))
         finally:
-            worker.signal(signal.SIGCONT)
-        self.result.pauses.append(f"  paused {worker.name} with {sorted(held)}: taken over after {seconds:.1f} s")
+            worker.send(signal.SIGCONT)
+        self.result.pauses.append(
+            f"{self._clock()}   paused {worker.name} with {sorted(held)}: taken over after {seconds:.1f} s"
+        )
+
+    def _clock(self) -> str:
+        return f"{time.monotonic() - self.begun:6.1f} s"
 
     def _bury(self) -> None:
         """Note workers that ended by themselves, and start them again."""
@@ -286,6 +299,8 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--rate", type=float, default=EVENTS_PER_SECOND, help="events a second")
     given = arguments.parse_args()
+    # Ended by a signal, the workers are taken along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bootstrap = os.environ.get("GROUNDSWELL_TEST_KAFKA", "127.0.0.1:9092")
     redis_url = os.environ.get("GROUNDSWELL_TEST_REDIS", "redis://127.0.0.1:6379/0")
     result = kill_loop(bootstrap, redis_url, kills=given.kills, seed=given.seed, events_per_second=given.rate)
