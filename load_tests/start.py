@@ -1,4 +1,4 @@
-"""How long a worker takes from its start to its first scored event, with Numba's cache cold and warm.
+"""How long a worker takes from its start to its first scored event, with Numba's cache (and Python's) cold and warm.
 
 ``python -m load_tests.start`` prints a table and writes ``load_tests/results/start.json``. The time that the group
 takes to let the worker in is the broker's, and is stated apart.
@@ -40,6 +40,8 @@ class Start:
     """From the process's beginning to the first scored event."""
     join: float
     """Of these, from asking the group for partitions to the first one claimed."""
+    cpu: float
+    """CPU time of the worker until then."""
 
     @property
     def beyond_join(self) -> float:
@@ -48,14 +50,15 @@ class Start:
 
 
 def start(rig: Rig, cache: str) -> Start:
-    """Start a worker on a log that waits for it, with Numba's cache in the directory ``cache``."""
+    """Start a worker on a log that waits for it, with Numba's cache and Python's own in the directory ``cache``."""
     rig.wipe()
-    with rig.worker({"NUMBA_CACHE_DIR": cache}) as worker:
+    caches = {"NUMBA_CACHE_DIR": cache, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
+    with rig.worker(caches) as worker:
         asked = _await_line(worker, JOINING)
         claimed = _await_line(worker, CLAIMED)
         while worker.metric("groundswell_folded_total") == 0:
             _check(worker)
-        return Start(time.perf_counter() - worker.started, claimed - asked)
+        return Start(time.perf_counter() - worker.started, claimed - asked, worker.cpu_seconds())
 
 
 def _await_line(worker: Worker, text: str) -> float:
@@ -82,9 +85,7 @@ def run(rounds: int) -> dict[str, list[Start]]:
             with tempfile.TemporaryDirectory(prefix="groundswell-numba-") as cache:
                 for state, found in starts.items():
                     found.append(start(rig, cache))
-                    print(
-                        f"{state}: {found[-1].scored:.2f} s, of which the group took {found[-1].join:.2f}", flush=True
-                    )
+                    print(f"{state}: {found[-1]}", flush=True)
     return starts
 
 
@@ -92,13 +93,14 @@ def report(starts: dict[str, list[Start]]) -> Sequence[Row]:
     """Print how long the starts took, and return the result rows."""
     show(
         f"seconds, median of {len(starts['cold'])} (range)",
-        ("Numba's cache", "start to first scored event", "joining the group", "beyond the join"),
+        ("Numba's cache", "start to first scored event", "joining the group", "beyond the join", "CPU"),
         [
             (
                 state,
                 spread([one.scored for one in found], 2),
                 spread([one.join for one in found], 2),
                 spread([one.beyond_join for one in found], 2),
+                spread([one.cpu for one in found], 2),
             )
             for state, found in starts.items()
         ],
