@@ -63,6 +63,7 @@ class Settings(BaseSettings):
         class Sourced(cls):  # type: ignore[misc, valid-type]
             _from_file = values
 
+        Sourced.__name__ = cls.__name__
         try:
             settings = Sourced(**nested)
         except ValidationError as error:

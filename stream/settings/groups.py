@@ -41,7 +41,7 @@ class _Group(BaseModel):
 class KafkaSettings(_Group):
     """Where Kafka is and how it is reached."""
 
-    bootstrap_servers: str = Field("127.0.0.1:9092", min_length=1)
+    bootstrap_servers: str = Field("127.0.0.1:9092", pattern=r"^\s*[^\s,]+:[0-9]+\s*(,\s*[^\s,]+:[0-9]+\s*)*$")
     """``host:port``, several separated by commas."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     tls_ca_file: Path | None = None

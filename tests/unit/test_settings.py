@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException, Producer
 
 from stream.errors import ConfigurationError
 from stream.settings import PREFIX, Settings
@@ -176,13 +177,13 @@ def test_tls_and_sasl_reach_every_client(tmp_path: Path) -> None:
 
 
 def test_librdkafka_takes_every_setting_it_is_given(tmp_path: Path) -> None:
-    from confluent_kafka import Producer  # noqa: PLC0415 (a client of the tests alone)
-
     _, cert = certificate(tmp_path)
     flags: dict[str, object] = {"kafka.security_protocol": "SASL_SSL", "kafka.tls_ca_file": str(cert)}
     flags |= {"kafka.sasl_username": "worker", "kafka.sasl_password": "hush", "kafka.bootstrap_servers": "127.0.0.1:1"}
-    producer = Producer({**Settings.load(flags=flags).kafka.confluent(), "log_level": 0})
-    assert len(producer) == 0
+    settings = {**Settings.load(flags=flags).kafka.confluent(), "log_level": 0}
+    with pytest.raises(KafkaException, match="misspelt"):
+        Producer({**settings, "misspelt": "1"})
+    Producer(settings)
 
 
 def test_sasl_without_a_password_is_refused() -> None:
