@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SYNCED := .venv/.synced
+# Apache Kafka and Redis for what needs the real ones: those that are named, else some that are started (and installed).
+REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench integration lock clean
+.PHONY: help setup demo test check format integration bench faults lock clean
 
 help: ## Show what there is to do
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,15 +39,15 @@ format: $(SYNCED) ## Put the style right
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-integration: $(SYNCED) ## The tests that need GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS
-	@$(BIN)/python -m pytest -m kafka
+integration: $(SYNCED) ## The tests on Apache Kafka and Redis
+	@bash -c '$(REAL); $(BIN)/python -m pytest -m kafka'
 
-bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent, and how long a start takes
-	@bash -c 'set -euo pipefail; \
-		if [[ -z "$${GROUNDSWELL_TEST_KAFKA:-}" || -z "$${GROUNDSWELL_TEST_REDIS:-}" ]]; then source .ci/services; fi; \
-		status=0; \
-		for measure in throughput start; do $(BIN)/python -m load_tests.$$measure || status=$$?; done; \
-		exit $$status'
+bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent; start; memory
+	@bash -c '$(REAL); status=0; \
+		for part in throughput start memory; do $(BIN)/python -m load_tests.$$part || status=$$?; done; exit $$status'
+
+faults: $(SYNCED) ## Workers killed under load on Apache Kafka and Redis, and an outside check of what came of it
+	@bash -c '$(REAL); $(BIN)/python -m load_tests.faults'
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade
