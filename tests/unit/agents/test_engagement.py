@@ -24,6 +24,8 @@ from stream.records import OutboxRow
 from stream.stores.memory import Fault, MemoryServer
 from tests.unit.agents.worksite import TOPIC, Shelf, Site, Tape, activation, like, tick, turns, until
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 
 def tps(*numbers: int, topic: str = TOPIC) -> frozenset[TP]:
     return frozenset(TP(topic, number) for number in numbers)

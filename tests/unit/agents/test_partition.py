@@ -30,6 +30,8 @@ from tests.unit.agents.worksite import (
     until,
 )
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 LOST = CommitUnknownError("no answer")
 
 

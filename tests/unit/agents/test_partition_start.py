@@ -11,6 +11,8 @@ from stream.records import Header
 from stream.stores.memory import MemoryStore
 from tests.unit.agents.worksite import TOPIC_ID, Site, Tape, closed, like, opened, put_ahead, site_of
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 
 async def refusal(site: Site) -> str:
     with pytest.raises(GroundswellError) as caught:
