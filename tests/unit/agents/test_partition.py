@@ -477,8 +477,9 @@ async def test_refusal_and_rebalance_in_the_same_moment_leave_the_partition_clai
             site.tape.write(like("ada", number))
             site.deliver()
             # Cancelled at any moment around the refusal, the claim must not stay "under way" for ever.
-            while site.refused == number:
-                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                while site.refused == number:
+                    await asyncio.sleep(0)
             await site.partition.suspend(5.0)
             assert await site.open() == number
             site.deliver()
