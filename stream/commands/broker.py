@@ -21,6 +21,9 @@ def readable_errors(settings: Settings, doing: str) -> Iterator[None]:
     """Turn kafka-python's errors into KafkaUnavailableError, which says what was being done, and where."""
     try:
         yield
+    except BrokenPipeError:
+        # Not Kafka's: whoever read the command's output has gone.
+        raise
     except (KafkaError, OSError) as error:
         servers = settings.kafka.bootstrap_servers
         message = f"Kafka at {servers} failed while {doing}: {error}"

@@ -58,7 +58,7 @@ class VoterReport:
     def to_table(self) -> RenderableType:
         """Return the report for a terminal."""
         title = f"{self.voter}, partition {self.partition}, as of offset {self.offset} ({moment(self.log_time_ms)})"
-        table = Table(title=Text(title), title_justify="left")
+        table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
         table.add_column("field", no_wrap=True)
         table.add_column("value", justify="right")
         table.add_column("unit")
@@ -66,7 +66,7 @@ class VoterReport:
             value = f"{item.value:.6g}" if isinstance(item.value, float) else str(item.value)
             unit = item.unit
             if "_ms" in item.name and isinstance(item.value, int):
-                unit = f"{item.unit}: {moment(item.value)}"
+                unit = f"ms: {moment(item.value)}"
             table.add_row(Text(item.name), Text(value), Text(unit))
         event = self.last_event
         last = "no longer in the log" if event is None else f"{event['type']} {event['id']} from {event['source']}"

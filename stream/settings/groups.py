@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from stream.errors import ConfigurationError
 
@@ -60,6 +60,11 @@ class KafkaSettings(_Group):
     """How long the group waits for a silent worker before others take its partitions."""
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=600)] = 3.0
     """How often a worker tells the group that it lives."""
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _closed_up(cls, servers: str) -> str:
+        return "".join(servers.split())
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

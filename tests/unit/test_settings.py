@@ -217,3 +217,9 @@ def test_redis_endpoint_has_credentials_tls_and_time_outs(tmp_path: Path, monkey
     assert (endpoint.tls_ca_file, endpoint.answer_timeout_seconds) == (str(tmp_path / "ca.pem"), 2.5)
     assert "hush" not in repr(settings)
     assert "hush" not in repr(endpoint)
+
+
+def test_several_servers_reach_every_client() -> None:
+    kafka = Settings.load(flags={"kafka.bootstrap_servers": "a:1, [::1]:2 ,c:3"}).kafka
+    assert kafka.bootstrap_servers == kafka.confluent()["bootstrap.servers"] == "a:1,[::1]:2,c:3"
+    assert kafka.kafka_python()["bootstrap_servers"] == ["a:1", "[::1]:2", "c:3"]

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
 import time
+from pathlib import Path
 
 import orjson
 import pytest
 
-from stream.commands.publish import MEANING, Pace, Published, _check, _reason, _Schedule
+from stream.commands.lines import Lines
+from stream.commands.publish import MEANING, Pace, Published, _check, _progress, _reason, _Schedule
 from stream.errors import ConfigurationError
 from stream.partitioning import partition_of
 from stream.records import REJECT_REASONS
@@ -102,3 +105,34 @@ def test_summary_says_how_many_went_and_why_others_did_not() -> None:
     assert str(published) == "1,200 sent, 0 refused"
     published.refused.update(["not_json", "bad_time", "not_json"])
     assert str(published) == "1,200 sent, 3 refused (1 bad_time, 2 not_json)"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_terminal_gets_a_bar_and_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    path.write_bytes(b"x" * 1000)
+    lines, terminal = Lines(str(path), 100), Terminal()
+    text = f"line 1: not_json: {'long ' * 30}[end]"
+    try:
+        with _progress(lines, terminal) as advance:
+            advance(None)
+            advance(text)
+    finally:
+        lines.close()
+    assert text in terminal.getvalue()
+    assert "publishing" in terminal.getvalue()
+
+
+def test_other_outputs_get_refused_lines_alone(tmp_path: Path) -> None:
+    path, output = tmp_path / "events", io.StringIO()
+    path.touch()
+    lines = Lines(str(path), 100)
+    with _progress(lines, output) as advance:
+        advance(None)
+        advance("line 1: not_json")
+    lines.close()
+    assert output.getvalue() == "line 1: not_json\n"

@@ -36,9 +36,9 @@ def test_every_field_is_shown_with_its_name_and_unit() -> None:
     text = rendered(shown)
     for item in shown.fields:
         assert item.name in text
-        assert item.unit in text
+        assert item.unit.partition(" since")[0] in text
     assert "[bold]voter, partition 3, as of offset 42 (never)" in text
-    assert "2026-11-24T22:02:31.123Z" in text
+    assert "1795557751123  ms: 2026-11-24T22:02:31.123Z" in text
     assert "social.share e1 from /site" in text
 
 
