@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -206,6 +205,10 @@ def watch(
         watch(settings, tell, raw=json, from_beginning=from_beginning, most=most, ready=ready)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python's own flush at exit must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
 
 
 @_config.command("apply")
@@ -328,16 +331,8 @@ def demo(
 
 def main() -> None:
     """Run the command line; an error raised on purpose is one clear text and exit status 1."""
-    _run(lambda: app(prog_name="groundswell"))
-
-
-def _run(command: Callable[[], None]) -> None:
     try:
-        command()
+        app(prog_name="groundswell")
     except GroundswellError as error:
         print(f"groundswell: {error}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; Python's own flush at exit must not fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -139,6 +140,8 @@ def test_triggers_and_rejects_are_kept_a_day_longer_than_events() -> None:
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
     key, cert = directory / "key.pem", directory / "cert.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "1", "-subj", "/CN=localhost"]
     files = ["-passout", "pass:hush", "-keyout", str(key), "-out", str(cert)]
