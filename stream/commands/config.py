@@ -68,7 +68,7 @@ def apply(settings: Settings, directory: Path | None = None) -> Applied:
     """Prove the files of ``directory`` (the settings' own where None) and activate them, and only them.
 
     Raises ConfigurationError before anything is written, TopicError where a topic is missing,
-    KafkaUnavailableError where it could not be written: then nothing of it is active.
+    KafkaUnavailableError where it could not be written, or no answer came: apply it again, twice does no harm.
     """
     contents = read_contents(directory or settings.configuration)
     partitions = facts(settings).partition_count
