@@ -5,7 +5,6 @@ Every check runs over a whole column at once; rows are looked at one by one only
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,8 +25,8 @@ _NOT_JSON: Final = REJECT["not_json"]
 _NOT_CLOUDEVENT: Final = REJECT["not_cloudevent"]
 _UNKNOWN_TYPE: Final = REJECT["unknown_type"]
 
-_Document = dict[str, Any]
-_NO_DOCUMENT: Final[_Document] = {}
+_ATTRIBUTES: Final = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")
+_NOTHING: Final = (None,) * len(_ATTRIBUTES)
 _NO_TIME: Final = "?"
 """Stands for a time that is no text: as far from RFC 3339 as any other."""
 
@@ -42,18 +41,17 @@ def decode(columns: Columns, partition_count: int, log_time_ms: int) -> Decoded:
     """
     n = len(columns)
     reject = np.zeros(n, np.int64)
-    documents = _parse(columns, reject)
-    ids = _names(documents, "id", MAX_NAME_CHARACTERS, reject)
-    sources = _names(documents, "source", MAX_NAME_CHARACTERS, reject)
-    kinds = _kinds(documents, reject)
-    voters = _voters(documents, kinds)
-    datas: list[Any] = [document.get("data") for document in documents]
+    versions, ids, sources, types, subjects, stamps, media, datas = _parse(columns, reject)
+    ids = _names(ids, MAX_NAME_CHARACTERS, reject)
+    sources = _names(sources, MAX_NAME_CHARACTERS, reject)
+    kinds = _kinds(versions, media, types, reject)
+    voters = _voters(subjects, kinds)
     unfit = np.zeros(n, np.uint8)
     unfit[find_unfit(kinds, datas)] = 1
     homes = np.empty(n, np.int64)
     find_homes(*_join(voters), partition_count, homes)
     times = np.empty(n, np.int64)
-    parse_times(*_join(_time_texts(documents)), times)
+    parse_times(*_join(_time_texts(stamps)), times)
     hashes = np.fromiter(
         [xxh3_64_intdigest(f"{source}\0{name}".encode()) for source, name in zip(sources, ids, strict=True)],
         np.uint64,
@@ -90,34 +88,48 @@ def decode(columns: Columns, partition_count: int, log_time_ms: int) -> Decoded:
     )
 
 
-def _parse(columns: Columns, reject: NDArray[np.int64]) -> list[_Document]:
-    """Return each row's JSON object; an empty one, and the reason in ``reject``, where there is none."""
+def _parse(columns: Columns, reject: NDArray[np.int64]) -> list[list[Any]]:
+    """Return by attribute, in the order of _ATTRIBUTES, what each row's JSON object holds; None where it has none.
+
+    A row that is no JSON object has no attribute, and its reason in ``reject``.
+    """
     buffer = columns.buffer
     starts, stops = columns.value_starts, columns.value_stops
     values = [buffer[first:stop] for first, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
     for row in np.flatnonzero((stops - starts > MAX_EVENT_BYTES) | (starts < 0)).tolist():
         reject[row] = _TOO_LARGE if starts[row] >= 0 else _NOT_JSON
         values[row] = b"{}"
-    documents: list[Any] = []
+    rows: list[tuple[Any, ...]] = []
     remaining = iter(values)
-    while len(documents) < len(values):
+    while len(rows) < len(values):
+        # Each object is let go while the processor's cache still holds it: a later look costs more than parsing it.
+        documents = map(orjson.loads, remaining)
         try:
-            # A value that cannot be parsed ends the extension after those before it; the next begins behind it.
-            documents.extend(map(orjson.loads, remaining))
+            # A value that is no JSON object ends the extension after those before it; the next begins behind it.
+            rows.extend(
+                (
+                    (get := document.get)("specversion"),
+                    get("id"),
+                    get("source"),
+                    get("type"),
+                    get("subject"),
+                    get("time"),
+                    get("datacontenttype"),
+                    get("data"),
+                )
+                for document in documents
+            )
         except orjson.JSONDecodeError:
-            reject[len(documents)] = _NOT_JSON
-            documents.append(_NO_DOCUMENT)
-    if set(map(type, documents)) - {dict}:
-        for row, document in enumerate(documents):
-            if type(document) is not dict:
-                reject[row] = _NOT_CLOUDEVENT
-                documents[row] = _NO_DOCUMENT
-    return documents
+            reject[len(rows)] = _NOT_JSON
+            rows.append(_NOTHING)
+        except AttributeError:
+            reject[len(rows)] = _NOT_CLOUDEVENT
+            rows.append(_NOTHING)
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in _ATTRIBUTES]
 
 
-def _names(documents: Sequence[_Document], attribute: str, most: int, reject: NDArray[np.int64]) -> list[str]:
+def _names(names: list[Any], most: int, reject: NDArray[np.int64]) -> list[str]:
     """Return a required text attribute of 1 to ``most`` characters; "" and not_cloudevent where it is none."""
-    names: list[Any] = [document.get(attribute) for document in documents]
     if set(map(type, names)) == {str} and all(names) and max(map(len, names)) <= most:
         return names
     for row, name in enumerate(names):
@@ -127,11 +139,9 @@ def _names(documents: Sequence[_Document], attribute: str, most: int, reject: ND
     return names
 
 
-def _kinds(documents: Sequence[_Document], reject: NDArray[np.int64]) -> NDArray[np.int64]:
+def _kinds(versions: list[Any], media: list[Any], types: list[Any], reject: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return each row's kind code (int64), -1 and the reason where it is no event of a known type."""
-    versions = [document.get("specversion") for document in documents]
-    media = [document.get("datacontenttype") for document in documents]
-    types = _names(documents, "type", MAX_EVENT_BYTES, reject)
+    types = _names(types, MAX_EVENT_BYTES, reject)
     n = len(types)
     if versions.count("1.0") != n or media.count(None) + media.count("application/json") != n:
         for row in range(n):
@@ -146,9 +156,9 @@ def _kinds(documents: Sequence[_Document], reject: NDArray[np.int64]) -> NDArray
     return kinds
 
 
-def _voters(documents: Sequence[_Document], kinds: NDArray[np.int64]) -> list[str]:
+def _voters(subjects: list[Any], kinds: NDArray[np.int64]) -> list[str]:
     """Return each row's subject; "" where it is no text, and for control records."""
-    voters: list[Any] = [document.get("subject") for document in documents]
+    voters = subjects
     if set(map(type, voters)) - {str}:
         voters = [voter if type(voter) is str else "" for voter in voters]
     for row in np.flatnonzero(kinds >= CLOCK_TICK).tolist():
@@ -156,9 +166,8 @@ def _voters(documents: Sequence[_Document], kinds: NDArray[np.int64]) -> list[st
     return voters
 
 
-def _time_texts(documents: Sequence[_Document]) -> list[str]:
+def _time_texts(times: list[Any]) -> list[str]:
     """Return each row's time as text; "" where none is given."""
-    times: list[Any] = [document.get("time") for document in documents]
     if set(map(type, times)) == {str} and all(times):
         return times
     return ["" if time is None else (time if type(time) is str else "") or _NO_TIME for time in times]
