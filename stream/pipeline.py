@@ -20,6 +20,8 @@ from stream.interfaces import Decoded, Library, VoterTable
 from stream.privacy import gate
 from stream.records import (
     MAX_MODELS,
+    MAX_REJECT_BYTES,
+    MAX_REJECT_KEY_BYTES,
     ORIGIN_HEADER,
     OUTPUTS,
     REJECT,
@@ -251,15 +253,24 @@ def _append(
 
 
 def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:
-    """Send a row's original bytes to the rejects, with the reason and the place it was read from."""
-    headers = (
+    """Send a row's original bytes to the rejects, with the reason and the place it was read from.
+
+    Of what no broker would take again only the beginning goes, with its ``length``: a row that cannot be sent would
+    hold up all that follow.
+    """
+    key, value = columns.key(row), columns.value(row)
+    headers: tuple[tuple[str, bytes], ...] = (
         ("reason", REJECT_REASONS[decoded.reject[row]].encode()),
         ("topic", state.topic.encode()),
         ("partition", b"%d" % state.partition),
         ("offset", b"%d" % columns.offsets[row]),
         ("time", b"%d" % decoded.now[row]),
     )
-    _append(state, "rejects", state.partition, columns.key(row), columns.value(row), headers)
+    if len(value) > MAX_REJECT_BYTES or (key is not None and len(key) > MAX_REJECT_KEY_BYTES):
+        headers = (*headers, ("length", b"%d" % len(value)))
+        key = None if key is None else key[:MAX_REJECT_KEY_BYTES]
+        value = value[:MAX_REJECT_BYTES]
+    _append(state, "rejects", state.partition, key, value, headers)
 
 
 def _forward(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:

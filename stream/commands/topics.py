@@ -13,13 +13,14 @@ from kafka.errors import TopicAlreadyExistsError, for_code
 
 from stream.commands.broker import administration, consumer
 from stream.errors import TopicError
-from stream.records import MAX_EVENT_BYTES
+from stream.records import MAX_EVENT_BYTES, MAX_REJECT_BYTES, MAX_REJECT_KEY_BYTES
 from stream.settings import TOPIC_KINDS, Settings
 from stream.stores.fitness import Finding
 
 MAX_CONTENT_BYTES: Final = 16 * 1024 * 1024
 """``max.message.bytes`` of the configuration topic."""
 _LEAST_EVENT_BYTES: Final = MAX_EVENT_BYTES + 4096
+_LEAST_REJECT_BYTES: Final = MAX_REJECT_BYTES + MAX_REJECT_KEY_BYTES + 4096
 """What a topic must take: an event of the largest size with key, headers and framing."""
 _BOUNDS_SECONDS: Final = 10.0
 _POLL_MS: Final = 200
@@ -173,6 +174,8 @@ def judge(
     if kind == "config":
         _judge_size(configuration, MAX_CONTENT_BYTES, "a large model would not fit", differs)
         return findings
+    if kind == "rejects":
+        _judge_size(configuration, _LEAST_REJECT_BYTES, "a reject of 512 KiB would not fit", differs)
     _judge_size(configuration, _LEAST_EVENT_BYTES, "an event of 64 KiB would not fit", differs)
     _judge_retention(settings, kind, configuration, events_configuration, differs)
     if kind == "events" and configuration.get("unclean.leader.election.enable") == "true":

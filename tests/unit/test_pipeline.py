@@ -347,6 +347,25 @@ async def test_reject_keeps_its_bytes_and_says_where_it_was_read() -> None:
     assert (second.key, second.sequence) == (None, 2)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "cut"),
+    [
+        (64 * 1024, 512 * 1024, False),
+        (1, 512 * 1024 + 1, True),
+        (64 * 1024 + 1, 70_000, True),
+        (5_000_000, 5_000_000, True),
+    ],
+)
+async def test_reject_that_no_topic_would_take_is_cut_and_says_its_length(key: int, value: int, cut: bool) -> None:
+    desk = await Desk().opened()
+    desk.tape.rows = [(b"k" * key, b"x" * value, ())]
+    await process_batch(desk.state, desk.tape.take(1), desk.shelf, desk.load)
+    (row,) = desk.state.outbox["rejects"]
+    assert row.key == b"k" * min(key, 64 * 1024)
+    assert row.value == b"x" * min(value, 512 * 1024)
+    assert dict(row.headers).get("length") == (b"%d" % value if cut else None)
+
+
 async def test_outcome_counts_scores_duplicates_and_suppressed() -> None:
     desk = await Desk().opened()
     await desk.take(activation(desk.shelf.model()))
