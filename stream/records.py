@@ -76,8 +76,7 @@ REJECT: Final[Mapping[str, int]] = {name: code for code, name in enumerate(REJEC
 
 MAX_EVENT_BYTES: Final = 64 * 1024
 MAX_VOTER_BYTES: Final = 64
-MAX_REJECT_BYTES: Final = 512 * 1024
-"""Of a reject's value: what a publisher compressed may be larger than any topic takes uncompressed."""
+MAX_REJECT_BYTES: Final = 512 * 1024  # what a publisher compressed may be more than any topic takes
 MAX_REJECT_KEY_BYTES: Final = 64 * 1024
 MAX_AHEAD_MS: Final = 24 * 3600 * 1000
 
@@ -217,10 +216,7 @@ def columns_of(  # noqa: PLR0913 (one argument for each thing a row is made of)
     parts: list[bytes] = []
     spans = np.full((4, n), -1, np.int64)
     for first, items in ((0, keys), (2, values)):
-        try:
-            lengths = np.fromiter(map(len, items), np.int64, n)  # type: ignore[arg-type] (None: see below)
-        except TypeError:
-            lengths = np.fromiter([-1 if item is None else len(item) for item in items], np.int64, n)
+        lengths = np.fromiter((-1 if item is None else len(item) for item in items), np.int64, n)
         present = lengths >= 0
         base = sum(map(len, parts))
         stops = np.cumsum(np.maximum(lengths, 0)) + base
@@ -228,7 +224,7 @@ def columns_of(  # noqa: PLR0913 (one argument for each thing a row is made of)
         spans[first + 1] = np.where(present, stops, -1)
         parts.append(b"".join([item for item in items if item is not None]))
     origins = np.full((2, n), -1, np.int64)
-    for row, row_headers in enumerate(headers) if any(headers) else ():
+    for row, row_headers in enumerate(headers):
         if row_headers:
             origins[0, row], origins[1, row] = parse_origin(row_headers)
     return Columns(
