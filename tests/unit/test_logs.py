@@ -76,8 +76,8 @@ def test_configured_level_holds_for_ours_and_others_speak_of_warnings(
     logging.config.dictConfig(logging_config("info", "json" if style == "json" else "console"))
     logging.getLogger("stream.agents.partition").info("ours at info")
     logging.getLogger("stream.agents.partition").debug("ours at debug")
-    logging.getLogger("aiokafka.consumer").info("others at info")
-    logging.getLogger("aiokafka.consumer").warning("others at warning")
+    logging.getLogger("another.library").info("others at info")
+    logging.getLogger("another.library").warning("others at warning")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert "ours at info" in lines[0]
