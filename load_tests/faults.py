@@ -30,7 +30,7 @@ from stream.partitioning import partition_of
 
 PARTITIONS: Final = 4
 VOTERS: Final = 3000
-EVENTS_PER_SECOND: Final = 4000
+EVENTS_PER_SECOND: Final = 3000
 SESSION_SECONDS: Final = 2.5
 SPEED: Final = 200
 """Seconds of the voters' time in a second of the test's."""
@@ -72,7 +72,8 @@ def configurations() -> list[list[Content]]:
 
 def publish(deployment: Deployment, seed: int, events_per_second: float, stop: Event, sent: Synchronized[int]) -> None:
     """Publish a seeded electorate's events at an even rate until told to stop, then flush."""
-    start_ms = int(time.time() * 1000) - 20 * 3_600_000
+    # Yesterday at noon: the same hours, and as many events, whenever it runs.
+    start_ms = (int(time.time()) // 86_400 - 1) * 86_400_000 + 12 * 3_600_000
     electorate = Electorate(seed, start_ms, voters=VOTERS, flaws=_FLAWS)
     producer = deployment.producer()
     topic = deployment.topic("events")
@@ -169,7 +170,7 @@ class KillLoop:
             self.deployment.activate(first)
             for worker in self.workers:
                 worker.start()
-            wait_until("the workers become ready", lambda: all(worker.is_ready() for worker in self.workers), 60)
+            wait_until("the workers become ready", lambda: all(worker.is_ready() for worker in self.workers), 180)
             self.publisher.start()
             self._disturb(kills, second)
             self.publisher.finish()

@@ -13,7 +13,7 @@ import struct
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,6 +134,7 @@ def logistic(x: float) -> float:
     return 1.0 / denominator
 
 
+@lru_cache(1000)
 def decay(age_ms: int, half_life_ms: float) -> float:
     """Return 2 ** (-age / half-life)."""
     return exp2(-float(age_ms) / half_life_ms)
