@@ -2,11 +2,13 @@
 
 It is not correct under faults: a kill loses or doubles triggers, and nothing keeps a second one out. It is here for its
 speed alone.
-Usage: ``python -m load_tests.peers.straight_line BOOTSTRAP REDIS_URL KEY_PREFIX TOPIC TRIGGERS COUNT``.
+Usage: ``python -m load_tests.peers.straight_line BOOTSTRAP REDIS_URL KEY_PREFIX TOPIC TRIGGERS COUNT [OBJECTS]``. With
+OBJECTS, Python looks for garbage as seldom as in the worker (its setting ``worker.garbage_objects``).
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 import uuid
@@ -146,8 +148,13 @@ def run(script: Script, bootstrap: str, topic: str, count: int) -> dict[str, flo
 
 def main() -> None:
     """Run and print what was measured."""
-    bootstrap, redis_url, prefix, topic, triggers, count = sys.argv[1:7]
-    result = run(Script(bootstrap, redis_url, prefix, triggers), bootstrap, topic, int(count))
+    bootstrap, redis_url, prefix, topic, triggers, count, *garbage_objects = sys.argv[1:]
+    script = Script(bootstrap, redis_url, prefix, triggers)
+    if garbage_objects:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(int(garbage_objects[0]))
+    result = run(script, bootstrap, topic, int(count))
     print(orjson.dumps(result).decode())
 
 
