@@ -32,8 +32,17 @@ async def unbroken(work: Coroutine[Any, Any, _Result]) -> _Result:
             task.cancel()
             await asyncio.wait([task])
         if not task.cancelled():
-            log.debug("work was cancelled and then ended with %r", task.exception())
+            error = task.exception()
+            log.debug("work was cancelled and then ended with %r", error)
+            if error is None and isinstance(result := task.result(), asyncio.Future):
+                result.add_done_callback(heard)
         raise
+
+
+def heard(future: asyncio.Future[Any]) -> None:
+    """Take note of how a future ended that nobody awaits any more; unheard, its error would be logged as one."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:

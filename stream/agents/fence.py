@@ -23,7 +23,7 @@ from aiokafka.protocol.transaction import (
     InitProducerIdRequest,
 )
 
-from stream.agents.closing import GRACE_SECONDS
+from stream.agents.closing import GRACE_SECONDS, heard
 from stream.errors import GroundswellError, RelayFencedError
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,12 @@ async def discard(producer: AIOKafkaProducer, timeout_seconds: float = GRACE_SEC
     aiokafka's own ``stop`` waits for queued batches, and an idempotent producer retries those for ever: a batch of
     unknown outcome would be written after its successor had read the partition's tail.
     """
-    producer._message_accumulator.fail_all(kafka_errors.ProducerClosed())  # noqa: SLF001 (no public way)
+    accumulator = producer._message_accumulator  # noqa: SLF001 (no public way)
+    queued = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+    for batch in queued:
+        batch._drain_waiter.add_done_callback(heard)  # noqa: SLF001
+        batch.future.add_done_callback(heard)
+    accumulator.fail_all(kafka_errors.ProducerClosed())
     try:
         async with asyncio.timeout(timeout_seconds):
             await producer.stop()

@@ -127,8 +127,8 @@ class Partition:
         if header is None and log_start > 0:
             message = (
                 f"partition {self.number} has no state, and its log begins at offset {log_start}, not 0: run "
-                "`groundswell restore` for state that was lost, "
-                f"or `groundswell init --from {log_start}` for a new start"
+                f"`groundswell init --from {log_start}` for a new start; if state was lost, the log does not reach back "
+                "to where it began, and `groundswell restore` cannot replay it"
             )
             raise StateMismatchError(message)
         self.owner = secrets.token_hex(8)
@@ -144,6 +144,7 @@ class Partition:
         """Raise StateMismatchError where the header does not fit the log or this build."""
         number, log = self.number, self._log
         problem = ""
+        mend = "Start a new deployment under another namespace with `groundswell init --from`"
         if header.topic_id and log.topic_id and header.topic_id != log.topic_id:
             problem = (
                 f"belongs to topic id {header.topic_id!r}, but {log.topic!r} has id {log.topic_id!r}: a topic made anew"
@@ -152,15 +153,14 @@ class Partition:
             problem = f"was made for {header.partition_count} partitions, but {log.topic!r} has {log.partition_count}"
         elif header.engine != ENGINE_VERSION:
             problem = f"was decided by engine {header.engine}, and this build is engine {ENGINE_VERSION}"
+            mend = f"Run the build of that engine, or {mend[0].lower()}{mend[1:]}"
         elif header.offset < log_start:
             problem = f"stands at offset {header.offset}, but the log begins at {log_start}: retention passed it"
         elif header.offset > log_end and log.ends_are_exact:
             problem = f"stands at offset {header.offset}, but the log ends at {log_end}: the log was cut"
+            mend = f"Run `groundswell restore` to bring back state that fits, or {mend[0].lower()}{mend[1:]}"
         if problem:
-            message = (
-                f"the state of partition {number} {problem}. Run `groundswell restore` to bring back state that fits, "
-                "or start a new deployment under another namespace with `groundswell init --from`"
-            )
+            message = f"the state of partition {number} {problem}. {mend}"
             raise StateMismatchError(message)
 
     def feed(self, columns: Columns) -> None:
@@ -304,6 +304,10 @@ class Partition:
         try:
             outcome = await process_batch(work.state, columns, self._library, self._load)
         except CommitRefusedError as error:
+            header = await retrying(self._store.read_header, "header")
+            if header is None or header.owner != self.owner:
+                # Whoever claimed the partition has written that record: a refusal like any other, however often.
+                raise
             self._records_ahead += 1
             if self._records_ahead > 1:
                 message = f"partition {self.number} is damaged, twice in a row: {error}; run `groundswell restore`"
