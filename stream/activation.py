@@ -11,7 +11,6 @@ from stream.features import FEATURES
 from stream.interfaces import Library
 from stream.records import (
     CONTENT_KINDS,
-    ENGINE_VERSION,
     MAX_CAMPAIGNS,
     MAX_MODELS,
     Activation,
@@ -39,11 +38,8 @@ class Active:
 def activate(header: Header, activation: Activation, library: Library) -> Active | None:
     """Make ``activation`` the header's active set, in place, and compile it.
 
-    Returns None, and leaves the header as it was, where a content is unusable or missing, there are too many,
-    or this engine is not the one asked for.
+    Returns None, and leaves the header as it was, where a content is unusable or missing, or there are too many.
     """
-    if activation.engine != ENGINE_VERSION:
-        return None
     try:
         slots = {
             kind: place(header.slots[kind], [content for content in activation.contents if content.kind == kind], kind)

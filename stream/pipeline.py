@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.activation import Active, activate, restore
+from stream.errors import StateMismatchError
 from stream.events import decode
 from stream.features import fold
 from stream.interfaces import Decoded, Library, VoterTable
 from stream.privacy import gate
 from stream.records import (
+    ENGINE_VERSION,
     MAX_MODELS,
     MAX_REJECT_BYTES,
     MAX_REJECT_KEY_BYTES,
@@ -116,6 +118,13 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     if away.any() or repeated.any():
         voters = ["" if skip else voter for skip, voter in zip(away | repeated, voters, strict=True)]
     slots, unknown = state.table.index(voters)
+    for row, activation in decoded.activations.items():
+        if activation.engine != ENGINE_VERSION:
+            message = (
+                f"partition {state.partition} activates engine {activation.engine} at offset {columns.offsets[row]}, "
+                f"and this build is engine {ENGINE_VERSION}: run the build that has engine {activation.engine}"
+            )
+            raise StateMismatchError(message)
     # 3 load: voters not in memory, and contents that an activation names
     try:
         for activation in decoded.activations.values():

@@ -369,5 +369,4 @@ class Generator:
         self.chance.shuffle(contents)
         self.serial += 1
         fields = {"specversion": "1.0", "id": f"a{self.serial}", "source": "/config", "type": "config.activated"}
-        engine = 2 if self.chance.random() < 0.05 else 1
-        return self.spell({**fields, "data": {"engine": engine, "contents": contents}})
+        return self.spell({**fields, "data": {"engine": 1, "contents": contents}})

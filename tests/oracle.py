@@ -551,10 +551,11 @@ class Partition:
         self.put("triggers", self.partition, event.voter.encode(), orjson.dumps(value), kind, offset)
 
     def activate(self, data: Any) -> bool:
-        """Make the listed contents, and no others, active; return False for what this engine cannot run."""
+        """Make the listed contents, and no others, active; return False where that cannot be."""
         contents = data.get("contents", [])
         listed = [{entry["name"] for entry in contents if entry["kind"] == kind} for kind in self.slots]
-        if data["engine"] != 1 or any(len(names) > most for names, most in zip(listed, (6, 12, 0), strict=True)):
+        assert data["engine"] == 1, "another engine decides from here on"
+        if any(len(names) > most for names, most in zip(listed, (6, 12, 0), strict=True)):
             return False
         for kind, slots in self.slots.items():
             wanted = {entry["name"]: entry["sha256"] for entry in contents if entry["kind"] == kind}

@@ -84,7 +84,6 @@ def test_activation_of_nothing_frees_every_slot() -> None:
 def unusable(case: str, shelf: Shelf) -> Activation:
     missing = ContentId("model", "gone", "a" * 64)
     of_case = {
-        "another engine": Activation(2, (shelf.model(),)),
         "a content that is not there": Activation(1, (missing,)),
         "a model that is no JSON": Activation(1, (shelf.add("model", "broken", b"{"),)),
         "a campaign that is no TOML": Activation(1, (shelf.add("campaign", "broken", b"="),)),
@@ -97,7 +96,6 @@ def unusable(case: str, shelf: Shelf) -> Activation:
 @pytest.mark.parametrize(
     "case",
     [
-        "another engine",
         "a content that is not there",
         "a model that is no JSON",
         "a campaign that is no TOML",

@@ -118,13 +118,23 @@ async def test_unusable_activation_is_rejected_and_changes_nothing() -> None:
     await desk.take(activation(desk.shelf.model(), desk.shelf.campaign()))
     slots, active = {**desk.state.header.slots}, desk.state.active
     broken = activation(desk.shelf.add("model", "broken", b"{}"))
-    outcome = await desk.take(like("ada", 1), broken, like("ada", 2), activation(engine=2), like("ada", 3))
-    assert reasons(desk.state.outbox["rejects"]) == [("bad_data", 2), ("bad_data", 4)]
-    assert outcome.rejects == {"bad_data": 2}
+    outcome = await desk.take(like("ada", 1), broken, like("ada", 2), like("ada", 3))
+    assert reasons(desk.state.outbox["rejects"]) == [("bad_data", 2)]
+    assert outcome.rejects == {"bad_data": 1}
     assert desk.state.header.slots == slots
     assert desk.state.active is active
-    assert causes(desk.state.outbox["triggers"]) == [5]
-    assert desk.state.header.totals["rejected"] == 2
+    assert causes(desk.state.outbox["triggers"]) == [4]
+    assert desk.state.header.totals["rejected"] == 1
+
+
+async def test_activation_of_another_engine_stops_and_names_it() -> None:
+    desk = await Desk().opened()
+    await desk.take(activation(desk.shelf.model(), desk.shelf.campaign()))
+    before = desk.state.header.to_bytes()
+    with pytest.raises(StateMismatchError, match=r"activates engine 2 at offset 2.*this build is engine 1"):
+        await desk.take(like("ada", 1), activation(engine=2), like("ada", 3))
+    assert desk.state.header.to_bytes() == before
+    assert not desk.state.outbox["rejects"]
 
 
 async def test_batch_waits_at_an_activation_until_the_content_is_in_hand() -> None:
