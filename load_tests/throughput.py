@@ -31,7 +31,7 @@ RUN_SECONDS: Final = 600.0
 POLL_SECONDS: Final = 0.01
 GROUNDSWELL: Final = "Groundswell, everything on"
 SCRIPT: Final = "straight-line script"
-QUIET_SCRIPT: Final = "the same script, garbage collector as in the worker"
+QUIET_SCRIPT: Final = "script, garbage collected as seldom"
 FAUST: Final = "plain Faust agent with a Table"
 
 
