@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import logging.config
+import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from stream.agents.partition import Partition
 from stream.agents.relay import ForwardRelay, OutboxRelay, Relay
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.agents.warmup import warm_up
+from stream.errors import GroundswellError
 from stream.interfaces import PartitionStore
 from stream.logs import logging_config
 from stream.metrics import Metrics
@@ -187,7 +189,8 @@ class Worker(faust.App):
         gc.set_threshold(self.settings.worker.garbage_objects, *gc.get_threshold()[1:])
 
     async def on_stop(self) -> None:
-        """Finish the batch, commit, give partitions back, and leave the group."""
+        """Finish the batch, commit, give partitions back, and leave the group, all within the setting's bound."""
+        self._bound_stop()
         self.consumer.stop_flow()
         for task in self._background:
             task.cancel()
@@ -196,6 +199,14 @@ class Worker(faust.App):
         if self._background:
             await asyncio.wait(self._background, timeout=_BACKGROUND_SECONDS)
         await super().on_stop()
+
+    def _bound_stop(self) -> None:
+        """End the process, non-zero, if it has not ended by itself by then; a thread, as the loop may hang."""
+        seconds = self.settings.worker.shutdown_seconds
+        message = f"stopping took longer than worker.shutdown_seconds = {seconds:g}; rows not committed are read again"
+        timer = threading.Timer(seconds, end_process, [GroundswellError(message)])
+        timer.daemon = True
+        timer.start()
 
     def _spawn(self, part: Coroutine[Any, Any, None], name: str) -> None:
         def ended(task: asyncio.Task[None]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stream.errors import GroundswellError
+from stream.errors import ConfigurationError, GroundswellError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,9 +112,11 @@ def worker(
     if web_port is not None:
         given.flags["web.port"] = web_port
     settings = given.settings()
+    from stream.commands.fitness import require_redis
     from stream.commands.topics import require
 
     topic = require(settings)
+    require_redis(settings)
     from stream.app import run_worker
 
     run_worker(settings, topic.topic_id, topic.partition_count)
@@ -299,6 +301,33 @@ def init(
     for begun in init(settings, from_, partition):
         typer.echo(f"partition {begun.partition} begins at offset {begun.offset} of {begun.begin} to {begun.end}")
     typer.echo("run `groundswell config apply`: what was activated before these offsets is not active")
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this one.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Bring lost or damaged state back by replaying the log.
+
+    Deletes what a partition has in Redis and sets it to where its deployment began; workers replay the log from there.
+    Triggers that were sent are not sent again.
+    """
+    settings = _settings(context)
+    from stream.commands.restore import plan, restore
+
+    plans = plan(settings, partition)
+    for planned in plans:
+        typer.echo(str(planned))
+    if not yes:
+        if not sys.stdin.isatty():
+            message = "all that these partitions have in Redis is to be deleted: say --yes where nobody can be asked"
+            raise ConfigurationError(message)
+        typer.confirm("Delete all that these partitions have in Redis?", abort=True)
+    for line in restore(settings, plans):
+        typer.echo(line)
+    typer.echo("workers replay from there; once they are through, run `groundswell verify`")
 
 
 @app.command()

@@ -127,8 +127,8 @@ class Partition:
         if header is None and log_start > 0:
             message = (
                 f"partition {self.number} has no state, and its log begins at offset {log_start}, not 0: run "
-                f"`groundswell init --from {log_start}` for a new start; if state was lost, the log does not reach back "
-                "to where it began, and `groundswell restore` cannot replay it"
+                f"`groundswell init --from {log_start}` for a new start. If state was lost, `groundswell restore` "
+                "cannot bring it back: the log does not reach back to where it began"
             )
             raise StateMismatchError(message)
         self.owner = secrets.token_hex(8)

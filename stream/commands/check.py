@@ -143,7 +143,7 @@ def _misfits(topic: topics.TopicFacts, number: int, header: Header | None) -> It
     """Give what keeps a worker from going on with a partition's state."""
     begin, end = topic.begins[number], topic.ends[number]
     subject = f"state of partition {number}"
-    restore = "groundswell restore, or a new namespace"
+    anew = "begin a new deployment under another namespace: groundswell init --from"
     if header is None:
         if begin > 0:
             remedy = f"groundswell init --from {begin} --partition {number}, for a new start"
@@ -151,16 +151,19 @@ def _misfits(topic: topics.TopicFacts, number: int, header: Header | None) -> It
         return
     if header.topic_id and topic.topic_id and header.topic_id != topic.topic_id:
         found = f"of topic id {header.topic_id}, but {topic.name} has {topic.topic_id}: it was made anew"
-        yield Finding(subject, "error", found, restore)
+        yield Finding(subject, "error", found, anew)
+    elif header.restoring:
+        found = "a restoration is under way, or was cut off"
+        yield Finding(subject, "error", found, "wait for groundswell restore to end, or run it (again)")
     elif header.partition_count != topic.partition_count:
         found = f"made for {header.partition_count} partitions, but {topic.name} has {topic.partition_count}"
-        yield Finding(subject, "error", found, restore)
+        yield Finding(subject, "error", found, anew)
     elif header.engine != ENGINE_VERSION:
         found = f"decided by engine {header.engine}, and this build is engine {ENGINE_VERSION}"
         yield Finding(subject, "error", found, "run the build of that engine")
     elif not begin <= header.offset <= end:
         found = f"stands at offset {header.offset}, but the log goes from {begin} to {end}"
-        yield Finding(subject, "error", found, restore)
+        yield Finding(subject, "error", found, anew if header.offset < begin else f"groundswell restore, or {anew}")
 
 
 def _kernels(directory: Path) -> Finding:

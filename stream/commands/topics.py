@@ -19,9 +19,12 @@ from stream.stores.fitness import Finding
 
 MAX_CONTENT_BYTES: Final = 16 * 1024 * 1024
 """``max.message.bytes`` of the configuration topic."""
+MAX_REJECTED_BYTES: Final = 2 * 1024 * 1024
+"""``max.message.bytes`` that the topic of rejects is created with: a reject is larger than its event, by headers."""
 _LEAST_EVENT_BYTES: Final = MAX_EVENT_BYTES + 4096
-_LEAST_REJECT_BYTES: Final = MAX_REJECT_BYTES + MAX_REJECT_KEY_BYTES + 4096
 """What a topic must take: an event of the largest size with key, headers and framing."""
+_LEAST_REJECT_BYTES: Final = MAX_REJECT_BYTES + MAX_REJECT_KEY_BYTES + 4096
+"""What the topic of rejects must take: the largest that the pipeline makes."""
 _BOUNDS_SECONDS: Final = 10.0
 _POLL_MS: Final = 200
 _UNKNOWN_TOPIC: Final = 3
@@ -55,7 +58,11 @@ def wanted(settings: Settings) -> dict[str, Configuration]:
             "message.timestamp.type": "LogAppendTime",
         },
         "triggers": {**by_time, "retention.ms": str(topics.retention_ms("triggers"))},
-        "rejects": {**by_time, "retention.ms": str(topics.retention_ms("rejects"))},
+        "rejects": {
+            **by_time,
+            "retention.ms": str(topics.retention_ms("rejects")),
+            "max.message.bytes": str(MAX_REJECTED_BYTES),
+        },
         "config": {"cleanup.policy": "compact", "max.message.bytes": str(MAX_CONTENT_BYTES)},
     }
 
@@ -176,7 +183,8 @@ def judge(
         return findings
     if kind == "rejects":
         _judge_size(configuration, _LEAST_REJECT_BYTES, "a reject of 512 KiB would not fit", differs)
-    _judge_size(configuration, _LEAST_EVENT_BYTES, "an event of 64 KiB would not fit", differs)
+    else:
+        _judge_size(configuration, _LEAST_EVENT_BYTES, "an event of 64 KiB would not fit", differs)
     _judge_retention(settings, kind, configuration, events_configuration, differs)
     if kind == "events" and configuration.get("unclean.leader.election.enable") == "true":
         why = "a failover may take back log that was decided upon"
@@ -223,7 +231,7 @@ def _judge_partitions(settings: Settings, kind: str, topic: TopicFacts, events: 
 
 def _judge_size(configuration: Configuration, least: int, why: str, differs: Any) -> None:
     if int(configuration.get("max.message.bytes", least)) < least:
-        differs("max.message.bytes", "error", f"{why}, expected at least {least}", str(max(least, 1_048_588)))
+        differs("max.message.bytes", "error", f"{why}, expected at least {least}", str(max(least, MAX_REJECTED_BYTES)))
 
 
 def _judge_retention(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
 from stream.stores.names import header_key, outbox_key, voter_prefix
-from stream.stores.terms import headless, refuse_foreign, refuse_restoring, row_of
+from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of
+
+_PAGE_KEYS: Final = 1000
 
 
 @dataclass(slots=True)
@@ -139,8 +142,35 @@ class MemoryStore:
         self._server.fault("backlog")
         return {output: len(self._server.outboxes.get(outbox_key(self._prefix, output), {})) for output in OUTPUTS}
 
+    async def begin_restore(self, header: Header) -> None:
+        """Put ``header``, marked as restoring and under a fresh owner, in the place of whatever stands there."""
+        self._server.fault("begin_restore")
+        self._server.values[self._header_key] = header.to_bytes()
+
+    async def clear(self, owner: str) -> AsyncIterator[int]:
+        """Delete outboxes, then voters page by page, and give how many keys each step deleted."""
+        values, outboxes = self._server.values, self._server.outboxes
+        self._refuse_usurped(owner)
+        # As in Redis, an empty sorted set is no key.
+        yield sum(bool(outboxes.pop(outbox_key(self._prefix, output), None)) for output in OUTPUTS)
+        voters = [key for key in values if key.startswith(self._voter_prefix)]
+        for first in range(0, len(voters), _PAGE_KEYS):
+            self._refuse_usurped(owner)
+            page = voters[first : first + _PAGE_KEYS]
+            yield sum(values.pop(key, None) is not None for key in page)
+
+    async def finish_restore(self, header: Header) -> None:
+        """Write ``header``, by which workers go on; its owner must be the one that began to restore."""
+        self._server.fault("finish_restore")
+        refuse_usurped(self._prefix, self._header(), header.owner)
+        self._server.values[self._header_key] = header.to_bytes()
+
     async def close(self) -> None:
         """Do nothing: there is no connection."""
+
+    def _refuse_usurped(self, owner: str) -> None:
+        self._server.fault("clear")
+        refuse_usurped(self._prefix, self._header(), owner)
 
     def _header(self) -> Header | None:
         data = self._server.values.get(self._header_key)

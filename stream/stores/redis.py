@@ -15,7 +15,7 @@ from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import header_key, outbox_key, voter_prefix
 from stream.stores.outcomes import is_lost, nothing_changed
 from stream.stores.route import Route
-from stream.stores.terms import headless, refuse_foreign, refuse_restoring, row_of
+from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of
 from stream.stores.wire import Session, Wire, first_error, pack
 
 _ATTEMPTS: Final = 10
@@ -140,10 +140,51 @@ class RedisStore:
         counts = await self._read(b"".join([pack(b"ZCARD", self._boxes[output]) for output in OUTPUTS]), len(OUTPUTS))
         return dict(zip(OUTPUTS, counts, strict=True))
 
+    async def begin_restore(self, header: Header) -> None:
+        """Put ``header``, marked as restoring and under a fresh owner, in the place of whatever stands there.
+
+        From here on every other owner's commit is refused, and so is every claim.
+        """
+        async with self._session(self._commits) as session:
+            _answers(await session.ask(pack(b"SET", self._header, header.to_bytes()), 1))
+
+    async def clear(self, owner: str) -> AsyncIterator[int]:
+        """Delete outboxes, then voters page by page, and give how many keys each step deleted.
+
+        Raises CommitRefusedError as soon as the header is not the one that ``owner`` began to restore under. Cut off
+        half-way, it can be run again.
+        """
+        yield await self._restore_step(owner, pack(b"UNLINK", *self._boxes.values()))
+        cursor = b""
+        while cursor != b"0":
+            async with self._session(self._reads) as session:
+                cursor, keys = await self._scan(session, cursor or b"0")
+            if keys:
+                yield await self._restore_step(owner, pack(b"UNLINK", *keys))
+
+    async def finish_restore(self, header: Header) -> None:
+        """Write ``header``, by which workers go on; its owner must be the one that began to restore.
+
+        Raises CommitRefusedError where another restoration has begun since.
+        """
+        await self._restore_step(header.owner, pack(b"SET", self._header, header.to_bytes()))
+
     async def close(self) -> None:
         """Close the connections; a later call would make new ones."""
         await self._commits.drop()
         await self._reads.drop()
+
+    async def _restore_step(self, owner: str, command: bytes) -> Any:
+        """Run one packed command and return its answer, if the restoration that ``owner`` began is still under way."""
+        look = pack(b"WATCH", self._header) + pack(b"GET", self._header)
+        async with self._session(self._commits) as session:
+            for _ in range(_ATTEMPTS):
+                _, data = _answers(await session.ask(look, 2))
+                refuse_usurped(self._prefix, None if data is None else Header.from_bytes(data), owner)
+                done = await _execute(session, [command], 1)
+                if done is not None:
+                    return done[0]
+        raise self._contended()
 
     def _mget(self, voters: Sequence[str]) -> bytes:
         start = self._voters

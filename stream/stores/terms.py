@@ -22,15 +22,26 @@ def refuse_foreign(prefix: str, header: Header | None, commit: Commit) -> None:
 def refuse_restoring(prefix: str, header: Header) -> None:
     """Raise StateMismatchError if a restoration of this partition has not come to its end."""
     if header.restoring:
-        message = f"partition {prefix[:-1]} is half restored: run `groundswell restore` again to its end"
+        message = (
+            f"partition {prefix[:-1]} is being restored, or its restoration was cut off: wait for "
+            "`groundswell restore` to end, or run it (again)"
+        )
         raise StateMismatchError(message)
+
+
+def refuse_usurped(prefix: str, header: Header | None, owner: str) -> None:
+    """Raise CommitRefusedError unless the restoration that began under the token ``owner`` is still under way."""
+    if header is None or header.owner != owner or not header.restoring:
+        found = "has no header any more" if header is None else f"belongs to {header.owner!r} now"
+        message = f"partition {prefix[:-1]} {found}: its restoration by {owner!r} was overtaken by another"
+        raise CommitRefusedError(message)
 
 
 def headless(prefix: str) -> StateMismatchError:
     """Return the error for a partition that has records or outbox rows and no header."""
     message = (
         f"partition {prefix[:-1]} has voters or outbox rows in Redis but its header is missing: state was lost; "
-        "run `groundswell restore`, or delete the partition's keys to begin anew"
+        "run `groundswell restore`"
     )
     return StateMismatchError(message)
 

@@ -62,6 +62,16 @@ class Stores:
         await Session(connection, 5).ask(pack(b"DEL", name.encode()), 1)
         await connection.disconnect()
 
+    async def put(self, key: str, value: bytes) -> None:
+        """Overwrite one key of partition 3."""
+        name = partition_prefix(self.namespace, 3) + key
+        if self.endpoint is None:
+            self.memory.values[name] = value
+            return
+        connection = await connected(self.endpoint)
+        await Session(connection, 5).ask(pack(b"SET", name.encode(), value), 1)
+        await connection.disconnect()
+
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[RedisEndpoint]:

@@ -218,6 +218,92 @@ async def test_claim_of_a_partition_that_is_being_restored_is_refused(stores: St
         await store.claim("two", _fresh())
 
 
+# --- restoring -----------------------------------------------------------------------------------------
+
+
+async def _emptied(store: Store, owner: str) -> int:
+    return sum([count async for count in store.clear(owner)])
+
+
+async def test_restoration_leaves_the_fresh_header_alone(stores: Stores) -> None:
+    store, other = stores(), stores(10)
+    rows = tuple(_row(sequence) for sequence in range(1, 4))
+    voters = tuple(f"voter-{n}" for n in range(2500))
+    await store.commit(_step(await store.claim("one", _fresh()), 110, voters, rows))
+    kept = await _advance(other, await other.claim("one", _fresh()), 110, "ada")
+    fresh = replace(_fresh(), owner="restorer")
+    await store.begin_restore(replace(fresh, restoring=True))
+    assert await _emptied(store, "restorer") == 2501
+    assert await store.read_header() == replace(fresh, restoring=True)
+    await store.finish_restore(fresh)
+    assert await store.read_header() == fresh
+    assert await store.load(voters) == [None] * 2500
+    assert await store.backlog() == {"triggers": 0, "rejects": 0, "forwards": 0}
+    assert (await other.read_header(), await other.load(["ada"])) == (kept, [_record(109)])
+    assert await store.claim("two", _fresh()) == replace(fresh, owner="two")
+
+
+async def test_worker_writes_nothing_once_a_restoration_has_begun(stores: Stores) -> None:
+    worker, restorer = stores(), stores()
+    first = _step(await worker.claim("worker", _fresh()), 110, ("ada",), (_row(1),))
+    await worker.commit(first)
+    fresh = replace(_fresh(), owner="restorer")
+    for begin in (True, False):
+        if begin:
+            await restorer.begin_restore(replace(fresh, restoring=True))
+        else:
+            await restorer.finish_restore(fresh)
+        with pytest.raises(CommitRefusedError, match="claimed by 'restorer'"):
+            await worker.commit(_step(first.header, 120, ("bob",), (_row(2),), frozenset({"ada"})))
+        assert await worker.load(["ada", "bob"]) == ([_record(109), None] if begin else [None, None])
+        if begin:
+            with pytest.raises(StateMismatchError, match=r"being restored.*cut off.*`groundswell restore`"):
+                await worker.claim("worker-again", _fresh())
+            await _emptied(restorer, "restorer")
+
+
+async def test_restoration_that_was_cut_off_is_run_again_by_another(stores: Stores) -> None:
+    store, again = stores(), stores()
+    await _advance(store, await store.claim("one", _fresh()), 110, *(f"voter-{n}" for n in range(1500)))
+    await store.begin_restore(replace(_fresh(), owner="first", restoring=True))
+    steps = store.clear("first")
+    await anext(steps)
+    await again.begin_restore(replace(_fresh(), owner="second", restoring=True))
+    with pytest.raises(CommitRefusedError, match="overtaken"):
+        await anext(steps)
+    with pytest.raises(CommitRefusedError, match="overtaken"):
+        await store.finish_restore(replace(_fresh(), owner="first"))
+    assert await _emptied(again, "second") == 1500
+    await again.finish_restore(replace(_fresh(), owner="second"))
+    assert (await store.claim("two", _fresh())).owner == "two"
+
+
+async def test_nothing_is_deleted_under_a_worker_that_claimed_after_the_restoration(stores: Stores) -> None:
+    late, other = stores(), stores()
+    fresh = replace(_fresh(), owner="late")
+    await late.begin_restore(replace(fresh, restoring=True))
+    steps = late.clear("late")
+    await anext(steps)
+    await other.finish_restore(fresh)
+    header = await _advance(other, await other.claim("worker", _fresh()), 110, "ada")
+    with pytest.raises(CommitRefusedError, match="belongs to 'worker' now"):
+        await anext(steps)
+    assert (await other.read_header(), await other.load(["ada"])) == (header, [_record(109)])
+
+
+async def test_restoration_begins_over_a_header_that_cannot_be_read(stores: Stores) -> None:
+    store = stores()
+    await _advance(store, await store.claim("one", _fresh()), 110, "ada")
+    await stores.put("header", b"no header")
+    with pytest.raises(StateMismatchError, match="groundswell restore"):
+        await store.read_header()
+    fresh = replace(_fresh(), owner="restorer")
+    await store.begin_restore(replace(fresh, restoring=True))
+    assert await _emptied(store, "restorer") == 1
+    await store.finish_restore(fresh)
+    assert await store.read_header() == fresh
+
+
 async def test_claim_without_a_header_beside_a_voter_is_damage(stores: Stores) -> None:
     store = stores()
     await _advance(store, await store.claim("one", _fresh()), 110, "ada")

@@ -10,7 +10,10 @@ import pytest
 
 from stream.cli import main
 
-COMMANDS = ("worker", "topics", "check", "publish", "watch", "config", "voter", "verify", "init", "embedded", "demo")
+COMMANDS = (
+    *("worker", "topics", "check", "publish", "watch", "config", "voter", "verify", "init", "restore", "embedded"),
+    "demo",
+)
 HEAVY = ("numba", "numpy", "faust", "kafka", "aiokafka", "redis", "pydantic", "rich")
 NOWHERE = ("--kafka", "127.0.0.1:1", "--redis", "redis://127.0.0.1:1/0")
 

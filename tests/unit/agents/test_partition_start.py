@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,8 +57,19 @@ async def test_state_that_does_not_fit_its_log_stops_and_names_the_mend(case: st
     header, tape, expected = HELD[case]
     text = await refusal(await site_with(header, tape))
     assert expected in text
-    assert "groundswell restore" in text
     assert "groundswell init --from" in text
+    # Where the log does not lead to the state that was, replaying it would be no mend.
+    assert ("groundswell restore" in text) == (case == "log cut")
+
+
+async def test_partition_that_is_being_restored_is_left_alone() -> None:
+    site = await site_with({}, {})
+    await site.store.begin_restore(replace(site.header(), owner="restorer", restoring=True))
+    before = dict(site.server.values)
+    text = await refusal(site)
+    assert "being restored" in text
+    assert "run it (again)" in text
+    assert site.server.values == before
 
 
 async def test_end_of_a_log_that_is_not_exact_stops_nobody() -> None:

@@ -39,6 +39,8 @@ def test_topic_as_it_is_created_suits(kind: str) -> None:
         ("triggers", "retention.ms", str(7 * DAY_MS)),
         ("rejects", "retention.ms", str(8 * DAY_MS - 1)),
         ("rejects", "cleanup.policy", "compact,delete"),
+        # Enough for an event, not for what a reject may be.
+        ("rejects", "max.message.bytes", str(512 * 1024)),
         ("config", "cleanup.policy", "delete"),
         ("config", "cleanup.policy", "compact,delete"),
         ("config", "max.message.bytes", str(MAX_CONTENT_BYTES - 1)),
