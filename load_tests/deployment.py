@@ -152,6 +152,17 @@ class Deployment:
         finally:
             consumer.close()
 
+    def stood_at(self, time_ms: int) -> dict[int, int]:
+        """Return by partition where the events topic ended at a time, by its append times (ms since the epoch)."""
+        ends = self.ends()
+        where = {TopicPartition(self.topic("events"), partition): time_ms for partition in ends}
+        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap)
+        try:
+            later = consumer.offsets_for_times(where)
+        finally:
+            consumer.close()
+        return {tp.partition: found.offset if (found := later[tp]) else ends[tp.partition] for tp in where}
+
     def is_drained(self) -> bool:
         """Whether all that stands in the log now is committed and sent; forwards go back into the log."""
         if any(self.unsent(partition) for partition in range(self.partitions)):

@@ -29,7 +29,7 @@ from stream.embedded.electorate import Electorate, Flaws
 from stream.partitioning import partition_of
 
 PARTITIONS: Final = 4
-VOTERS: Final = 3000
+VOTERS: Final = 6000
 EVENTS_PER_SECOND: Final = 3000
 SESSION_SECONDS: Final = 2.5
 SPEED: Final = 200
@@ -43,7 +43,7 @@ _WORKER: Final = {
     "GROUNDSWELL_WORKER__IDLE_COMMIT_SECONDS": "0.5",
     "GROUNDSWELL_WORKER__RECLAIM_SECONDS": "0.3",
     # Fewer than there are, so that voters are dropped from memory and come back from Redis.
-    "GROUNDSWELL_WORKER__VOTERS_IN_MEMORY": "1000",
+    "GROUNDSWELL_WORKER__VOTERS_IN_MEMORY": "2000",
     "GROUNDSWELL_LOG__LEVEL": "info",
 }
 
@@ -64,8 +64,8 @@ def configurations() -> list[list[Content]]:
     pause = _model("pause", {"hours_since_last_seen": 1.0})
     mood = _model("mood", {"social.like.decayed_1d": 0.5, "social.share.decayed_7d": 1.0, "sessions": 0.1})
     other = _model("mood", {"social.like.decayed_1d": 0.6, "social.comment.decayed_7d": 1.0})
-    back = _campaign("back", "pause", "up", 0.25, 0.05)
-    quick = _campaign("quick", "pause", "down", 0.01, 0.1)
+    back = _campaign("back", "pause", "up", 0.1, 0.03)
+    quick = _campaign("quick", "pause", "down", 0.01, 0.05)
     keen = _campaign("keen", "mood", "up", 3.0, 2.5)
     return [[pause, mood, back, keen], [pause, other, back, keen, quick]]
 
@@ -201,12 +201,16 @@ class KillLoop:
             if attempt == change_at:
                 self.deployment.activate(second)
             # Now and then while the group is still being put together again.
-            if self.chance.random() < 0.7:
-                wait_until("both workers hold partitions", lambda: all(w.held_partitions() for w in self.workers), 60)
-                time.sleep(self.chance.uniform(0.5, 3.0))
+            if self.chance.random() < 0.6:
+                wait_until("both workers hold partitions", self._both_hold, 60)
+                time.sleep(self.chance.uniform(0.3, 2.0))
             self._kill()
         message = f"only {len(self.result.kills)} of {4 * kills} kills struck work in progress"
         raise TimeoutError(message)
+
+    def _both_hold(self) -> bool:
+        self._bury()
+        return all(worker.held_partitions() for worker in self.workers)
 
     def _victim(self) -> tuple[WorkerProcess, set[int]]:
         """Return a worker that holds partitions, and these."""
@@ -218,8 +222,8 @@ class KillLoop:
         self._bury()
         worker, held = self._victim()
         time.sleep(self.chance.random() * 0.1)
-        ends = self.deployment.ends()
         worker.kill()
+        ends = self.deployment.stood_at(time.time_ns() // 1_000_000)
         # What stood in the log and was not committed, and what was committed and not sent.
         headers = {number: self.deployment.header(number) for number in held}
         rows = sum(max(ends[number] - (header or {"offset": 0})["offset"], 0) for number, header in headers.items())
