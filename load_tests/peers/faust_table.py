@@ -78,6 +78,7 @@ def application(bootstrap: str, name: str, topic: str, triggers_topic: str, coun
             voters[voter] = (score, at, armed)
             progress.events += 1
             if progress.events == count:
+                await app.producer.flush()
                 progress.finish()
 
     app.agent(app.topic(topic, value_serializer="raw", key_serializer="raw"))(engagement)
