@@ -1,14 +1,139 @@
-"""The worker as it is built, before anything is connected."""
+"""The worker as it is wired: settings that reach its parts, its pages, and a broker that answers late."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Iterator
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from aiokafka.errors import KafkaConnectionError
+from faust.types import TP
 
+from stream import app as app_room
 from stream.app import Worker
 from stream.settings import Settings
+from tests.unit.agents.worksite import until
+
+
+class Broker:
+    """In the consumer's place: answers what a test says, after the errors that it names."""
+
+    def __init__(self, errors: Iterable[Exception] = ()) -> None:
+        self.errors = list(errors)
+        self.ends: dict[TP, int] = {}
+
+    async def log_ranges(self, tps: Iterable[TP]) -> Mapping[TP, tuple[int, int]]:
+        if self.errors:
+            raise self.errors.pop(0)
+        return dict.fromkeys(tps, (3, 9))
+
+    async def log_ends(self) -> Mapping[TP, int]:
+        if self.errors:
+            raise self.errors.pop(0)
+        return self.ends
+
+
+def worker_of(broker: Broker | None = None, **options: Any) -> Worker:
+    worker = Worker(Settings(namespace="east"), "topic-1", 4, **options)
+    worker.consumer = broker or Broker()  # type: ignore[assignment]
+    return worker
+
+
+Page = Callable[[str], Awaitable[tuple[int, str, str]]]
+
+
+@asynccontextmanager
+async def served(worker: Worker) -> AsyncIterator[Page]:
+    """Serve a worker's pages; the value asks for one and returns status, content type and text."""
+    worker.finalize()
+    worker.web.init_server()
+    application: Any = worker.web
+    async with TestClient(TestServer(application.web_app)) as client:
+
+        async def page(path: str) -> tuple[int, str, str]:
+            async with client.get(path, allow_redirects=False) as response:
+                return response.status, response.headers["Content-Type"], await response.text()
+
+        yield page
+
+
+# --- what it is given ------------------------------------------------------------------------------------
+
+
+def test_namespace_prefixes_topics_group_and_keys() -> None:
+    worker = worker_of()
+    assert worker.events_topic == "east.engagement.events"
+    assert worker.conf.id == "east.groundswell"
+    log = worker._log()
+    assert (log.topic, log.topic_id, log.partition_count) == ("east.engagement.events", "topic-1", 4)
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, True), ({"ends_are_exact": False}, False)])
+def test_ends_of_the_log_are_exact_unless_it_is_told_otherwise(options: dict[str, Any], expected: bool) -> None:
+    assert worker_of(**options)._log().ends_are_exact is expected
+
+
+def test_partitions_share_the_room_for_voters() -> None:
+    worker = worker_of()
+    limits = worker.new_partition(0, worker.engagement)._limits
+    assert limits.voters() == worker.settings.worker.voters_in_memory
+    for number in range(4):
+        worker.engagement.partitions[number] = worker.new_partition(number, worker.engagement)
+    assert limits.voters() == worker.settings.worker.voters_in_memory // 4
+
+
+def test_every_output_has_a_relay() -> None:
+    worker = worker_of()
+    partition = worker.new_partition(2, worker.engagement)
+    assert worker._new_relays(partition._store, 2).keys() == {"triggers", "rejects", "forwards"}
+
+
+# --- a broker that answers late --------------------------------------------------------------------------
+
+
+async def test_bounds_are_asked_for_until_the_broker_answers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(app_room, "_BOUNDS_SECONDS", 0.001)
+    caplog.set_level(logging.WARNING)
+    worker = worker_of(Broker([KafkaConnectionError("gone"), TimeoutError(), OSError("reset")]))
+    assert await worker._log().bounds(1) == (3, 9)
+    assert caplog.text.count("the bounds of partition 1 are not known") == 3
+
+
+async def test_defect_in_asking_for_bounds_is_not_repeated() -> None:
+    worker = worker_of(Broker([ValueError("defect")]))
+    with pytest.raises(ValueError, match="defect"):
+        await worker._log().bounds(1)
+
+
+async def test_watch_keeps_the_complaints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_room, "_WATCH_SECONDS", 0.001)
+    broker = Broker([KafkaConnectionError("gone")])
+    worker = worker_of(broker)
+    assert worker.complaints == ["the worker is starting"]
+    watching = asyncio.create_task(worker._watch())
+    await until(lambda: "assigned nothing yet" in worker.complaints[0])
+    assert broker.errors
+    await worker.engagement.positions(frozenset())
+    await until(lambda: worker.complaints == [])
+    worker.engagement.partitions[0] = SimpleNamespace(state=None)  # type: ignore[assignment]
+    await until(lambda: worker.complaints)
+    assert "gone" in worker.complaints[0]
+    await until(lambda: worker.complaints == [])
+    watching.cancel()
+    await asyncio.wait([watching])
+
+
+# --- what its start leaves -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -27,3 +152,48 @@ def test_what_a_start_leaves_is_not_searched_for_garbage_again() -> None:
     assert gc.get_freeze_count() > 10_000
     assert gc.get_threshold()[0] == 12_345
     assert not any(found is worker.engagement for found in gc.get_objects())
+
+
+# --- its end ---------------------------------------------------------------------------------------------
+
+HANGING_STOP = """
+import asyncio
+from types import SimpleNamespace
+from stream.app import Worker
+from stream.settings import Settings
+
+async def hang():
+    await asyncio.Event().wait()
+
+async def main():
+    worker = Worker(Settings(worker={"shutdown_seconds": 0.2}), "topic-1", 4)
+    worker.consumer = SimpleNamespace(stop_flow=lambda: None)
+    worker.engagement.stop = hang
+    await worker.on_stop()
+
+asyncio.run(main())
+"""
+
+
+def test_stop_that_does_not_come_to_its_end_is_broken_off_with_a_clear_line() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGING_STOP], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "stopped: stopping took longer than worker.shutdown_seconds = 0.2" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- pages -----------------------------------------------------------------------------------------------
+
+
+async def test_pages_say_alive_ready_and_measured() -> None:
+    worker = worker_of()
+    async with served(worker) as page:
+        assert (await page("/healthz"))[::2] == (200, "ok\n")
+        assert (await page("/readyz"))[::2] == (503, "the worker is starting\n")
+        worker.complaints = ["one thing", "another"]
+        assert (await page("/readyz"))[::2] == (503, "one thing\nanother\n")
+        worker.complaints = []
+        assert (await page("/readyz"))[::2] == (200, "ready\n")
+        status, kind, text = await page("/metrics")
+        assert (status, kind) == (200, "text/plain; version=0.0.4")
+        assert "groundswell_build_info" in text
