@@ -18,10 +18,9 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from load_tests.checker import Findings, check, report
 from load_tests.deployment import Content, Deployment, WorkerProcess, wait_until
@@ -34,7 +33,7 @@ EVENTS_PER_SECOND: Final = 3000
 SESSION_SECONDS: Final = 2.5
 SPEED: Final = 200
 """Seconds of the voters' time in a second of the test's."""
-_SLICE_SECONDS: Final = 0.05
+_SLICE_SECONDS: Final = 0.02
 _FLAWS: Final = Flaws(duplicates=0.04, late=0.05, broken=0.005, misrouted=0.01)
 
 _WORKER: Final = {
@@ -64,13 +63,13 @@ def configurations() -> list[list[Content]]:
     pause = _model("pause", {"hours_since_last_seen": 1.0})
     mood = _model("mood", {"social.like.decayed_1d": 0.5, "social.share.decayed_7d": 1.0, "sessions": 0.1})
     other = _model("mood", {"social.like.decayed_1d": 0.6, "social.comment.decayed_7d": 1.0})
-    back = _campaign("back", "pause", "up", 0.1, 0.03)
+    back = _campaign("back", "pause", "up", 0.06, 0.02)
     quick = _campaign("quick", "pause", "down", 0.01, 0.05)
     keen = _campaign("keen", "mood", "up", 3.0, 2.5)
     return [[pause, mood, back, keen], [pause, other, back, keen, quick]]
 
 
-def publish(deployment: Deployment, seed: int, events_per_second: float, stop: Event, sent: Synchronized[int]) -> None:
+def publish(deployment: Deployment, seed: int, events_per_second: float, stop: Any, sent: Any) -> None:
     """Publish a seeded electorate's events at an even rate until told to stop, then flush."""
     # Yesterday at noon: the same hours, and as many events, whenever it runs.
     start_ms = (int(time.time()) // 86_400 - 1) * 86_400_000 + 12 * 3_600_000
@@ -80,7 +79,8 @@ def publish(deployment: Deployment, seed: int, events_per_second: float, stop: E
     step_ms = int(_SLICE_SECONDS * SPEED * 1000)
     begun = time.monotonic()
     count = 0
-    while not stop.wait(begun + count / events_per_second - time.monotonic()):
+    while not stop.value:
+        time.sleep(max(begun + count / events_per_second - time.monotonic(), 0.0))
         for key, value in electorate.until(electorate.now_ms + step_ms, events_per_second * _SLICE_SECONDS):
             producer.send(topic, value, key=key, partition=partition_of(key, PARTITIONS))
             count += 1
@@ -95,8 +95,9 @@ class Publisher:
     def __init__(self, deployment: Deployment, seed: int, events_per_second: float) -> None:
         """Nothing runs yet."""
         context = multiprocessing.get_context("spawn")
-        self._stop = context.Event()
-        self._sent = context.Value("q", 0)
+        # Without locks: one that a signal interrupts would be held for ever.
+        self._stop = RawValue("b", 0)
+        self._sent = RawValue("q", 0)
         arguments = (deployment, seed, events_per_second, self._stop, self._sent)
         self._process = context.Process(target=publish, args=arguments, daemon=True)
 
@@ -111,7 +112,7 @@ class Publisher:
 
     def finish(self) -> None:
         """Stop, once everything is acknowledged; raise RuntimeError where it was not."""
-        self._stop.set()
+        self._stop.value = 1
         if self._process.pid is not None:
             self._process.join(90)
             if self._process.exitcode != 0:
