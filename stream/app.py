@@ -45,10 +45,9 @@ _BACKGROUND_SECONDS = 1.0
 class Worker(faust.App):
     """A Faust app that carries Groundswell's parts, and starts and stops them in order."""
 
-    def __init__(self, settings: Settings, topic_id: str, partition_count: int, *, ends_are_exact: bool = True) -> None:
+    def __init__(self, settings: Settings, topic_id: str, partition_count: int) -> None:
         """Build all parts; nothing is connected yet."""
         worker = settings.worker
-        self.ends_are_exact = ends_are_exact
         self.settings = settings
         self.metrics = Metrics()
         self.events_topic = settings.topic("events")
@@ -142,7 +141,6 @@ class Worker(faust.App):
             epoch=lambda number: int(consumer.epoch(TP(self.events_topic, number))),
             release=lambda number, epoch: consumer.release(TP(self.events_topic, number), epoch),
             is_assigned=lambda number: bool(consumer.is_assigned(TP(self.events_topic, number))),
-            ends_are_exact=self.ends_are_exact,
         )
 
     def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:
@@ -283,14 +281,14 @@ def _add_pages(app: Worker) -> None:
         app.page(f"/{page.__name__}")(page)
 
 
-def run_worker(settings: Settings, topic_id: str, partition_count: int, *, ends_are_exact: bool = True) -> NoReturn:
+def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoReturn:
     """Run until a signal or a failure; ends the process.
 
     ``topic_id`` (empty where the broker gives none) and ``partition_count`` are the events topic's, once it was found
-    fit for a worker. ``ends_are_exact`` is False for the embedded broker, whose log ends no state is held against.
+    fit for a worker.
     """
     logging.config.dictConfig(logging_config(settings.log.level, settings.log.format))
-    app = Worker(settings, topic_id, partition_count, ends_are_exact=ends_are_exact)
+    app = Worker(settings, topic_id, partition_count)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(

@@ -156,7 +156,7 @@ class Partition:
             mend = f"Run the build of that engine, or {mend[0].lower()}{mend[1:]}"
         elif header.offset < log_start:
             problem = f"stands at offset {header.offset}, but the log begins at {log_start}: retention passed it"
-        elif header.offset > log_end and log.ends_are_exact:
+        elif header.offset > log_end:
             problem = f"stands at offset {header.offset}, but the log ends at {log_end}: the log was cut"
             mend = f"Run `groundswell restore` to bring back state that fits, or {mend[0].lower()}{mend[1:]}"
         if problem:

@@ -26,8 +26,6 @@ class Log:
     release: Callable[[int, int], None]
     """Give back the place that a fetched batch (partition, epoch) took."""
     is_assigned: Callable[[int], bool]
-    ends_are_exact: bool = True
-    """Whether ``bounds`` can be held against a header; the embedded broker may name an end before the true one."""
 
 
 @dataclass(frozen=True, slots=True)

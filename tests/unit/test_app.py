@@ -76,11 +76,6 @@ def test_namespace_prefixes_topics_group_and_keys() -> None:
     assert (log.topic, log.topic_id, log.partition_count) == ("east.engagement.events", "topic-1", 4)
 
 
-@pytest.mark.parametrize(("options", "expected"), [({}, True), ({"ends_are_exact": False}, False)])
-def test_ends_of_the_log_are_exact_unless_it_is_told_otherwise(options: dict[str, Any], expected: bool) -> None:
-    assert worker_of(**options)._log().ends_are_exact is expected
-
-
 def test_partitions_share_the_room_for_voters() -> None:
     worker = worker_of()
     limits = worker.new_partition(0, worker.engagement)._limits

@@ -72,14 +72,6 @@ async def test_partition_that_is_being_restored_is_left_alone() -> None:
     assert site.server.values == before
 
 
-async def test_end_of_a_log_that_is_not_exact_stops_nobody() -> None:
-    site = await site_with({"offset": 2}, {"cut": 1}, ends_are_exact=False)
-    async with opened(site):
-        assert site.tape.position == 2
-        await site.work(like("ada", 3))
-    assert "the log ends at 1" in await refusal(await site_with({"offset": 2}, {"cut": 1}))
-
-
 async def test_topic_without_an_id_fits_any() -> None:
     async with opened(await site_with({"topic_id": "old"}, {}, topic_id="")) as site:
         assert site.tape.position == 0
