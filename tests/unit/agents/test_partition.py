@@ -343,6 +343,23 @@ async def test_record_ahead_is_claimed_over_once() -> None:
         assert site.refused == 2
 
 
+async def test_record_ahead_that_another_owner_wrote_is_a_refusal_however_often() -> None:
+    async with opened(site_of()) as site:
+        other = MemoryStore(site.server, site.prefix)
+        site.tape.write(like("ada", 1))
+        for time in range(1, 4):
+            await other.claim("other", Header(TOPIC_ID, 1, "", 0, 0))
+            put_ahead(site, "ada", 5)
+            site.deliver()
+            await until(lambda times=time: len(site.tape.sought) == times)  # type: ignore[misc]
+            assert site.refused == time
+        assert not site.failures
+        del site.server.values[f"{site.prefix}v:ada"]
+        site.deliver()
+        await until(site.is_done)
+        assert site.likes("ada") == 1
+
+
 async def test_record_ahead_twice_in_a_row_is_damage() -> None:
     site = site_of()
     await site.open()
