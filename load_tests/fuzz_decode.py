@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from load_tests.mutation import change_bytes
 from stream.events import decode
 from stream.interfaces import Decoded
 from stream.records import (
@@ -100,7 +101,7 @@ def mutate(chance: random.Random, value: bytes, events: Sequence[bytes]) -> byte
         return _change_member(chance, value)
     data = bytearray(value)
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        _change_bytes(chance, data, events)
+        change_bytes(chance, data, events, TOKENS, _replace_value)
     if chance.random() < 0.005:
         data += b" " * MAX_EVENT_BYTES
     return bytes(data)
@@ -119,29 +120,6 @@ def _change_member(chance: random.Random, value: bytes) -> bytes:
     else:
         target[name] = chance.choice(VALUES)
     return orjson.dumps(event)
-
-
-def _change_bytes(chance: random.Random, data: bytearray, events: Sequence[bytes]) -> None:
-    """Change one stretch of bytes in place."""
-    first = chance.randrange(len(data) + 1)
-    stop = min(len(data), first + chance.choice((1, 1, 2, 8, 40)))
-    change = chance.randrange(7)
-    if change == 0:
-        data[first:stop] = chance.randbytes(stop - first)
-    elif change == 1:
-        del data[first:stop]
-    elif change == 2:
-        data[first:first] = data[first:stop]
-    elif change == 3:
-        data[first:stop] = chance.choice(TOKENS)
-    elif change == 4:
-        other = chance.choice(events)
-        begin = chance.randrange(len(other))
-        data[first:stop] = other[begin : begin + stop - first]
-    elif change == 5 and first < len(data):
-        data[first] ^= 1 << chance.randrange(8)
-    else:
-        _replace_value(chance, data)
 
 
 def _replace_value(chance: random.Random, data: bytearray) -> None:

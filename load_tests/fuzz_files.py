@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import orjson
 
+from load_tests.mutation import change_bytes
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.records import MAX_CAMPAIGNS, MAX_MODELS
@@ -58,33 +59,10 @@ def mutate(chance: random.Random, files: Sequence[bytes]) -> bytes:
         return chance.randbytes(chance.randrange(64))
     data = bytearray(chance.choice(files))
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        _change(chance, data, files)
+        change_bytes(chance, data, files, TOKENS, _replace_value)
     if chance.random() < 0.002:
         data += b" " * (1 << 20)
     return bytes(data)
-
-
-def _change(chance: random.Random, data: bytearray, files: Sequence[bytes]) -> None:
-    """Change one stretch of bytes in place."""
-    first = chance.randrange(len(data) + 1)
-    stop = min(len(data), first + chance.choice((1, 1, 2, 8, 40)))
-    change = chance.randrange(7)
-    if change == 0:
-        data[first:stop] = chance.randbytes(stop - first)
-    elif change == 1:
-        del data[first:stop]
-    elif change == 2:
-        data[first:first] = data[first:stop]
-    elif change == 3:
-        data[first:stop] = chance.choice(TOKENS)
-    elif change == 4:
-        other = chance.choice(files)
-        begin = chance.randrange(len(other))
-        data[first:stop] = other[begin : begin + stop - first]
-    elif change == 5 and first < len(data):
-        data[first] ^= 1 << chance.randrange(8)
-    else:
-        _replace_value(chance, data)
 
 
 def _replace_value(chance: random.Random, data: bytearray) -> None:
