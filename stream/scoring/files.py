@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,12 +10,9 @@ from typing import Any, Final
 import orjson
 
 from stream.errors import ConfigurationError, quoted
+from stream.strictness import description_of, name_of, number_of, refuse_keys
 
 MAX_MODEL_BYTES: Final = 1024 * 1024
-# Products and sums of numbers up to this stay finite, so that no score is ever infinite or NaN.
-_MOST: Final = 1e100
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_NAME_EXPECTED: Final = "1 to 64 characters of a-z, 0-9, _ and -, beginning with a letter"
 _KINDS: Final = ("linear", "logistic")
 _REQUIRED: Final = ("name", "kind", "bias", "weights")
 _OPTIONAL: Final = ("calibration", "description")
@@ -43,23 +39,17 @@ def read_model(data: bytes, features: Sequence[str]) -> Model:
     Raises ConfigurationError, quoting what is wrong and saying what was expected, for anything unusable.
     """
     fields = _read_object(data)
-    _refuse_keys(fields, _REQUIRED, _OPTIONAL, "a model")
-    name = fields["name"]
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        message = f"a model's name is {quoted(name)}, expected {_NAME_EXPECTED}"
-        raise ConfigurationError(message)
+    refuse_keys(fields, _REQUIRED, _OPTIONAL, "a model")
+    name = name_of(fields["name"], "a model's name")
     kind = fields["kind"]
     if not isinstance(kind, str) or kind not in _KINDS:
         message = f"model {name!r}: kind is {quoted(kind)}, expected 'linear' or 'logistic'"
         raise ConfigurationError(message)
-    description = fields.get("description", "")
-    if not isinstance(description, str):
-        message = f"model {name!r}: description is {quoted(description)}, expected a string"
-        raise ConfigurationError(message)
+    description = description_of(fields, f"model {name!r}")
     return Model(
         name,
         kind,
-        _number(fields["bias"], f"model {name!r}: bias"),
+        number_of(fields["bias"], f"model {name!r}: bias"),
         _read_weights(fields["weights"], features, name),
         _read_calibration(fields, name),
         description,
@@ -93,26 +83,6 @@ def _refuse_repeats(pairs: list[tuple[str, Any]]) -> None:
         seen.add(name)
 
 
-def _refuse_keys(fields: dict[str, Any], required: Sequence[str], optional: Sequence[str], what: str) -> None:
-    """Raise ConfigurationError for a key that is unknown or missing."""
-    for key in fields:
-        if key not in required and key not in optional:
-            message = f"{what} has the unknown key {quoted(key)}, expected {', '.join((*required, *optional))}"
-            raise ConfigurationError(message)
-    for key in required:
-        if key not in fields:
-            message = f"{what} lacks the key {key!r}, expected {', '.join(required)}"
-            raise ConfigurationError(message)
-
-
-def _number(value: object, what: str) -> float:
-    """Return ``value`` as a float; raise ConfigurationError if it is no number or out of bounds."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
-        message = f"{what} is {quoted(value)}, expected a number from -1e100 to 1e100"
-        raise ConfigurationError(message)
-    return float(value)
-
-
 def _read_weights(weights: object, features: Sequence[str], name: str) -> tuple[tuple[int, float], ...]:
     if not isinstance(weights, dict):
         message = f"model {name!r}: weights is {quoted(weights)}, expected an object of feature names and numbers"
@@ -127,7 +97,7 @@ def _read_weights(weights: object, features: Sequence[str], name: str) -> tuple[
             raise ConfigurationError(message)
     return tuple(
         sorted(
-            (index[feature], _number(weight, f"model {name!r}: weight of {feature!r}"))
+            (index[feature], number_of(weight, f"model {name!r}: weight of {feature!r}"))
             for feature, weight in weights.items()
         )
     )
@@ -141,6 +111,6 @@ def _read_calibration(fields: dict[str, Any], name: str) -> tuple[float, float] 
         message = f"model {name!r}: calibration is {quoted(calibration)}, expected an object of slope and intercept"
         raise ConfigurationError(message)
     what = f"model {name!r}: calibration"
-    _refuse_keys(calibration, ("slope", "intercept"), (), what)
-    slope = _number(calibration["slope"], f"{what} slope")
-    return slope, _number(calibration["intercept"], f"{what} intercept")
+    refuse_keys(calibration, ("slope", "intercept"), (), what)
+    slope = number_of(calibration["slope"], f"{what} slope")
+    return slope, number_of(calibration["intercept"], f"{what} intercept")

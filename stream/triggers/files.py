@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stream.errors import ConfigurationError, quoted
+from stream.strictness import description_of, name_of, number_of, refuse_keys
 
 MAX_CAMPAIGN_BYTES: Final = 64 * 1024
-_MOST: Final = 1e100
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_NAME_EXPECTED: Final = "1 to 64 characters of a-z, 0-9, _ and -, beginning with a letter"
 _COOLDOWN: Final = re.compile(r"([0-9]{1,9})([dhms])")
 _UNIT_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
 # The standard library's parser takes time with the square of a key's parts: 64 KiB of them kept it busy for 22 s.
@@ -47,24 +45,21 @@ def read_campaign(data: bytes) -> Campaign:
     Raises ConfigurationError, quoting what is wrong and saying what was expected, for anything unusable.
     """
     fields = _read_table(data)
-    name = _name(fields["name"], "a campaign's name")
+    name = name_of(fields["name"], "a campaign's name")
     direction = fields["direction"]
     if not isinstance(direction, str) or direction not in _DIRECTIONS:
         message = f"campaign {name!r}: direction is {quoted(direction)}, expected 'up' or 'down'"
         raise ConfigurationError(message)
-    threshold = _number(fields["threshold"], f"campaign {name!r}: threshold")
-    rearm = _number(fields["rearm"], f"campaign {name!r}: rearm")
+    threshold = number_of(fields["threshold"], f"campaign {name!r}: threshold")
+    rearm = number_of(fields["rearm"], f"campaign {name!r}: rearm")
     if (rearm > threshold) if direction == "up" else (rearm < threshold):
         bound = "at most" if direction == "up" else "at least"
         message = f"campaign {name!r}: rearm is {rearm!r}, expected {bound} the threshold {threshold!r}"
         raise ConfigurationError(message)
-    description = fields.get("description", "")
-    if not isinstance(description, str):
-        message = f"campaign {name!r}: description is {quoted(description)}, expected a string"
-        raise ConfigurationError(message)
+    description = description_of(fields, f"campaign {name!r}")
     return Campaign(
         name=name,
-        model=_name(fields["model"], f"campaign {name!r}: model"),
+        model=name_of(fields["model"], f"campaign {name!r}: model"),
         direction=direction,
         threshold=threshold,
         rearm=rearm,
@@ -87,30 +82,8 @@ def _read_table(data: bytes) -> dict[str, Any]:
         message = f"a campaign is not readable as TOML: {error}: {quoted(data)}"
         # Without the parser's own traceback, which may be a thousand frames deep.
         raise ConfigurationError(message) from None
-    for key in fields:
-        if key not in _REQUIRED and key not in _OPTIONAL:
-            message = f"a campaign has the unknown key {quoted(key)}, expected {', '.join((*_REQUIRED, *_OPTIONAL))}"
-            raise ConfigurationError(message)
-    for key in _REQUIRED:
-        if key not in fields:
-            message = f"a campaign lacks the key {key!r}, expected {', '.join(_REQUIRED)}"
-            raise ConfigurationError(message)
+    refuse_keys(fields, _REQUIRED, _OPTIONAL, "a campaign")
     return fields
-
-
-def _name(value: object, what: str) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        message = f"{what} is {quoted(value)}, expected {_NAME_EXPECTED}"
-        raise ConfigurationError(message)
-    return value
-
-
-def _number(value: object, what: str) -> float:
-    """Return ``value`` as a float; raise ConfigurationError if it is no number or out of bounds."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
-        message = f"{what} is {quoted(value)}, expected a number from -1e100 to 1e100"
-        raise ConfigurationError(message)
-    return float(value)
 
 
 def _cooldown_ms(value: object, name: str) -> int:
