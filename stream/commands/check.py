@@ -19,6 +19,7 @@ from stream.agents.fence import Fence, FenceUnsupportedError, discard
 from stream.commands import topics
 from stream.commands.broker import administration
 from stream.commands.contents import read_contents
+from stream.commands.headers import read_headers
 from stream.errors import GroundswellError, KafkaUnavailableError
 from stream.partitioning import murmur2
 from stream.records import ENGINE_VERSION, Header
@@ -122,21 +123,10 @@ async def _fence(settings: Settings) -> Finding:
 
 def _state(settings: Settings) -> list[Finding]:
     topic = topics.facts(settings, bounded=True)
-    headers = asyncio.run(_headers(settings, topic.partition_count))
+    headers = asyncio.run(read_headers(settings, topic.partition_count, RedisStore.read_header))
     problems = [problem for header in headers.items() for problem in _misfits(topic, *header)]
     present = sum(header is not None for header in headers.values())
     return problems or [Finding("state", "ok", f"{present} of {topic.partition_count} partitions have state")]
-
-
-async def _headers(settings: Settings, partition_count: int) -> dict[int, Header | None]:
-    headers: dict[int, Header | None] = {}
-    for number in range(partition_count):
-        store = RedisStore(settings.redis.endpoint(), settings.key_prefix(number))
-        try:
-            headers[number] = await store.read_header()
-        finally:
-            await store.close()
-    return headers
 
 
 def _misfits(topic: topics.TopicFacts, number: int, header: Header | None) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 
 from stream.commands.fitness import require_redis
+from stream.commands.headers import read_headers
 from stream.commands.topics import TopicFacts, facts, require
 from stream.errors import CommitRefusedError, ConfigurationError, StateMismatchError, StoreUnavailableError
 from stream.records import ENGINE_VERSION, Header
@@ -72,7 +73,7 @@ def plan(settings: Settings, partition: int | None = None) -> list[Replayed]:
     if partition is not None and not 0 <= partition < topic.partition_count:
         message = f"there is no partition {partition}: {topic.name!r} has {topic.partition_count}"
         raise ConfigurationError(message)
-    headers = asyncio.run(_headers(settings, topic.partition_count))
+    headers = asyncio.run(read_headers(settings, topic.partition_count, readable_header))
     return replays(topic, headers, range(topic.partition_count) if partition is None else [partition])
 
 
@@ -114,17 +115,6 @@ def _replay(topic: TopicFacts, number: int, header: Header | None, begun: Mappin
 
 def _refusal(number: int, found: str) -> StateMismatchError:
     return StateMismatchError(f"partition {number} cannot be restored from its log: {found}. Else {_ANEW}")
-
-
-async def _headers(settings: Settings, partition_count: int) -> dict[int, Header | None]:
-    headers: dict[int, Header | None] = {}
-    for number in range(partition_count):
-        store = RedisStore(settings.redis.endpoint(), settings.key_prefix(number))
-        try:
-            headers[number] = await readable_header(store)
-        finally:
-            await store.close()
-    return headers
 
 
 async def readable_header(store: RestorableStore) -> Header | None:

@@ -18,6 +18,7 @@ from kafka.errors import UnsupportedVersionError
 
 from stream.commands import check, config, topics, voter
 from stream.commands.config import apply
+from stream.commands.headers import read_headers
 from stream.commands.init import init
 from stream.commands.publish import Pace, publish
 from stream.commands.watch import watch
@@ -28,6 +29,7 @@ from stream.partitioning import partition_of
 from stream.records import CONFIG_ACTIVATED, columns_of
 from stream.settings import TOPIC_KINDS, Settings
 from stream.stores.fitness import Finding
+from stream.stores.redis import RedisStore
 from tests.integration.deployments import MODEL, deployment, event, process, read, send, servers
 
 
@@ -254,7 +256,7 @@ async def test_voter_is_shown_as_redis_and_the_log_have_it(settings: Settings, t
 
 
 def headers(settings: Settings) -> list[int | None]:
-    found = asyncio.run(check._headers(settings, 3))
+    found = asyncio.run(read_headers(settings, 3, RedisStore.read_header))
     return [None if header is None else header.offset for header in found.values()]
 
 
