@@ -16,17 +16,10 @@ from typing import Any, Final
 import orjson
 
 from load_tests.mutation import change_bytes
+from stream.columns import Columns, columns_of
 from stream.events import decode
 from stream.interfaces import Decoded
-from stream.records import (
-    EVENT_TYPES,
-    KIND,
-    MAX_EVENT_BYTES,
-    MAX_VOTER_BYTES,
-    REJECT_REASONS,
-    Columns,
-    columns_of,
-)
+from stream.records import EVENT_TYPES, KIND, MAX_EVENT_BYTES, MAX_VOTER_BYTES, REJECT_REASONS
 
 LOG_MS: Final = 1_795_555_555_000
 BATCH: Final = 500

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from load_tests.workload import START_MS
+from stream.columns import columns_of
 from stream.embedded.binaries import redis_program
 from stream.errors import StoreUnavailableError
 from stream.interfaces import Library
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import ContentId, Header, columns_of
+from stream.records import ContentId, Header
 from stream.stores import DEFAULT_LIMIT, RedisEndpoint, RedisStore, Table, partition_prefix
 
 RESULTS: Final = Path(__file__).parent / "results" / "memory.json"

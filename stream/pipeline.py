@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.activation import Active, activate, restore
+from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import StateMismatchError
 from stream.events import decode
 from stream.features import fold
@@ -24,7 +25,6 @@ from stream.records import (
     MAX_MODELS,
     MAX_REJECT_BYTES,
     MAX_REJECT_KEY_BYTES,
-    ORIGIN_HEADER,
     OUTPUTS,
     REJECT,
     REJECT_REASONS,
@@ -34,7 +34,6 @@ from stream.records import (
     USE_ERASE,
     USE_FOLD,
     USE_SUPPRESSED,
-    Columns,
     Commit,
     Header,
     OutboxRow,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from stream.errors import StateMismatchError
 
@@ -135,115 +134,6 @@ VOTER: Final = np.dtype(
 
 assert VOTER.itemsize == 768  # noqa: S101 (a layout that all else rests on)
 
-# --- log rows in columns ----------------------------------------------------------------------------
-
-ORIGIN_HEADER: Final = "groundswell-origin"
-"""Kafka header of a forwarded event: ``b"<partition>:<offset>"`` of the place it was first written to."""
-SEQUENCE_HEADER: Final = "groundswell-sequence"
-"""Kafka header of every output record: its sequence in its partition and output, decimal ASCII, from 1."""
-TOMBSTONE_HEADER: Final = "groundswell-tombstone"
-"""Kafka header of an output withdrawn before it was sent; the value is empty (null key too)."""
-
-
-@dataclass(slots=True)
-class Columns:
-    """One fetched batch of log rows over one buffer. Every array has one element for each row.
-
-    A span is ``buffer[start:stop]``; a null key or value has start and stop -1.
-    """
-
-    partition: int
-    epoch: int
-    """Raised by each seek; a batch of another epoch is dropped."""
-    start: int
-    """Offset that the fetch stood at before this batch."""
-    next: int
-    """Offset that the fetch stands at after it: past transaction markers and compaction gaps."""
-    buffer: bytes
-    offsets: NDArray[np.int64]
-    log_times: NDArray[np.int64]
-    """Append time in ms since the epoch; 0 where the broker knows none (CreateTime)."""
-    key_starts: NDArray[np.int64]
-    key_stops: NDArray[np.int64]
-    value_starts: NDArray[np.int64]
-    value_stops: NDArray[np.int64]
-    origin_partitions: NDArray[np.int64]
-    """Of a forwarded event, the partition that it came from; -1 for all others."""
-    origin_offsets: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.offsets)
-
-    def value(self, row: int) -> bytes:
-        """Return the bytes of one row's value (empty for null)."""
-        return self.buffer[max(self.value_starts[row], 0) : max(self.value_stops[row], 0)]
-
-    def key(self, row: int) -> bytes | None:
-        """Return the bytes of one row's key."""
-        if self.key_starts[row] < 0:
-            return None
-        return self.buffer[self.key_starts[row] : self.key_stops[row]]
-
-
-def parse_origin(headers: Iterable[tuple[str, bytes | None]]) -> tuple[int, int]:
-    """Return (partition, offset) of a forwarded event from its Kafka headers, (-1, -1) for any other."""
-    for name, value in headers:
-        if name == ORIGIN_HEADER and value is not None:
-            partition, _, offset = value.partition(b":")
-            if partition.isdigit() and offset.isdigit() and len(partition) < 10 and len(offset) < 19:
-                return int(partition), int(offset)
-    return -1, -1
-
-
-def columns_of(  # noqa: PLR0913 (one argument for each thing a row is made of)
-    partition: int,
-    offsets: Sequence[int],
-    log_times: Sequence[int],
-    keys: Sequence[bytes | None],
-    values: Sequence[bytes | None],
-    headers: Sequence[Iterable[tuple[str, bytes | None]]],
-    *,
-    epoch: int = 0,
-    start: int | None = None,
-    next_offset: int | None = None,
-) -> Columns:
-    """Build columns from Python objects, one element for each row; ``log_times`` in ms, 0 for none.
-
-    ``start`` and ``next_offset`` default to the first offset and the one after the last.
-    """
-    n = len(offsets)
-    parts: list[bytes] = []
-    spans = np.full((4, n), -1, np.int64)
-    for first, items in ((0, keys), (2, values)):
-        lengths = np.fromiter((-1 if item is None else len(item) for item in items), np.int64, n)
-        present = lengths >= 0
-        base = sum(map(len, parts))
-        stops = np.cumsum(np.maximum(lengths, 0)) + base
-        spans[first] = np.where(present, stops - np.maximum(lengths, 0), -1)
-        spans[first + 1] = np.where(present, stops, -1)
-        parts.append(b"".join([item for item in items if item is not None]))
-    origins = np.full((2, n), -1, np.int64)
-    for row, row_headers in enumerate(headers):
-        if row_headers:
-            origins[0, row], origins[1, row] = parse_origin(row_headers)
-    return Columns(
-        partition=partition,
-        epoch=epoch,
-        start=start if start is not None else (offsets[0] if n else 0),
-        next=next_offset if next_offset is not None else (offsets[-1] + 1 if n else 0),
-        buffer=b"".join(parts),
-        offsets=np.array(offsets, np.int64),
-        log_times=np.array(log_times, np.int64),
-        key_starts=spans[0],
-        key_stops=spans[1],
-        value_starts=spans[2],
-        value_stops=spans[3],
-        origin_partitions=origins[0],
-        origin_offsets=origins[1],
-    )
-
-
 # --- what is active ----------------------------------------------------------------------------------
 
 
@@ -329,6 +219,11 @@ class Header:
 
 
 # --- outputs -----------------------------------------------------------------------------------------
+
+SEQUENCE_HEADER: Final = "groundswell-sequence"
+"""Kafka header of every output record: its sequence in its partition and output, decimal ASCII, from 1."""
+TOMBSTONE_HEADER: Final = "groundswell-tombstone"
+"""Kafka header of an output withdrawn before it was sent; the value is empty (null key too)."""
 
 _ROW = struct.Struct(">QiiI")
 

@@ -16,10 +16,11 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from stream.agents.partition import Partition
+from stream.columns import Columns
 from stream.errors import GroundswellError
 from stream.metrics import SCORE_BOUNDS, Metrics
 from stream.pipeline import Outcome
-from stream.records import Columns, Header, OutboxRow
+from stream.records import Header, OutboxRow
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from stream.agents.commit import commit_exactly_once, retrying
 from stream.agents.surroundings import Limits, Log, Observer, Relaying
+from stream.columns import Columns
 from stream.errors import CommitRefusedError, StateMismatchError
 from stream.interfaces import Library, PartitionStore, VoterTable
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import ENGINE_VERSION, Columns, Header
+from stream.records import ENGINE_VERSION, Header
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from stream.activation import restore
+from stream.columns import columns_of
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import ContentId, Header, columns_of
+from stream.records import ContentId, Header
 from stream.stores.table import Table
 
 logger = logging.getLogger(__name__)

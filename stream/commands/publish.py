@@ -14,13 +14,14 @@ from kafka import KafkaProducer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stream.columns import columns_of
 from stream.commands.broker import producer
 from stream.commands.lines import Lines
 from stream.commands.topics import facts
 from stream.errors import ConfigurationError
 from stream.events import decode
 from stream.interfaces import Decoded
-from stream.records import CLOCK_TICK, MAX_EVENT_BYTES, REJECT_REASONS, columns_of
+from stream.records import CLOCK_TICK, MAX_EVENT_BYTES, REJECT_REASONS
 from stream.settings import Settings
 
 MEANING: Final[Mapping[str, str]] = {

@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 
 from kafka import KafkaConsumer, TopicPartition
 
+from stream.columns import Columns, columns_of
 from stream.errors import ConfigurationError, TopicError
-from stream.records import CONTENT_KINDS, Columns, ContentId, columns_of
+from stream.records import CONTENT_KINDS, ContentId
 
 _POLL_MS: Final = 200
 _MOST_RECORDS: Final = 5_000

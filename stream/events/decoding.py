@@ -12,10 +12,11 @@ import orjson
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
+from stream.columns import Columns
 from stream.events.fields import find_unfit, read_activation
 from stream.events.kernels import find_homes, parse_times, settle
 from stream.interfaces import Decoded
-from stream.records import CLOCK_TICK, CONFIG_ACTIVATED, KIND, MAX_EVENT_BYTES, REJECT, Columns
+from stream.records import CLOCK_TICK, CONFIG_ACTIVATED, KIND, MAX_EVENT_BYTES, REJECT
 
 MAX_NAME_CHARACTERS: Final = 256
 """Longest ``id`` and ``source``."""

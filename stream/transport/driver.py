@@ -11,8 +11,8 @@ from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as faust_driver
 from faust.types import TP, ConsumerMessage, Message
 
+from stream.columns import Columns
 from stream.errors import ConfigurationError
-from stream.records import Columns
 from stream.transport.hooks import hooks_of
 from stream.transport.thread import ConsumerThread
 

@@ -17,8 +17,8 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as faust_driver
 from faust.types import TP
 
+from stream.columns import Columns, columns_of
 from stream.errors import StateMismatchError
-from stream.records import Columns, columns_of
 from stream.transport.hooks import hooks_of
 from stream.transport.places import Places
 

@@ -8,8 +8,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from stream.columns import Columns
 from stream.interfaces import Decoded, Fired
-from stream.records import EVENT_TYPES, SEQUENCE_HEADER, Columns, OutboxRow
+from stream.records import EVENT_TYPES, SEQUENCE_HEADER, OutboxRow
 from stream.triggers.compiling import Campaigns
 
 _CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")

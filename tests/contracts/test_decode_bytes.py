@@ -7,9 +7,10 @@ import random
 import pytest
 
 from load_tests.fuzz_decode import PARTITIONS, BrokenPromiseError, batch_of, mutate, run, sound_events
+from stream.columns import Columns, columns_of
 from stream.events import decode
 from stream.interfaces import Decoded
-from stream.records import EVENT_TYPES, KIND, REJECT_REASONS, Columns, columns_of
+from stream.records import EVENT_TYPES, KIND, REJECT_REASONS
 from tests.oracle import murmur2, read_event
 
 

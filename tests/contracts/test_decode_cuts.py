@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from load_tests.fuzz_decode import PARTITIONS, batch_of, mutate, sound_events
+from stream.columns import Columns
 from stream.events import decode
 from stream.interfaces import Decoded
-from stream.records import KIND, Columns
+from stream.records import KIND
 
 # The names in the plural are arrays.
 ARRAYS = [field.name for field in fields(Columns) if field.name.endswith("s")]

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.columns import columns_of
 from stream.events import decode, schema
-from stream.records import EVENT_TYPES, REJECT_REASONS, columns_of
+from stream.records import EVENT_TYPES, REJECT_REASONS
 from tests.oracle import parse_time
 
 LOG_MS = 1_795_555_555_000

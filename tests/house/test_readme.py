@@ -13,9 +13,10 @@ import typer.main
 from pydantic import BaseModel
 
 from stream.cli import app
+from stream.columns import columns_of
 from stream.events import decode
 from stream.metrics import Metrics
-from stream.records import EVENT_TYPES, REJECT_REASONS, columns_of
+from stream.records import EVENT_TYPES, REJECT_REASONS
 from stream.settings import Settings
 
 ROOT = Path(__file__).parents[2]

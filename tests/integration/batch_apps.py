@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faust.types import TP
 from yarl import URL
 
-from stream.records import Columns
+from stream.columns import Columns
 from stream.transport import FAUST_SETTINGS, BatchHooks
 from stream.transport.driver import Consumer, Transport
 from tests.integration.outputs import BROKER, until

@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from stream.agents.clock import Clock
+from stream.columns import columns_of
 from stream.events import decode
-from stream.records import CLOCK_TICK, columns_of
+from stream.records import CLOCK_TICK
 from tests.integration.outputs import KAFKA, end, needs_kafka, new_topic, read_topic, until
 
 pytestmark = [pytest.mark.kafka, needs_kafka]

@@ -16,6 +16,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import UnsupportedVersionError
 
+from stream.columns import columns_of
 from stream.commands import check, config, topics, voter
 from stream.commands.config import apply
 from stream.commands.headers import read_headers
@@ -26,7 +27,7 @@ from stream.embedded import EmbeddedServices
 from stream.errors import ConfigurationError, KafkaUnavailableError, StateMismatchError, TopicError
 from stream.events import decode
 from stream.partitioning import partition_of
-from stream.records import CONFIG_ACTIVATED, columns_of
+from stream.records import CONFIG_ACTIVATED
 from stream.settings import TOPIC_KINDS, Settings
 from stream.stores.fitness import Finding
 from stream.stores.redis import RedisStore

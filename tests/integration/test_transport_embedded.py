@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from stream.columns import Columns
 from stream.embedded import EmbeddedServices
-from stream.records import Columns
 from tests.integration.batch_apps import Worker, fill, keep, running
 from tests.integration.outputs import new_topic, until
 

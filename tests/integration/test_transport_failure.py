@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from stream.agents.engagement import EX_DEFECT, EX_STATE
-from stream.records import Columns
+from stream.columns import Columns
 from tests.integration.batch_apps import Worker, fill, keep, running
 from tests.integration.outputs import BROKER, needs_kafka, new_topic, until
 

@@ -14,8 +14,8 @@ from aiokafka.consumer import fetcher
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
+from stream.columns import Columns
 from stream.errors import StateMismatchError
-from stream.records import Columns
 from stream.transport import thread
 from tests.integration.batch_apps import Worker, fill, keep, running
 from tests.integration.outputs import BROKER, needs_kafka, new_topic, until

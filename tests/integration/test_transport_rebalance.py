@@ -9,7 +9,7 @@ import pytest
 from faust.transport.drivers import aiokafka as faust_driver
 from faust.types import TP
 
-from stream.records import Columns
+from stream.columns import Columns
 from stream.transport.driver import Consumer, Transport
 from tests.integration.batch_apps import Worker, fill, keep, running
 from tests.integration.outputs import needs_kafka, new_topic, until

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from stream.records import Columns
+from stream.columns import Columns
 from stream.transport import thread
 from stream.transport.driver import Consumer, Transport
 from stream.transport.places import Places

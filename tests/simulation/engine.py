@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from stream.columns import Columns, columns_of
 from stream.errors import CommitRefusedError
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import OUTPUTS, Columns, Commit, ContentId, Header, OutboxRow, columns_of
+from stream.records import OUTPUTS, Commit, ContentId, Header, OutboxRow
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix, voter_prefix
 from stream.stores.table import Table

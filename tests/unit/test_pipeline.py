@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
+from stream.columns import ORIGIN_HEADER
 from stream.errors import CommitRefusedError, StateMismatchError
 from stream.partitioning import partition_of
 from stream.pipeline import Outcome, PartitionState, process_batch, take_commit
 from stream.records import (
     MAX_CAMPAIGNS,
     MAX_MODELS,
-    ORIGIN_HEADER,
     RECORD_VERSION,
     SEQUENCE_HEADER,
     TOMBSTONE_HEADER,

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.agents.clock import tick
+from stream.columns import columns_of
 from stream.events import decode
-from stream.records import CLOCK_TICK, columns_of
+from stream.records import CLOCK_TICK
 
 MILLENNIUM_MS = 946_684_800_000
 

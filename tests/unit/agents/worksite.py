@@ -14,9 +14,10 @@ import orjson
 
 from stream.agents.partition import Partition
 from stream.agents.surroundings import Limits, Log, Observer, Relaying
+from stream.columns import Columns, columns_of
 from stream.interfaces import PartitionStore
 from stream.pipeline import Outcome
-from stream.records import KIND, VOTER, Columns, Commit, ContentId, Header, OutboxRow, columns_of
+from stream.records import KIND, VOTER, Commit, ContentId, Header, OutboxRow
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix
 from stream.stores.table import Table

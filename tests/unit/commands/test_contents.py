@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from stream.columns import columns_of
 from stream.commands.config import activation_event
 from stream.commands.contents import activation_of, read_contents
 from stream.errors import ConfigurationError
 from stream.events import decode
-from stream.records import CONFIG_ACTIVATED, MAX_CAMPAIGNS, MAX_MODELS, columns_of
+from stream.records import CONFIG_ACTIVATED, MAX_CAMPAIGNS, MAX_MODELS
 
 ROOT = Path(__file__).parents[3]
 

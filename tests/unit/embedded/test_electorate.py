@@ -14,12 +14,13 @@ import jsonschema
 import numpy as np
 import pytest
 
+from stream.columns import columns_of
 from stream.embedded.electorate import Electorate, Flaws
 from stream.embedded.occasions import COMMENTS, DATA, ENTRIES, PAGES, QUIET_MIX, TRANSITIONS, VIRAL_MIX
 from stream.embedded.spelling import BREAKAGES
 from stream.events import decode
 from stream.partitioning import partition_of
-from stream.records import CLOCK_TICK, EVENT_TYPES, REJECT_REASONS, columns_of
+from stream.records import CLOCK_TICK, EVENT_TYPES, REJECT_REASONS
 
 START_MS = 1_790_035_200_000
 """Midnight, UTC."""

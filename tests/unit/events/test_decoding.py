@@ -9,10 +9,11 @@ import orjson
 import pytest
 import xxhash
 
+from stream.columns import columns_of
 from stream.events import decode
 from stream.interfaces import Decoded
 from stream.partitioning import partition_of
-from stream.records import EVENT_TYPES, KIND, MAX_EVENT_BYTES, REJECT_REASONS, Activation, ContentId, columns_of
+from stream.records import EVENT_TYPES, KIND, MAX_EVENT_BYTES, REJECT_REASONS, Activation, ContentId
 
 LOG_MS = 1_795_555_555_000
 """2026-11-24T21:25:55Z."""

@@ -7,16 +7,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from stream.columns import ORIGIN_HEADER
 from stream.events import asyncapi, schema, schema_names
-from stream.records import (
-    CONTENT_KINDS,
-    EVENT_TYPES,
-    ORIGIN_HEADER,
-    REJECT_REASONS,
-    SEQUENCE_HEADER,
-    TOMBSTONE_HEADER,
-    ContentId,
-)
+from stream.records import CONTENT_KINDS, EVENT_TYPES, REJECT_REASONS, SEQUENCE_HEADER, TOMBSTONE_HEADER, ContentId
 
 TOPICS = ("engagement.events", "engagement.triggers", "engagement.rejects", "engagement.config")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 
 from load_tests.workload import EVENTS_PER_VOTER, HALF_LIFE_MS, SPAN_MS, THRESHOLD, WEIGHTS, events
+from stream.columns import columns_of
 from stream.events import decode
-from stream.records import columns_of
 
 END_MS = 1_795_555_555_000
 COUNT = 20_000

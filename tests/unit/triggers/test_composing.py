@@ -9,9 +9,10 @@ import numpy as np
 import orjson
 import pytest
 
+from stream.columns import Columns, columns_of
 from stream.events import schema
 from stream.interfaces import Decoded, Fired
-from stream.records import KIND, MAX_CAMPAIGNS, Columns, OutboxRow, columns_of
+from stream.records import KIND, MAX_CAMPAIGNS, OutboxRow
 from stream.triggers import Campaign, Campaigns, compile_campaigns, compose
 
 NOW_MS = 1_795_555_351_123
