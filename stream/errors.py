@@ -37,6 +37,18 @@ class StoreFailedError(GroundswellError):
     """The store answered an error that no retry mends (out of memory, wrong type, no permission). Stop."""
 
 
+class SnapshotStorageError(GroundswellError):
+    """The snapshots' storage did not do what was asked (full, away, forbidden). Work goes on without."""
+
+
+class SnapshotFailedError(GroundswellError):
+    """A snapshot could not be taken. Work goes on without; the next one is tried in its time."""
+
+
+class SnapshotRefusedError(GroundswellError):
+    """A snapshot must not be used: torn, altered, foreign, or not of this build. The text says what to do."""
+
+
 class RelayFencedError(GroundswellError):
     """A newer owner writes to this output. Discard the producer and start again if still assigned."""
 

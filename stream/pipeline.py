@@ -58,6 +58,8 @@ class PartitionState:
     """By output, the rows since the last commit was taken."""
     erased: set[str] = field(default_factory=set)
     """Voters erased since the last commit was taken."""
+    before_change: Callable[[NDArray[np.int64]], None] | None = None
+    """Told, while a snapshot is taken, the slots whose records a batch may change next; decides nothing."""
 
     @classmethod
     async def open(
@@ -133,6 +135,8 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     except BaseException:
         state.table.forget(unknown)
         raise
+    if state.before_change is not None:
+        state.before_change(slots)
     batch = _Batch(columns, decoded, slots, np.zeros(len(columns), np.int64), away, repeated, origins)
     first = 0
     for row in sorted(decoded.activations):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.agents.commit import commit_exactly_once, retrying
-from stream.agents.surroundings import Limits, Log, Observer, Relaying
+from stream.agents.surroundings import Limits, Log, Observer, Relaying, Snapshotting
 from stream.columns import Columns
 from stream.errors import CommitRefusedError, StateMismatchError
 from stream.interfaces import Library, PartitionStore, VoterTable
@@ -34,7 +34,7 @@ class _Work:
     committed_offset: int
     committed_rows: int
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    """Processing, committing, and one for each relay."""
+    """Processing, committing, one for each relay, and one for snapshots."""
     relays: Mapping[str, Relaying] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     committed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,6 +77,8 @@ class Partition:
         """Nothing is read or written yet."""
         self.number = number
         self.owner = ""
+        self.snapshots: Snapshotting | None = None
+        """Takes snapshots while the partition is held; None: nobody does."""
         self._log = log
         self._store = store
         self._library = library
@@ -202,6 +204,8 @@ class Partition:
         if self._work is not None:
             await _cancel(*self._work.tasks)
         self._work = None
+        if self.snapshots is not None:
+            await self.snapshots.close()
         await self._store.close()
 
     def _start(self, work: _Work) -> None:
@@ -217,6 +221,8 @@ class Partition:
                 for output, relay in work.relays.items()
             ),
         ]
+        if self.snapshots is not None:
+            work.tasks.append(asyncio.create_task(self.snapshots.run(work), name=f"snapshots {self.number}"))
         for output, relay in work.relays.items():
             relay.wake(work.state.header.sequences[output])
         for task in work.tasks:

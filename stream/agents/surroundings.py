@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from stream.pipeline import Outcome
+from stream.pipeline import Outcome, PartitionState
 from stream.records import Header
 
 
@@ -60,6 +61,28 @@ class Relaying(Protocol):
 
     def wake(self, sequence: int) -> None:
         """Note that rows up to ``sequence`` are committed."""
+        ...
+
+
+class Held(Protocol):
+    """A partition in the hands of its owner."""
+
+    state: PartitionState
+    committed_offset: int
+    """The next offset as Redis has it."""
+    committed: asyncio.Event
+    """Set after each commit; whoever waits for one clears it first."""
+
+
+class Snapshotting(Protocol):
+    """What takes a partition's snapshots."""
+
+    async def run(self, held: Held) -> None:
+        """Take them for as long as the partition is held."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
         ...
 
 

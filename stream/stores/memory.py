@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
-from stream.stores.names import header_key, outbox_key, voter_prefix
+from stream.stores.names import header_key, outbox_key, request_key, voter_prefix
 from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of
 
 _PAGE_KEYS: Final = 1000
@@ -100,11 +100,13 @@ class MemoryStore:
         self._server.fault("read_together")
         return self._header(), [self._server.values.get(self._voter_prefix + voter) for voter in voters]
 
-    async def voters(self) -> AsyncIterator[list[str]]:
-        """Give every voter that has a record, in one page."""
-        self._server.fault("voters")
+    async def voters(self, step: int = _PAGE_KEYS) -> AsyncIterator[list[str]]:
+        """Give every voter that has a record, ``step`` at a time; not all of those that are new meanwhile."""
         start = self._voter_prefix
-        yield [key.removeprefix(start) for key in self._server.values if key.startswith(start)]
+        voters = [key.removeprefix(start) for key in self._server.values if key.startswith(start)]
+        for first in range(0, max(len(voters), 1), step):
+            self._server.fault("voters")
+            yield voters[first : first + step]
 
     async def commit(self, commit: Commit) -> None:
         """Write all of ``commit``, or nothing; raises CommitRefusedError (another owner or offset)."""
@@ -159,11 +161,32 @@ class MemoryStore:
             page = voters[first : first + _PAGE_KEYS]
             yield sum(values.pop(key, None) is not None for key in page)
 
+    async def fill_restore(
+        self, owner: str, records: Sequence[tuple[str, bytes]], rows: Mapping[str, Sequence[OutboxRow]]
+    ) -> None:
+        """Write some of a snapshot's records and outbox rows; what is there under the same names is overwritten."""
+        self._server.fault("fill_restore")
+        refuse_usurped(self._prefix, self._header(), owner)
+        self._server.values.update((self._voter_prefix + voter, data) for voter, data in records)
+        for output, some in rows.items():
+            box = self._server.outboxes.setdefault(outbox_key(self._prefix, output), {})
+            box.update((row.sequence, row.to_bytes()) for row in some)
+
     async def finish_restore(self, header: Header) -> None:
         """Write ``header``, by which workers go on; its owner must be the one that began to restore."""
         self._server.fault("finish_restore")
         refuse_usurped(self._prefix, self._header(), header.owner)
         self._server.values[self._header_key] = header.to_bytes()
+
+    async def read_request(self) -> bytes | None:
+        """Return what was written last for whoever takes snapshots of this partition, None where there is nothing."""
+        self._server.fault("read_request")
+        return self._server.values.get(request_key(self._prefix))
+
+    async def write_request(self, data: bytes) -> None:
+        """Leave word for whoever takes snapshots of this partition, or from them; no part of its state."""
+        self._server.fault("write_request")
+        self._server.values[request_key(self._prefix)] = data
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""

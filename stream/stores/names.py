@@ -30,6 +30,11 @@ def outbox_key(prefix: str, output: str) -> str:
     return f"{prefix}outbox:{output}"
 
 
+def request_key(prefix: str) -> str:
+    """Return the key under which a snapshot is asked for, and answered."""
+    return f"{prefix}snapshot"
+
+
 def pseudonym(voter: str) -> str:
     """Return how a voter is named in errors and logs: ``voter #`` and xxh3-64 of the id in hexadecimal."""
     return f"voter #{xxhash.xxh3_64_hexdigest(voter.encode())}"

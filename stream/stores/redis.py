@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from stream.errors import CommitUnknownError, StoreFailedError, StoreUnavailableError
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
 from stream.stores.endpoint import RedisEndpoint
-from stream.stores.names import header_key, outbox_key, voter_prefix
+from stream.stores.names import header_key, outbox_key, request_key, voter_prefix
 from stream.stores.outcomes import is_lost, nothing_changed
 from stream.stores.route import Route
 from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of
@@ -24,7 +24,7 @@ _PIECE_RECORDS: Final = 128
 """Larger pieces would be fresh memory each time, whose page faults cost more than the copying."""
 _ONE_SEND_PIECES: Final = 6
 _PAGE_ROWS: Final = 1000
-_SCAN_KEYS: Final = b"10000"
+_SCAN_KEYS: Final = 10_000
 
 
 class RedisStore:
@@ -43,6 +43,7 @@ class RedisStore:
         """``prefix`` is that of names.partition_prefix. Nothing is connected before the first call."""
         self._prefix = prefix
         self._header = header_key(prefix).encode()
+        self._request = request_key(prefix).encode()
         self._voters = voter_prefix(prefix)
         self._boxes = {output: outbox_key(prefix, output).encode() for output in OUTPUTS}
         self._route = Route(endpoint, prefix)
@@ -88,13 +89,13 @@ class RedisStore:
             data, *values = await _execute(session, commands, len(commands)) or [None]
         return None if data is None else Header.from_bytes(data), list(values[0]) if values else []
 
-    async def voters(self) -> AsyncIterator[list[str]]:
-        """Give every voter that has a record, page by page; one may come twice, and the server's keys are all seen."""
+    async def voters(self, step: int = _SCAN_KEYS) -> AsyncIterator[list[str]]:
+        """Give every voter that has a record, page by page; one may come twice.
+
+        All the server's keys are looked at, ``step`` for each page.
+        """
         start = len(self._voters.encode())
-        cursor = b""
-        while cursor != b"0":
-            async with self._session(self._reads) as session:
-                cursor, keys = await self._scan(session, cursor or b"0")
+        async for keys in self._pages(step):
             yield [key[start:].decode(errors="replace") for key in keys]
 
     async def commit(self, commit: Commit) -> None:
@@ -155,12 +156,26 @@ class RedisStore:
         half-way, it can be run again.
         """
         yield await self._restore_step(owner, pack(b"UNLINK", *self._boxes.values()))
-        cursor = b""
-        while cursor != b"0":
-            async with self._session(self._reads) as session:
-                cursor, keys = await self._scan(session, cursor or b"0")
+        async for keys in self._pages(_SCAN_KEYS):
             if keys:
                 yield await self._restore_step(owner, pack(b"UNLINK", *keys))
+
+    async def fill_restore(
+        self, owner: str, records: Sequence[tuple[str, bytes]], rows: Mapping[str, Sequence[OutboxRow]]
+    ) -> None:
+        """Write some of a snapshot's records and outbox rows; what is there under the same names is overwritten.
+
+        Raises CommitRefusedError as soon as the header is not the one that ``owner`` began to restore under.
+        """
+        words = [word for voter, data in records for word in ((self._voters + voter).encode(), data)]
+        commands = [pack(b"MSET", *words)] if words else []
+        for output, some in rows.items():
+            if some:
+                places = [b"%d" % row.sequence for row in some]
+                commands.append(pack(b"ZREMRANGEBYSCORE", self._boxes[output], places[0], places[-1]))
+                commands.append(_zadd(self._boxes[output], some))
+        if commands:
+            await self._restore_step(owner, *commands)
 
     async def finish_restore(self, header: Header) -> None:
         """Write ``header``, by which workers go on; its owner must be the one that began to restore.
@@ -169,19 +184,28 @@ class RedisStore:
         """
         await self._restore_step(header.owner, pack(b"SET", self._header, header.to_bytes()))
 
+    async def read_request(self) -> bytes | None:
+        """Return what was written last for whoever takes snapshots of this partition, None where there is nothing."""
+        (data,) = await self._read(pack(b"GET", self._request), 1)
+        return None if data is None else bytes(data)
+
+    async def write_request(self, data: bytes) -> None:
+        """Leave word for whoever takes snapshots of this partition, or from them; no part of its state."""
+        await self._read(pack(b"SET", self._request, data), 1)
+
     async def close(self) -> None:
         """Close the connections; a later call would make new ones."""
         await self._commits.drop()
         await self._reads.drop()
 
-    async def _restore_step(self, owner: str, command: bytes) -> Any:
-        """Run one packed command and return its answer, if the restoration that ``owner`` began is still under way."""
+    async def _restore_step(self, owner: str, *commands: bytes) -> Any:
+        """Run packed commands, return the first one's answer, if the restoration ``owner`` began is still under way."""
         look = pack(b"WATCH", self._header) + pack(b"GET", self._header)
         async with self._session(self._commits) as session:
             for _ in range(_ATTEMPTS):
                 _, data = _answers(await session.ask(look, 2))
                 refuse_usurped(self._prefix, None if data is None else Header.from_bytes(data), owner)
-                done = await _execute(session, [command], 1)
+                done = await _execute(session, commands, len(commands))
                 if done is not None:
                     return done[0]
         raise self._contended()
@@ -231,15 +255,28 @@ class RedisStore:
             return True
         cursor = b""
         while cursor != b"0":
-            cursor, keys = await self._scan(session, cursor or b"0")
+            cursor, keys = await self._scan(session, cursor or b"0", _SCAN_KEYS)
             if keys:
                 return True
         return False
 
-    async def _scan(self, session: Session, cursor: bytes) -> tuple[bytes, list[bytes]]:
+    async def _pages(self, step: int) -> AsyncIterator[list[bytes]]:
+        """Give the voters' keys, page by page; from the beginning again on each new connection.
+
+        A cursor holds for one server's table alone: on another one, or the same started anew, it would pass keys over.
+        """
+        cursor, server = b"", None
+        while cursor != b"0":
+            async with self._session(self._reads) as session:
+                if session.connection is not server:
+                    cursor, server = b"0", session.connection
+                cursor, keys = await self._scan(session, cursor, step)
+            yield keys
+
+    async def _scan(self, session: Session, cursor: bytes, step: int) -> tuple[bytes, list[bytes]]:
         """Return the next cursor (0: at the end) and the voters' keys of one step through the server's keys."""
         pattern = "".join(f"\\{sign}" if sign in "\\*?[]^" else sign for sign in self._voters).encode() + b"*"
-        (answer,) = _answers(await session.ask(pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_KEYS), 1))
+        (answer,) = _answers(await session.ask(pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % step), 1))
         return answer[0], answer[1]
 
     async def _read(self, payload: bytes, count: int) -> list[Any]:

@@ -22,7 +22,7 @@ class Session:
 
     def __init__(self, connection: Connection, timeout_seconds: float) -> None:
         """Speak over ``connection``, an exchange taking ``timeout_seconds`` at most."""
-        self._connection = connection
+        self.connection = connection
         self._timeout_seconds = timeout_seconds
 
     async def ask(self, payload: bytes | Sequence[bytes], count: int) -> list[Any]:
@@ -32,7 +32,7 @@ class Session:
         Raises TimeoutError, and redis' ConnectionError where the connection broke (or the server is loading, or
         wants credentials: outcomes.is_lost tells them apart).
         """
-        connection = self._connection
+        connection = self.connection
         if not connection.is_connected:
             # redis-py would connect again by itself here, and forget the WATCH.
             message = "the connection was closed between two exchanges"

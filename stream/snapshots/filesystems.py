@@ -1,0 +1,121 @@
+"""Snapshots in a directory or an object store: whatever fsspec reaches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from stream.errors import ConfigurationError, GroundswellError, SnapshotStorageError
+
+_PARTIAL: Final = ".partial"
+_ATOMIC: Final = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"))
+"""Protocols whose files appear whole, by one put."""
+_EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+
+
+class FileSnapshots:
+    """A SnapshotStorage under a URL (``file:///var/lib/groundswell``, ``s3://bucket/prefix``, a plain path).
+
+    Credentials are found where the object store's own library looks for them (environment, instance role).
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raise ConfigurationError for a URL that no library here can serve; nothing is reached yet."""
+        self.url = _without_credentials(url)
+        protocol = url.partition("://")[0] if "://" in url else "file"
+        try:
+            found: tuple[Any, str] = url_to_fs(url)
+        except ImportError as error:
+            extra = _EXTRAS.get(protocol)
+            mend = f"install groundswell[{extra}]" if extra else f"install what fsspec needs for it ({error})"
+            message = f"snapshot.url is {self.url!r}, and no library for {protocol!r} is installed: {mend}"
+            raise ConfigurationError(message) from error
+        except Exception as error:
+            message = f"snapshot.url is {self.url!r}, expected a URL such as file:///var/lib/groundswell ({error})"
+            raise ConfigurationError(message) from error
+        self._system, root = found
+        self._root = root.rstrip("/")
+        self._is_local = isinstance(self._system, LocalFileSystem)
+        self._is_atomic = protocol in _ATOMIC
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of all files under a folder, at any depth."""
+        start = f"{self._path(folder)}/"
+        with self._speaking("list", folder):
+            # Others write here too: what was listed before is no longer true.
+            self._system.invalidate_cache()
+            found = [self._system._strip_protocol(path) for path in self._system.find(start)]  # noqa: SLF001 (no other way)
+        return sorted(f"{folder}/{path[len(start) :]}" for path in found if path.startswith(start))
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes, None where there is no such file."""
+        with self._speaking("read", name), suppress(FileNotFoundError):
+            data: bytes = self._system.cat_file(self._path(name))
+            return data
+        return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole, or not at all."""
+        path = self._path(name)
+        with self._speaking("write", name):
+            if self._is_local:
+                _write_durably(Path(path), data)
+            elif self._is_atomic:
+                self._system.pipe_file(path, data)
+            else:
+                self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self._system.pipe_file(path + _PARTIAL, data)
+                self._system.mv(path + _PARTIAL, path)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with all that is in it."""
+        with self._speaking("remove", name), suppress(FileNotFoundError):
+            self._system.invalidate_cache()
+            self._system.rm(self._path(name), recursive=True)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    @contextmanager
+    def _speaking(self, verb: str, name: str) -> Iterator[None]:
+        """Turn whatever a file system's library raises into SnapshotStorageError."""
+        try:
+            yield
+        except GroundswellError:
+            raise
+        except Exception as error:
+            message = f"cannot {verb} {name} under {self.url}: {type(error).__name__}: {error}"
+            raise SnapshotStorageError(message) from error
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """Write beside the place, flush to the disk, and move into the place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + _PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _without_credentials(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else url
