@@ -291,6 +291,59 @@ async def test_nothing_is_deleted_under_a_worker_that_claimed_after_the_restorat
     assert (await other.read_header(), await other.load(["ada"])) == (header, [_record(109)])
 
 
+# --- snapshots -----------------------------------------------------------------------------------------
+
+
+async def test_voters_come_in_pages_of_about_the_step_asked_for(stores: Stores) -> None:
+    store, other = stores(), stores(10)
+    voters = {f"voter-{n}" for n in range(300)}
+    await _advance(store, await store.claim("one", _fresh()), 110, *voters)
+    await _advance(other, await other.claim("one", _fresh()), 110, "elsewhere")
+    pages = [page async for page in store.voters(20)]
+    assert {voter for page in pages for voter in page} == voters
+    assert max(map(len, pages)) < 100
+
+
+async def test_snapshot_is_filled_in_piece_by_piece_and_the_same_piece_twice_is_harmless(stores: Stores) -> None:
+    store = stores()
+    fresh = replace(_fresh(), owner="restorer")
+    await store.begin_restore(replace(fresh, restoring=True))
+    pieces = ([("ada", _record(1)), ("bob", _record(2))], {}), ([], {"triggers": [_row(4), _row(5)], "forwards": []})
+    for records, rows in (*pieces, *pieces, ([], {"triggers": [_row(6)], "rejects": [_row(1)]}), ([], {})):
+        await store.fill_restore("restorer", records, rows)
+    await store.finish_restore(fresh)
+    assert await store.load(["ada", "bob", "cleo"]) == [_record(1), _record(2), None]
+    assert await store.outbox("triggers", 0, 10) == [_row(4), _row(5), _row(6)]
+    assert await store.backlog() == {"triggers": 3, "rejects": 1, "forwards": 0}
+    assert (await store.claim("two", _fresh())).owner == "two"
+
+
+async def test_nothing_is_filled_in_once_another_restoration_has_begun_or_ended(stores: Stores) -> None:
+    store, other = stores(), stores()
+    fresh = replace(_fresh(), owner="first")
+    await store.begin_restore(replace(fresh, restoring=True))
+    await other.begin_restore(replace(fresh, owner="second", restoring=True))
+    with pytest.raises(CommitRefusedError, match="overtaken"):
+        await store.fill_restore("first", [("ada", _record(1))], {})
+    await other.finish_restore(replace(fresh, owner="second"))
+    for owner in ("first", "second"):
+        with pytest.raises(CommitRefusedError, match="overtaken"):
+            await store.fill_restore(owner, [], {"triggers": [_row(1)]})
+    assert await store.load(["ada"]) == [None]
+    assert await store.outbox("triggers", 0, 10) == []
+
+
+async def test_request_for_a_snapshot_is_read_as_it_was_left_and_is_no_state(stores: Stores) -> None:
+    store, other = stores(), stores(10)
+    assert await store.read_request() is None
+    for data in (b"first", b"second"):
+        await store.write_request(data)
+        assert await store.read_request() == data
+    assert await other.read_request() is None
+    # A partition that holds nothing else is a fresh one.
+    assert (await store.claim("one", _fresh())).offset == 100
+
+
 async def test_restoration_begins_over_a_header_that_cannot_be_read(stores: Stores) -> None:
     store = stores()
     await _advance(store, await store.claim("one", _fresh()), 110, "ada")

@@ -168,7 +168,6 @@ async def test_snapshot_is_the_state_at_its_offset_whatever_goes_on_meanwhile(
         await until(lambda: site.partition.state is not None and site.partition.state.before_change)
         state = site.partition.state
         assert state is not None
-        offset = state.header.offset
         while site.tape.position < site.tape.end:
             site.partition.feed(site.tape.take(random.randrange(1, 30)))
             await turns(random.randrange(20))
@@ -185,7 +184,7 @@ async def test_snapshot_is_the_state_at_its_offset_whatever_goes_on_meanwhile(
         assert desk.failures == 0
         assert state.before_change is None
     content = await desk.content()
-    records, header, outputs = await state_at(log, offset)
+    records, header, outputs = await state_at(log, content.manifest.offset)
     assert content.header == header
     assert content.records == records
     for output, decided in outputs.items():

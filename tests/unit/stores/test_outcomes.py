@@ -264,3 +264,25 @@ async def test_damaged_outbox_row_does_not_show_whose_it_is() -> None:
         store = _store(fake)
         assert "row of 4 bytes" in await _fails(StateMismatchError, store.outbox("triggers", 0, 10))
         await store.close()
+
+
+async def test_voters_are_looked_for_from_the_beginning_on_each_new_connection() -> None:
+    """A cursor means nothing to another server: going on with it there would pass voters over."""
+    asked: list[bytes] = []
+
+    def scan(words: list[bytes]) -> bytes:
+        asked.append(words[1])
+        cursor = b"0" if len(asked) == 4 else b"%d" % len(asked)
+        return b"*2\r\n" + bulk(cursor) + b"*1\r\n" + bulk(b"{3}:v:voter-%d" % len(asked))
+
+    async with _fake(SCAN=scan) as server:
+        store = RedisStore(RedisEndpoint(port=server.port), "{3}:")
+        found: list[str] = []
+        async for page in store.voters():
+            found += page
+            if len(asked) == 2:
+                # Any other call that meets an error drops the store's connections.
+                await store.close()
+        await store.close()
+    assert asked == [b"0", b"1", b"0", b"3"]
+    assert found == ["voter-1", "voter-2", "voter-3", "voter-4"]
