@@ -308,9 +308,11 @@ async def test_snapshot_is_filled_in_piece_by_piece_and_the_same_piece_twice_is_
     store = stores()
     fresh = replace(_fresh(), owner="restorer")
     await store.begin_restore(replace(fresh, restoring=True))
-    pieces = ([("ada", _record(1)), ("bob", _record(2))], {}), ([], {"triggers": [_row(4), _row(5)], "forwards": []})
-    for records, rows in (*pieces, *pieces, ([], {"triggers": [_row(6)], "rejects": [_row(1)]}), ([], {})):
-        await store.fill_restore("restorer", records, rows)
+    for _ in range(2):
+        await store.fill_restore("restorer", [("ada", _record(1)), ("bob", _record(2))], {})
+        await store.fill_restore("restorer", [], {"triggers": [_row(4), _row(5)], "forwards": []})
+    await store.fill_restore("restorer", [], {"triggers": [_row(6)], "rejects": [_row(1)]})
+    await store.fill_restore("restorer", [], {})
     await store.finish_restore(fresh)
     assert await store.load(["ada", "bob", "cleo"]) == [_record(1), _record(2), None]
     assert await store.outbox("triggers", 0, 10) == [_row(4), _row(5), _row(6)]
