@@ -46,8 +46,8 @@ bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent; st
 	@bash -c '$(REAL); status=0; \
 		for part in throughput start memory; do $(BIN)/python -m load_tests.$$part || status=$$?; done; exit $$status'
 
-faults: $(SYNCED) ## Workers killed under load on Apache Kafka and Redis, and an outside check of what came of it
-	@bash -c '$(REAL); $(BIN)/python -m load_tests.faults'
+faults: $(SYNCED) ## Brokers, Redis, workers and wires broken under load, and checked from outside: ROUNDS=200 SEED=1
+	@bash -c 'source .ci/bring; $(BIN)/python -m load_tests.faults --rounds $${ROUNDS:-200} --seed $${SEED:-1}'
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade

@@ -9,6 +9,7 @@ byte for byte. Records in Redis are handed to it as bytes by whoever can read th
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -98,33 +99,52 @@ def decide(partition: Partition, rows: Sequence[Row]) -> dict[str, int]:
     return erased
 
 
+class OutputComparison:
+    """An output partition beside what had to be sent; it can go on where it ended, as both grow."""
+
+    def __init__(self, name: str) -> None:
+        """Nothing was found yet."""
+        self.name = name
+        self._seen: set[int] = set()
+        self._highest = 0
+        self._expected = 0
+
+    def go_on(
+        self, expected: Sequence[Output], found: Sequence[Found], erased: Mapping[str, int], findings: Findings
+    ) -> None:
+        """Compare what was ``found`` since the last time, in its order, with all that had to be sent so far."""
+        name, seen = self.name, self._seen
+        for record in found:
+            sequence = record.sequence
+            where = f"offset {record.offset} of {name}, sequence {sequence}"
+            if sequence is None or not 1 <= sequence <= len(expected):
+                findings.note(f"{name}_unexpected", f"{where}, expected 1 to {len(expected)}")
+                continue
+            if sequence in seen:
+                findings.note(f"{name}_doubled", where)
+                continue
+            seen.add(sequence)
+            if sequence < self._highest:
+                findings.note(f"{name}_out_of_sequence", f"{where}, after {self._highest}")
+            self._highest = max(self._highest, sequence)
+            wanted = expected[sequence - 1]
+            if record.is_tombstone and erased.get((wanted.key or b"").decode(), -1) > wanted.made_at:
+                findings.compared["tombstones"] += 1
+            elif (record.key, record.value or b"", record.headers) != (wanted.key, wanted.value or b"", wanted.headers):
+                findings.note(f"{name}_altered", f"{where}: {record.value!r}, expected {wanted.value!r}")
+        for sequence in sorted(set(range(self._expected + 1, len(expected) + 1)) - seen):
+            made_at = expected[sequence - 1].made_at
+            findings.note(f"{name}_missing", f"sequence {sequence}, of the row at offset {made_at}")
+            seen.add(sequence)
+        findings.compared[name] += len(expected) - self._expected
+        self._expected = len(expected)
+
+
 def compare_output(
     name: str, expected: Sequence[Output], found: Sequence[Found], erased: Mapping[str, int], findings: Findings
 ) -> None:
-    """Compare what stands in an output partition, in its order, with what had to be sent."""
-    seen: set[int] = set()
-    highest = 0
-    for record in found:
-        sequence = record.sequence
-        where = f"offset {record.offset} of {name}, sequence {sequence}"
-        if sequence is None or not 1 <= sequence <= len(expected):
-            findings.note(f"{name}_unexpected", f"{where}, expected 1 to {len(expected)}")
-            continue
-        if sequence in seen:
-            findings.note(f"{name}_doubled", where)
-            continue
-        seen.add(sequence)
-        if sequence < highest:
-            findings.note(f"{name}_out_of_sequence", f"{where}, after {highest}")
-        highest = max(highest, sequence)
-        wanted = expected[sequence - 1]
-        if record.is_tombstone and erased.get((wanted.key or b"").decode(), -1) > wanted.made_at:
-            findings.compared["tombstones"] += 1
-        elif (record.key, record.value or b"", record.headers) != (wanted.key, wanted.value or b"", wanted.headers):
-            findings.note(f"{name}_altered", f"{where}: {record.value!r}, expected {wanted.value!r}")
-    for sequence in sorted(set(range(1, len(expected) + 1)) - seen):
-        findings.note(f"{name}_missing", f"sequence {sequence}, of the row at offset {expected[sequence - 1].made_at}")
-    findings.compared[name] += len(expected)
+    """Compare all that stands in an output partition, in its order, with what had to be sent."""
+    OutputComparison(name).go_on(expected, found, erased, findings)
 
 
 def compare_records(expected: Mapping[str, bytes], found: Mapping[str, bytes], findings: Findings) -> None:
@@ -168,8 +188,10 @@ def compare_totals(expected: Mapping[str, int], found: Mapping[str, int], findin
 # --- reading the raw topics ---------------------------------------------------------------------------------
 
 
-def read_partition(bootstrap: str, topic: str, number: int, *, committed: bool = False) -> list[Any]:
-    """Return every record of a partition, from its first offset to its end as of now.
+def read_partition(
+    bootstrap: str, topic: str, number: int, *, start: int | None = None, committed: bool = False
+) -> list[Any]:
+    """Return every record of a partition, from ``start`` (its first offset where None) to its end as of now.
 
     At kafka-python's defaults, as any subscriber; ``committed`` leaves out what a transaction took back.
     """
@@ -178,7 +200,10 @@ def read_partition(bootstrap: str, topic: str, number: int, *, committed: bool =
     try:
         where = TopicPartition(topic, number)
         consumer.assign([where])
-        consumer.seek_to_beginning(where)
+        if start is None:
+            consumer.seek_to_beginning(where)
+        else:
+            consumer.seek(where, start)
         end = consumer.end_offsets([where])[where]
         records: list[Any] = []
         waited_ms = 0
@@ -202,8 +227,8 @@ def read_contents(bootstrap: str, topic: str) -> dict[Key, bytes]:
     return contents
 
 
-def read_rows(bootstrap: str, topic: str, number: int) -> list[Row]:
-    """Return the log of a partition of the events topic."""
+def read_rows(bootstrap: str, topic: str, number: int, start: int | None = None) -> list[Row]:
+    """Return the log of a partition of the events topic, from ``start`` on."""
     return [
         Row(
             record.offset,
@@ -212,7 +237,7 @@ def read_rows(bootstrap: str, topic: str, number: int) -> list[Row]:
             record.value,
             tuple(record.headers),
         )
-        for record in read_partition(bootstrap, topic, number, committed=True)
+        for record in read_partition(bootstrap, topic, number, start=start, committed=True)
     ]
 
 
@@ -224,45 +249,108 @@ class Held:
     records: Mapping[str, bytes]
 
 
-def check_partition(bootstrap: str, namespace: str, number: int, count: int, held: Held | None = None) -> Findings:
-    """Decide one partition's log anew, and compare; what the store holds is compared at its own offset."""
-    prefix = f"{namespace}.engagement." if namespace else "engagement."
-    findings = Findings()
-    oracle = Partition(number, count, read_contents(bootstrap, f"{prefix}config"), f"{prefix}events")
-    rows = read_rows(bootstrap, f"{prefix}events", number)
-    offset = rows[-1].offset + 1 if held is None and rows else 0 if held is None else int(held.header["offset"])
-    split = sum(row.offset < offset for row in rows)
-    erased = decide(oracle, rows[:split])
-    findings.compared["rows"] += split
-    findings.compared["folded"] += oracle.totals["folded"]
-    if held is not None:
-        compare_records(oracle.records(), held.records, findings)
-        compare_totals(oracle.totals, held.header["totals"], findings)
-        left = [row for row in rows[split:] if b"clock.tick" not in (row.value or b"")]
-        if left:
-            what = f"partition {number} stands at {offset}, and the log goes on from {left[0].offset}"
-            findings.note("events_lost", what, len(left))
-    erased |= decide(oracle, rows[split:])
-    for output in ("triggers", "rejects"):
-        found = [
-            Found(record.offset, record.key, record.value, tuple(record.headers))
-            for record in read_partition(bootstrap, prefix + output, number)
+class PartitionCheck:
+    """One partition's log decided anew and compared; each ``go_on`` takes up what came since the last one."""
+
+    def __init__(self, bootstrap: str, namespace: str, number: int, count: int) -> None:
+        """Nothing is read yet."""
+        self._bootstrap = bootstrap
+        self._prefix = f"{namespace}.engagement." if namespace else "engagement."
+        self._number = number
+        self._contents: dict[Key, bytes] = {}
+        self._oracle = Partition(number, count, self._contents, f"{self._prefix}events")
+        self._erased: dict[str, int] = {}
+        self._places: dict[str, int] = {}
+        """By topic, the offset after the last record read."""
+        self._outputs = [OutputComparison(name) for name in ("triggers", "rejects")]
+
+    def go_on(self, held: Held | None = None) -> Findings:
+        """Decide what came since, and compare; what the store holds is compared at its own offset.
+
+        With ``held``, rows after that offset wait for the next time, and none but ticks may stand there.
+        """
+        findings, oracle, events = Findings(), self._oracle, f"{self._prefix}events"
+        self._contents.update(read_contents(self._bootstrap, f"{self._prefix}config"))
+        rows = read_rows(self._bootstrap, events, self._number, self._places.get(events))
+        if held is not None:
+            offset = int(held.header["offset"])
+            left = [row for row in rows if row.offset >= offset and b"clock.tick" not in (row.value or b"")]
+            if left:
+                what = f"partition {self._number} stands at {offset}, and the log goes on from {left[0].offset}"
+                findings.note("events_lost", what, len(left))
+            rows = [row for row in rows if row.offset < offset]
+        folded = oracle.totals["folded"]
+        self._erased |= decide(oracle, rows)
+        findings.compared["rows"] += len(rows)
+        findings.compared["folded"] += oracle.totals["folded"] - folded
+        self._note_place(events, rows)
+        if held is not None:
+            compare_records(oracle.records(), held.records, findings)
+            compare_totals(oracle.totals, held.header["totals"], findings)
+        for output in self._outputs:
+            topic = self._prefix + output.name
+            records = read_partition(self._bootstrap, topic, self._number, start=self._places.get(topic))
+            self._note_place(topic, records)
+            found = [Found(record.offset, record.key, record.value, tuple(record.headers)) for record in records]
+            output.go_on(oracle.outputs[output.name], found, self._erased, findings)
+        return findings
+
+    def _note_place(self, topic: str, records: Sequence[Any]) -> None:
+        if records:
+            self._places[topic] = records[-1].offset + 1
+
+
+class Checker:
+    """Checks all partitions of a deployment, two at a time, each in a process of its own, as often as it is told to."""
+
+    def __init__(self, bootstrap: str, namespace: str, count: int) -> None:
+        """Start the processes; nothing is read yet."""
+        self._count = count
+        context = multiprocessing.get_context("spawn")
+        self._halves = [
+            (numbers, ProcessPoolExecutor(1, context, _begin, (bootstrap, namespace, numbers, count)))
+            for numbers in (range(0, count, 2), range(1, count, 2))
+            if numbers
         ]
-        compare_output(output, oracle.outputs[output], found, erased, findings)
-    return findings
 
-
-def check(bootstrap: str, namespace: str, count: int, held: Mapping[int, Held] | None = None) -> Findings:
-    """Check all partitions, two at a time, each in a process of its own."""
-    findings = Findings()
-    with ProcessPoolExecutor(2) as pool:
+    def go_on(self, held: Mapping[int, Held] | None = None) -> Findings:
+        """Check what came since the last time."""
+        findings = Findings()
         parts = [
-            pool.submit(check_partition, bootstrap, namespace, number, count, held[number] if held else None)
-            for number in range(count)
+            pool.submit(_go_on, number, held[number] if held else None)
+            for numbers, pool in self._halves
+            for number in numbers
         ]
         for part in parts:
             findings.add(part.result())
-    return findings
+        return findings
+
+    def close(self) -> None:
+        """End the processes."""
+        for _, pool in self._halves:
+            pool.shutdown(cancel_futures=True)
+
+
+_checks: dict[int, PartitionCheck] = {}
+"""In a checker's process, its partitions."""
+
+
+def _begin(bootstrap: str, namespace: str, numbers: Sequence[int], count: int) -> None:
+    for number in numbers:
+        _checks[number] = PartitionCheck(bootstrap, namespace, number, count)
+
+
+def _go_on(number: int, held: Held | None) -> Findings:
+    return _checks[number].go_on(held)
+
+
+def check(bootstrap: str, namespace: str, count: int, held: Mapping[int, Held] | None = None) -> Findings:
+    """Check all partitions once."""
+    checker = Checker(bootstrap, namespace, count)
+    try:
+        return checker.go_on(held)
+    finally:
+        checker.close()
 
 
 def report(findings: Findings) -> str:

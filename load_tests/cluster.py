@@ -24,11 +24,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from load_tests.proxy import Proxies, Proxy
 from stream.embedded.services import free_port
 
 LOOPBACK: Final = "127.0.0.1"
+WITH_ITS_STARTER: Final = ("setpriv", "--pdeathsig", "KILL")
+"""Before a command: it ends with the thread that started it, however that ends."""
 _ROOT: Final = Path(__file__).parents[1]
 _START_SECONDS: Final = 90.0
 _LIGHT: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -64,7 +68,7 @@ class Server(ABC):
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self.words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*WITH_ITS_STARTER, *self.words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def wait(self, seconds: float = _START_SECONDS) -> None:
@@ -247,9 +251,16 @@ class RedisServer(Server):
         """Where it is."""
         return f"redis://{LOOPBACK}:{self.port}/0"
 
-    def client(self) -> redis.Redis:
-        """Return a client of it that waits for nothing longer than a few seconds."""
-        return redis.Redis(LOOPBACK, self.port, protocol=2, socket_timeout=5, socket_connect_timeout=5)
+    def client(self, seconds: float = 5.0) -> redis.Redis:
+        """Return a client of it that waits for nothing longer than ``seconds``, and tries nothing twice."""
+        return redis.Redis(
+            LOOPBACK,
+            self.port,
+            protocol=2,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry=Retry(NoBackoff(), 0),
+        )
 
     def ask(self, *words: str) -> Any:
         """Send one command and return the answer; None where it gives none."""

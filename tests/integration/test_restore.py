@@ -17,7 +17,7 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from load_tests.checker import read_partition
 from load_tests.deployment import GROUNDSWELL, Deployment, WorkerProcess, wait_until
-from load_tests.faults import configurations
+from load_tests.traffic import configurations
 from stream.embedded.electorate import Flaws
 from stream.records import VOTER, Header
 from stream.stores.endpoint import RedisEndpoint

@@ -19,7 +19,7 @@ from kafka import KafkaAdminClient
 
 from load_tests.checker import check, read_partition, report
 from load_tests.deployment import Content, Deployment, WorkerProcess, wait_until
-from load_tests.faults import configurations
+from load_tests.traffic import configurations
 from stream.embedded import EmbeddedServices
 from stream.embedded.electorate import Electorate, Flaws
 from stream.partitioning import partition_of
