@@ -131,8 +131,11 @@ class Broker(Server):
         self.options = options
         self._settings = directory.with_suffix(".properties")
 
-    def format(self, cluster: str, voters: str) -> None:
-        """Write its settings, and prepare its directory for the cluster of this id."""
+    def format(self, cluster: str, voters: str, users: Mapping[str, str] | None = None) -> None:
+        """Write its settings, and prepare its directory for the cluster of this id.
+
+        ``users``, password by name, can log in by SCRAM-SHA-512 from the first moment on.
+        """
         at = {"PLAINTEXT": self.port, "DIRECT": self.direct_port, "CONTROLLER": self.controller_port}
         shown = {"PLAINTEXT": self.advertised, "DIRECT": self.direct_port}
         settings = {
@@ -154,7 +157,9 @@ class Broker(Server):
         }
         self._settings.parent.mkdir(parents=True, exist_ok=True)
         self._settings.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        tool = [*_java(("-XX:TieredStopAtLevel=1",)), "kafka.tools.StorageTool", "format", "-t", cluster]
+        tool = [*java(("-XX:TieredStopAtLevel=1",)), "kafka.tools.StorageTool", "format", "-t", cluster]
+        for name, password in (users or {}).items():
+            tool += ["--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]"]
         done = subprocess.run([*tool, "-c", str(self._settings)], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             message = f"{self.name} cannot be formatted: {done.stdout}{done.stderr}"
@@ -163,7 +168,7 @@ class Broker(Server):
     @property
     def words(self) -> Sequence[str]:
         """The command that runs it."""
-        return [*_java(self.java), "kafka.Kafka", str(self._settings)]
+        return [*java(self.java), "kafka.Kafka", str(self._settings)]
 
 
 class Kafka:
@@ -202,7 +207,7 @@ class Kafka:
 
     def start(self) -> None:
         """Format and start all brokers, and wait until each serves."""
-        cluster = base64.urlsafe_b64encode(b"g" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+        cluster = cluster_id()
         voters = ",".join(f"{broker.number}@{LOOPBACK}:{broker.controller_port}" for broker in self.brokers)
         for broker in self.brokers:
             broker.format(cluster, voters)
@@ -298,6 +303,11 @@ class RedisServer(Server):
         return min(count, size)
 
 
+def cluster_id() -> str:
+    """Return an id for a new cluster; one that begins with a dash would be taken for an option."""
+    return base64.urlsafe_b64encode(b"g" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+
+
 def listens(port: int) -> bool:
     """Whether a port of loopback takes a connection."""
     with suppress(OSError), socket.create_connection((LOOPBACK, port), 1.0):
@@ -309,7 +319,8 @@ def _listeners(ports: Mapping[str, int]) -> str:
     return ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in ports.items())
 
 
-def _java(options: Sequence[str]) -> list[str]:
+def java(options: Sequence[str]) -> list[str]:
+    """Return the command that runs a class of Apache Kafka's, up to the class's name."""
     jars = os.environ.get("GROUNDSWELL_KAFKA_JARS", str(_ROOT / ".kafka" / "libs"))
     return ["java", *options, "-cp", f"{jars}/*"]
 

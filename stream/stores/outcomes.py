@@ -74,9 +74,6 @@ _TRANSIENT: Final = frozenset(
     ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS")
 )
 
-PERMISSIONS: Final = "~{*}:* +@read +@write +@transaction +@connection +scan +info +cluster|slots"
-"""What a user of Redis needs, as rules of ACL SETUSER."""
-
 _MEANINGS: Final = {
     "LOADING": "it is still loading its data",
     "BUSY": "it is busy with a script",
@@ -89,9 +86,9 @@ _MEANINGS: Final = {
     "NOREPLICAS": "too few replicas are connected (min-replicas-to-write)",
     "OOM": "it has reached maxmemory; raise maxmemory, keep maxmemory-policy noeviction",
     "MISCONF": "it cannot write its snapshot or append-only file; look at its log and its disk",
-    "NOAUTH": "it wants other credentials",
-    "NOPERM": f"this user lacks a permission; it needs {PERMISSIONS}",
-    "CROSSSLOT": "it is a Redis Cluster; set the endpoint's cluster flag",
+    "NOAUTH": "it wants other credentials than those in redis.username and redis.password (or redis.password_file)",
+    "NOPERM": "the user in redis.username lacks a permission; docs/security.md lists them by role",
+    "CROSSSLOT": "it is a Redis Cluster; set redis.cluster",
     "WRONGTYPE": "a key of the partition holds another type",
     "EXECABORT": "it discarded the transaction",
 }

@@ -18,10 +18,10 @@ from stream.errors import CommitRefusedError, CommitUnknownError, StoreFailedErr
 from stream.records import Commit, Header, OutboxRow
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.fitness import check_server
-from stream.stores.outcomes import PERMISSIONS
 from stream.stores.redis import RedisStore
 from stream.stores.wire import Session
 from tests.integration.redis_servers import RedisProcess, ask, free_ports, needs_redis_server
+from tests.integration.secured import run_block
 
 pytestmark = needs_redis_server
 
@@ -193,9 +193,12 @@ async def _settled(store: RedisStore) -> int:
 
 async def test_acl_user_of_the_documented_permissions_can_do_everything(tmp_path: Path) -> None:
     async with RedisProcess(tmp_path) as server:
-        await ask(server.endpoint, "ACL", "SETUSER", "groundswell", "on", ">secret", *PERMISSIONS.split())
+        for role in ("worker", "operator"):
+            (tmp_path / role).write_text("secret\n")
+        arguments = f"-p {server.endpoint.port}"
+        run_block("redis acls", {"NAMESPACE": "", "PASSWORDS": str(tmp_path), "REDIS_CLI_ARGUMENTS": arguments})
         await ask(server.endpoint, "ACL", "SETUSER", "default", "off")
-        endpoint = replace(server.endpoint, username="groundswell", password="secret")  # noqa: S106
+        endpoint = replace(server.endpoint, username="worker", password="secret")  # noqa: S106
         store = RedisStore(endpoint, _PREFIX)
         commit = replace(_step(await store.claim("one", _FRESH), 110), erased=frozenset({"voter-0"}))
         await store.commit(commit)
