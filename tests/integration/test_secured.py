@@ -29,6 +29,8 @@ pytestmark = pytest.mark.kafka
 PARTITIONS = 2
 KINDS = ("events", "triggers", "rejects", "config")
 BOUND_SECONDS = 60
+START_SECONDS = 180
+"""A first start on a machine compiles the kernels."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Site:
 
     def start(self, worker: WorkerProcess) -> None:
         worker.start()
-        wait_until("the worker is ready", lambda: worker.is_ready() or worker.status is not None, BOUND_SECONDS)
+        wait_until("the worker is ready", lambda: worker.is_ready() or worker.status is not None, START_SECONDS)
         assert worker.status is None, worker.log
 
     def is_drained(self) -> bool:
