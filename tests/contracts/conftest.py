@@ -15,6 +15,8 @@ from stream.stores.names import partition_prefix
 from stream.stores.redis import RedisStore
 from stream.stores.route import connected
 from stream.stores.wire import Session, pack
+from tests.simulation.redis_server import SimulatedRedis
+from tests.simulation.redis_wire import endpoint_of
 
 Store = MemoryStore | RedisStore
 
@@ -81,10 +83,12 @@ def valkey() -> Iterator[RedisEndpoint]:
     server.stop()
 
 
-@pytest.fixture(params=["memory", "valkey", "redis"])
+@pytest.fixture(params=["memory", "simulated", "valkey", "redis"])
 async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     endpoint: RedisEndpoint | None = None
-    if request.param == "valkey":
+    if request.param == "simulated":
+        endpoint = endpoint_of(SimulatedRedis())
+    elif request.param == "valkey":
         endpoint = request.getfixturevalue("valkey")
     elif request.param == "redis":
         url = os.environ.get("GROUNDSWELL_TEST_REDIS")
