@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
 
-from tests.oracle import LAYOUT, Key, Output, Partition, Row, read_event
+from tests.oracle import LAYOUT, Key, Output, Partition, Row
+from tests.oracle_events import read_event
 
 KINDS: Final = (
     "events_lost",

@@ -60,12 +60,13 @@ class BrokenPromiseError(Exception):
 
 
 def sound_events(chance: random.Random) -> list[bytes]:
-    """Return one event of each type that decoding accepts."""
+    """Return one event of each type, all fit; without an authority decoding accepts all but the rotation of keys."""
     content = {"kind": "model", "name": "support", "sha256": "0123456789abcdef" * 4}
     fields: dict[str, dict[str, Any]] = {
         "donation.completed": {"amount": 12.5, "currency": "EUR", "recurring": False},
         "event.rsvp": {"event": "rally", "answer": "yes", "guests": 2},
         "config.activated": {"engine": 1, "contents": [content, {**content, "kind": "campaign"}]},
+        "keys.rotated": {"keys": [{"id": "key-1", "fingerprint": "0123456789abcdef" * 2}]},
         "social.comment": {"text": "Grüße 🗳", "post": "p-1"},
     }
     return [

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.records import Activation, Commit, ContentId, Header, OutboxRow
+from stream.records import Activation, Commit, ContentId, Header, Keys, OutboxRow
+from stream.signatures import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Whose control records count at one place of a partition's log, where they must be signed."""
+
+    topic: str
+    """Full name of the events topic."""
+    keyring: Keyring
+    keys: Keys
+    """The keys in force; never changed in place."""
+    counters: Mapping[str, int]
+    """By type of control record, the counter of the last one taken; never changed in place."""
+
+    def counted(self, name: str, counter: int) -> Authority:
+        """Return the authority after a record of type ``name`` with that counter."""
+        return replace(self, counters={**self.counters, name: counter})
+
+    def rotated(self, keys: Keys, where: str) -> Authority:
+        """Return the authority under these keys; raise StateMismatchError for one that is not in the keyring."""
+        self.keyring.require(keys, where)
+        return replace(self, keys=keys)
 
 
 @dataclass(slots=True)
@@ -37,6 +60,10 @@ class Decoded:
     """The partition that the voter belongs to; -1 for rejected rows and control records."""
     activations: dict[int, Activation]
     """By row, the activations."""
+    again: NDArray[np.bool_]
+    """Control records that were taken just before: they change nothing."""
+    authority: Authority | None = None
+    """Whose control records count after these rows; None where none are signed."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -18,7 +18,7 @@ from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import StateMismatchError
 from stream.events import decode
 from stream.features import fold
-from stream.interfaces import Decoded, Library, VoterTable
+from stream.interfaces import Authority, Decoded, Library, VoterTable
 from stream.privacy import gate
 from stream.records import (
     ENGINE_VERSION,
@@ -39,7 +39,10 @@ from stream.records import (
     OutboxRow,
 )
 from stream.scoring import score
+from stream.signatures import Keyring, require_keyring
 from stream.triggers import compose, decide
+
+_NOT_AUTHORISED = REJECT["not_authorised"]
 
 Load = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
 
@@ -60,13 +63,32 @@ class PartitionState:
     """Voters erased since the last commit was taken."""
     before_change: Callable[[NDArray[np.int64]], None] | None = None
     """Told, while a snapshot is taken, the slots whose records a batch may change next; decides nothing."""
+    keyring: Keyring | None = None
+    """What checks signatures; None: control records of this deployment are not signed."""
 
     @classmethod
     async def open(
-        cls, partition: int, topic: str, header: Header, table: VoterTable, library: Library
+        cls,
+        partition: int,
+        topic: str,
+        header: Header,
+        table: VoterTable,
+        library: Library,
+        keyring: Keyring | None = None,
     ) -> PartitionState:
-        """Start from a header: wait for the contents that it says are active, and compile them."""
-        return cls(partition, topic, header, table, await restore(header, library))
+        """Start from a header: wait for the contents that it says are active, and compile them.
+
+        Raises StateMismatchError where the header's keys in force and the keyring do not fit each other.
+        """
+        require_keyring(header, keyring, f"{topic} partition {partition}")
+        return cls(partition, topic, header, table, await restore(header, library), keyring=keyring)
+
+    @property
+    def authority(self) -> Authority | None:
+        """Whose control records count from here on."""
+        if self.keyring is None:
+            return None
+        return Authority(self.topic, self.keyring, self.header.keys, self.header.counters)
 
 
 @dataclass(slots=True)
@@ -97,7 +119,7 @@ class _Batch:
     away: NDArray[np.bool_]
     """Rows that belong to another partition and are forwarded there."""
     repeated: NDArray[np.bool_]
-    """Forwarded rows that were taken before."""
+    """Forwarded rows and control records that were taken before."""
     origins: dict[str, int]
     """The header's origins after this batch."""
     triggers: dict[str, int] = field(default_factory=dict)
@@ -112,7 +134,7 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     """
     header = state.header
     # 1 decode: bytes to columns; what cannot be read is rejected with its reason
-    decoded = decode(columns, header.partition_count, header.log_time_ms)
+    decoded = decode(columns, header.partition_count, header.log_time_ms, state.authority)
     # 2 index: voter ids to slots in this partition's table
     away, repeated, origins = _route(state, columns, decoded)
     voters = decoded.voters
@@ -156,12 +178,13 @@ def _route(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], dict[str, int]]:
     """Return which rows belong to another partition, which were taken before, and the last origins taken."""
     away = (decoded.homes >= 0) & (decoded.homes != state.partition) & (decoded.reject == 0)
-    repeated = np.zeros(len(columns), np.bool_)
+    repeated = decoded.again.copy()
     taken = dict(state.header.origins)
     for row in np.flatnonzero(columns.origin_partitions >= 0).tolist():
         origin = int(columns.origin_partitions[row])
         is_control = decoded.reject[row] == 0 and decoded.homes[row] < 0
-        if origin >= state.header.partition_count or is_control:
+        is_forged = decoded.reject[row] == _NOT_AUTHORISED
+        if origin >= state.header.partition_count or is_control or is_forged:
             continue
         offset = int(columns.origin_offsets[row])
         if offset <= taken.get(str(origin), -1):
@@ -220,6 +243,9 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
     for row in np.flatnonzero(batch.away).tolist():
         _forward(state, columns, decoded, row)
     header.origins = batch.origins
+    if decoded.authority is not None:
+        header.keys = decoded.authority.keys
+        header.counters = dict(decoded.authority.counters)
     changed = (use == USE_FOLD) | (use == USE_CONSENT) | (use == USE_ERASE) | (use == USE_SUPPRESSED)
     state.table.mark(batch.slots[changed])
     state.erased.update(decoded.voters[row] for row in np.flatnonzero(use == USE_ERASE).tolist())

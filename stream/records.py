@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -45,6 +46,7 @@ EVENT_TYPES: Final = (
     "privacy.erased",
     "clock.tick",
     "config.activated",
+    "keys.rotated",
 )
 """Every CloudEvents type; a type's place here is its kind code (int64), fixed for life."""
 
@@ -55,6 +57,7 @@ CONSENT_WITHDRAWN: Final = KIND["consent.withdrawn"]
 PRIVACY_ERASED: Final = KIND["privacy.erased"]
 CLOCK_TICK: Final = KIND["clock.tick"]
 CONFIG_ACTIVATED: Final = KIND["config.activated"]
+KEYS_ROTATED: Final = KIND["keys.rotated"]
 
 # --- rejects ---------------------------------------------------------------------------------------
 
@@ -68,6 +71,7 @@ REJECT_REASONS: Final = (
     "bad_time",
     "bad_data",
     "wrong_partition",
+    "not_authorised",
 )
 """The closed list of reasons; a reason's place is its code (0: not rejected)."""
 
@@ -175,6 +179,9 @@ class Activation:
 CONTENT_KINDS: Final = ("model", "campaign", "policy")
 OUTPUTS: Final = ("triggers", "rejects", "forwards")
 
+Keys = list[list[str]]
+"""Keys that may sign, each as ``[id, fingerprint of its secret]``, the newest last."""
+
 
 @dataclass(slots=True)
 class Header:
@@ -201,6 +208,17 @@ class Header:
     )
     """Aggregates of the whole partition since ``start``."""
     restoring: bool = False
+    root: Keys = field(default_factory=list)
+    """The key in force at ``start``; none: control records of this deployment are not signed."""
+    keys: Keys = field(default_factory=list)
+    """The keys in force now."""
+    counters: dict[str, int] = field(default_factory=dict)
+    """By type of control record, the signature's counter of the last one taken: an older one changes nothing."""
+
+    @classmethod
+    def fresh(cls, topic_id: str, partition_count: int, owner: str, start: int, root: Keys) -> Header:
+        """Return the header of a partition that begins at the offset ``start``."""
+        return cls(topic_id, partition_count, owner, start, start, root=deepcopy(root), keys=deepcopy(root))
 
     def to_bytes(self) -> bytes:
         """Return the header as it stands in Redis: JSON with sorted keys."""

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.oracle import COUNTED, FEATURES, Key, Row, format_time, murmur2
+from tests.oracle import FEATURES, Key, Row, murmur2
+from tests.oracle_events import COUNTED, format_time
 
 TOPIC = "engagement.events"
 BEGIN_MS = 1_790_000_000_000
@@ -25,6 +26,8 @@ class Log:
     count: int
     contents: dict[Key, bytes]
     rows: list[Row] = field(default_factory=list)
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    """By key id; none where nothing is signed."""
 
     @property
     def start(self) -> int:

@@ -33,7 +33,8 @@ MEANING: Final[Mapping[str, str]] = {
     "bad_time": "its time is not an RFC 3339 date-time from 2000 on, or is more than 24 h ahead",
     "bad_data": "its data does not fit its type's schema",
     "wrong_partition": "it belongs elsewhere",
-    "control": "clock.tick and config.activated are written by the worker and by `groundswell config apply` alone",
+    "not_authorised": "an erasure must be signed here: name the key in force by --key",
+    "control": "clock.tick, config.activated and keys.rotated are written by the worker and the commands for them alone",
 }
 """By reason, what is wrong with a line."""
 

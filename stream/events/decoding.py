@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from stream.columns import Columns
+from stream.events.authorising import authorise
 from stream.events.fields import find_unfit, read_activation
 from stream.events.kernels import find_homes, parse_times, settle
-from stream.interfaces import Decoded
+from stream.interfaces import Authority, Decoded
 from stream.records import CLOCK_TICK, CONFIG_ACTIVATED, KIND, MAX_EVENT_BYTES, REJECT
 
 MAX_NAME_CHARACTERS: Final = 256
@@ -32,13 +33,14 @@ _NO_TIME: Final = "?"
 """Stands for a time that is no text: as far from RFC 3339 as any other."""
 
 
-def decode(columns: Columns, partition_count: int, log_time_ms: int) -> Decoded:
+def decode(columns: Columns, partition_count: int, log_time_ms: int, authority: Authority | None = None) -> Decoded:
     """Return the events in ``columns``, one row for each, in order; ``log_time_ms`` is the log time before them.
 
-    The checks and their order: too_large, not_json, not_cloudevent, unknown_type, bad_subject, bad_time,
-    bad_data, wrong_partition; the first that fails is the reason. An attribute or data field that is null counts
-    as not given (CloudEvents 1.0, JSON format, section 2.2). Of repeated JSON keys the last one counts. Bytes of
-    any kind are an answer, never an exception.
+    The checks and their order: too_large, not_json, not_cloudevent, unknown_type, not_authorised (before all others
+    where a row says that it was forwarded), bad_subject, bad_time, bad_data, wrong_partition; the first that fails is
+    the reason. An attribute or data field that is null counts as not given (CloudEvents 1.0, JSON format, section
+    2.2). Of repeated JSON keys the last one counts. Bytes of any kind are an answer, never an exception, but for
+    StateMismatchError where a rotation names a key that the authority's keyring lacks.
     """
     n = len(columns)
     reject = np.zeros(n, np.int64)
@@ -53,40 +55,36 @@ def decode(columns: Columns, partition_count: int, log_time_ms: int) -> Decoded:
     find_homes(*_join(voters), partition_count, homes)
     times = np.empty(n, np.int64)
     parse_times(*_join(_time_texts(stamps)), times)
-    hashes = np.fromiter(
-        [xxh3_64_intdigest(f"{source}\0{name}".encode()) for source, name in zip(sources, ids, strict=True)],
-        np.uint64,
-        n,
-    )
-    hashes[hashes == 0] = 1
+    authority, again = authorise(columns, kinds, times, unfit, datas, authority, reject)
     now = np.empty(n, np.int64)
-    settle(
-        kinds,
-        times,
-        homes,
-        unfit,
-        columns.log_times,
-        columns.origin_partitions,
-        columns.partition,
-        log_time_ms,
-        reject,
-        now,
-    )
+    log_times, origins = columns.log_times, columns.origin_partitions
+    settle(kinds, times, homes, unfit, log_times, origins, columns.partition, log_time_ms, reject, now)
+    reject[again] = 0
     for row in np.flatnonzero(reject).tolist():
         voters[row] = ids[row] = sources[row] = ""
-    activations = {row: read_activation(datas[row]) for row in np.flatnonzero(kinds == CONFIG_ACTIVATED).tolist()}
+    activated = np.flatnonzero((kinds == CONFIG_ACTIVATED) & ~again)
     return Decoded(
         kinds=kinds,
         reject=reject,
         times=times,
         now=now,
-        hashes=hashes,
+        hashes=_hashes(sources, ids),
         voters=voters,
         ids=ids,
         sources=sources,
         homes=homes,
-        activations=activations,
+        activations={row: read_activation(datas[row]) for row in activated.tolist()},
+        again=again,
+        authority=authority,
     )
+
+
+def _hashes(sources: list[str], ids: list[str]) -> NDArray[np.uint64]:
+    """Return xxh3-64 of each source, NUL, id (uint64), 1 in the place of 0."""
+    names = [f"{source}\0{name}".encode() for source, name in zip(sources, ids, strict=True)]
+    hashes = np.fromiter(map(xxh3_64_intdigest, names), np.uint64, len(names))
+    hashes[hashes == 0] = 1
+    return hashes
 
 
 def _parse(columns: Columns, reject: NDArray[np.int64]) -> list[list[Any]]:

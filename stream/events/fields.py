@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.records import EVENT_TYPES, Activation, ContentId
+from stream.records import EVENT_TYPES, Activation, ContentId, Keys
+from stream.signatures import KEY_ID, MAX_KEYS
 
 CHANNELS: Final = ("email", "text", "push", "call", "mail", "door", "social", "ad")
 ANSWERS: Final = ("yes", "no", "maybe")
@@ -21,6 +22,7 @@ MAX_AMOUNT: Final = 1e9
 MAX_ENGINE: Final = 2**31 - 1
 NAME: Final = re.compile("[a-z][a-z0-9_-]{0,63}")
 SHA256: Final = re.compile("[0-9a-f]{64}")
+FINGERPRINT: Final = re.compile("[0-9a-f]{32}")
 CONTENT_KINDS: Final = ("model", "campaign", "policy")
 
 Check = Callable[[Any], bool]
@@ -102,6 +104,24 @@ def _are_contents(value: Any) -> bool:
     return len({(content["kind"], content["name"]) for content in value}) == len(value)
 
 
+def _is_key(value: Any) -> bool:
+    if type(value) is not dict:
+        return False
+    name, fingerprint = value.get("id"), value.get("fingerprint")
+    return (
+        type(name) is str
+        and KEY_ID.fullmatch(name) is not None
+        and type(fingerprint) is str
+        and FINGERPRINT.fullmatch(fingerprint) is not None
+    )
+
+
+def _are_keys(value: Any) -> bool:
+    if type(value) is not list or not 1 <= len(value) <= MAX_KEYS or not all(map(_is_key, value)):
+        return False
+    return len({key["id"] for key in value}) == len(value)
+
+
 _channel = _one_of(CHANNELS)
 _money = (("amount", False, _is_amount), ("currency", False, _is_currency))
 _money_given = (("amount", True, _is_amount), ("currency", True, _is_currency))
@@ -120,6 +140,7 @@ _OTHERS: Final[Mapping[str, Sequence[tuple[str, bool, Check]]]] = {
     "consent.granted": (("channel", False, _channel),),
     "consent.withdrawn": (("channel", False, _channel),),
     "config.activated": (("engine", True, _between(1, MAX_ENGINE)), ("contents", True, _are_contents)),
+    "keys.rotated": (("keys", True, _are_keys),),
 }
 """By type, the fields that are not plain text: name, whether it must be given, check of a value."""
 
@@ -169,3 +190,8 @@ def read_activation(data: Mapping[str, Any]) -> Activation:
     """Return the activation in the data of a ``config.activated`` event that fits."""
     contents = [ContentId(content["kind"], content["name"], content["sha256"]) for content in data["contents"]]
     return Activation(int(data["engine"]), tuple(contents))
+
+
+def read_keys(data: Mapping[str, Any]) -> Keys:
+    """Return the keys in the data of a ``keys.rotated`` event that fits."""
+    return [[key["id"], key["fingerprint"]] for key in data["keys"]]

@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from stream.compiled import kernel
 from stream.partitioning import murmur2
-from stream.records import CLOCK_TICK, MAX_AHEAD_MS, MAX_VOTER_BYTES, REJECT
+from stream.records import CLOCK_TICK, KEYS_ROTATED, MAX_AHEAD_MS, MAX_VOTER_BYTES, REJECT
 
 # A kernel reads module constants at compile time.
 _TICK = CLOCK_TICK
+_ROTATED = KEYS_ROTATED
 _AHEAD_MS = MAX_AHEAD_MS
 _VOTER_BYTES = MAX_VOTER_BYTES
 _BAD_SUBJECT = REJECT["bad_subject"]
@@ -174,7 +175,8 @@ def settle(
     In: ``kinds``, ``unfit`` (1: data does not fit), ``log_times`` (append times in ms, 0: none), ``origins``
     (-1: not forwarded), ``log_time_ms`` before the first row. In and out: ``reject`` (0 where nothing is wrong
     so far), ``times`` (as parse_times wrote them; out: ``now`` where none was given), ``homes`` (as find_homes
-    wrote them; out: -1 for rejected rows and control records). Out: ``now``.
+    wrote them; out: -1 for rejected rows and control records). Out: ``now``. How far a tick's or a rotation's time is
+    ahead does not matter: a rotation counts before the log's time at its row is known.
     """
     for row in range(len(kinds)):
         control = kinds[row] >= _TICK
@@ -189,7 +191,8 @@ def settle(
         elif tick and reason == 0 and unfit[row] == 0:
             log_time_ms = max(log_time_ms, times[row])
         now[row] = log_time_ms
-        if reason == 0 and not tick and log_time_ms > 0 and times[row] > log_time_ms + _AHEAD_MS:
+        timeless = tick or kinds[row] == _ROTATED
+        if reason == 0 and not timeless and log_time_ms > 0 and times[row] > log_time_ms + _AHEAD_MS:
             reason = _BAD_TIME
         if reason == 0 and unfit[row] != 0:
             reason = _BAD_DATA

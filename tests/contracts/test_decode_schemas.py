@@ -12,9 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream.columns import columns_of
+from stream.errors import StateMismatchError
 from stream.events import decode, schema
+from stream.interfaces import Authority
 from stream.records import EVENT_TYPES, REJECT_REASONS
-from tests.oracle import parse_time
+from stream.signatures import Keyring, Signer
+from tests.oracle_events import parse_time
 
 LOG_MS = 1_795_555_555_000
 YEAR_2000_MS = 946_684_800_000
@@ -54,7 +57,10 @@ ODD: list[Any] = [
 ]
 NAMES = ("support", "a", "a-b_9", "a" * 64, "a" * 65, "", "A", "9a", "a b", "a\n", "ü", 7, None)
 SHAS = (SHA256, "0" * 64, "0" * 63, "0" * 65, SHA256.upper(), "0" * 63 + "\n", "0" * 64 + "\n", "g" * 64, 7, None)
+KEY_IDS = ("first", "a", "0-_b", "a" * 32, "a" * 33, "", "_a", "A", "a\n", "a:b", 7, None)
+FINGERPRINTS = ("0" * 32, "0" * 31, "0" * 33, "A" * 32, "g" * 32, "0" * 32 + "\n", 7, None)
 # fmt: on
+SECRETS = {"root": b"a secret of thirty-two bytes or so"}
 odd = st.sampled_from(ODD)
 content = st.fixed_dictionaries(
     {},
@@ -64,6 +70,8 @@ content = st.fixed_dictionaries(
         "sha256": st.one_of(st.just(SHA256), st.sampled_from(SHAS)),
     },
 )
+key = st.fixed_dictionaries({}, optional={"id": st.sampled_from(KEY_IDS), "fingerprint": st.sampled_from(FINGERPRINTS)})
+whole_key = st.fixed_dictionaries({"id": st.sampled_from(KEY_IDS[:4]), "fingerprint": st.just("0" * 32)})
 whole_content = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(["model", "campaign", "policy"]),
@@ -85,6 +93,8 @@ def fitting(name: str, node: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(SUBJECTS[:3])
     if name == "contents":
         return st.lists(whole_content, max_size=3)
+    if name == "keys":
+        return st.lists(whole_key, min_size=1, max_size=3)
     if name == "currency":
         return st.sampled_from(["EUR", "USD", "ZZZ"])
     kinds = node["type"] if isinstance(node["type"], list) else [node["type"]]
@@ -104,6 +114,7 @@ def breaking(name: str, node: dict[str, Any]) -> st.SearchStrategy[Any]:
         "time": st.sampled_from(TIMES),
         "subject": st.sampled_from(SUBJECTS),
         "contents": st.lists(st.one_of(content, content, odd), max_size=3),
+        "keys": st.lists(st.one_of(key, key, odd), max_size=9),
     }
     edges = st.just("x" * (node["maxLength"] + 1)) if "maxLength" in node else odd
     return st.one_of(special.get(name, odd), odd, edges)
@@ -139,10 +150,28 @@ def fits(validator: Any, event: dict[str, Any]) -> bool:
     time = parse_time(event.get("time"))
     if time is not None and time < YEAR_2000_MS:
         return False
-    if time is not None and event["type"] != "clock.tick" and time > LOG_MS + DAY_MS:
+    if time is not None and event["type"] not in {"clock.tick", "keys.rotated"} and time > LOG_MS + DAY_MS:
         return False
     contents = event["data"]["contents"] if event["type"] == "config.activated" else []
-    return len({(item["kind"], item["name"]) for item in contents}) == len(contents)
+    keys = event["data"]["keys"] if event["type"] == "keys.rotated" else []
+    return len({(item["kind"], item["name"]) for item in contents}) == len(contents) and len(
+        {item["id"] for item in keys}
+    ) == len(keys)
+
+
+def judged(raw: bytes, name: str) -> str:
+    """Return why decoding refuses an event, "" where it does not; a rotation of keys is signed before."""
+    if name != "keys.rotated":
+        return REJECT_REASONS[decode(columns_of(0, [0], [LOG_MS], [None], [raw], [()]), 1, 0).reject[0]]
+    keyring = Keyring(SECRETS)
+    authority = Authority("events", keyring, keyring.root, {})
+    header = Signer(keyring, "events", lambda: 1).sign(keyring.root, 0, None, raw)
+    try:
+        decoded = decode(columns_of(0, [0], [LOG_MS], [None], [raw], [[header]]), 1, 0, authority)
+    except StateMismatchError:
+        # It fits, and puts keys in force that nobody has.
+        return ""
+    return REJECT_REASONS[decoded.reject[0]]
 
 
 @pytest.mark.parametrize("name", EVENT_TYPES)
@@ -155,8 +184,7 @@ def test_checks_and_schema_agree(name: str) -> None:
     @given(objects(document))
     def agree(event: dict[str, Any]) -> None:
         raw = orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS)
-        decoded = decode(columns_of(0, [0], [LOG_MS], [None], [raw], [()]), 1, 0)
-        said = REJECT_REASONS[decoded.reject[0]]
+        said = judged(raw, name)
         assert (said == "") == fits(validator, orjson.loads(raw)), (said, event)
         seen[said] += 1
 
@@ -175,7 +203,7 @@ def test_each_field_at_each_odd_value_is_judged_alike(name: str) -> None:
         "type": name,
         "subject": "v",
         "time": TIMES[0],
-        "data": {"engine": 1, "contents": []},
+        "data": {"engine": 1, "contents": [], "keys": [{"id": "first", "fingerprint": "0" * 32}]},
     }
     fields = document["properties"]["data"].get("properties", {})
     if "amount" in fields:
@@ -192,10 +220,20 @@ def test_each_field_at_each_odd_value_is_judged_alike(name: str) -> None:
         odds = {"kind": ["campaign", "policy", "engine", *ODD], "name": [*NAMES, *ODD], "sha256": [*SHAS, *ODD]}
         one = [[{**sound, name: value}] for name, edges in odds.items() for value in edges]
         events += [{**good, "data": {"engine": 1, "contents": contents}} for contents in [*one, [sound, sound], [{}]]]
+    if "keys" in fields:
+        sound = {"id": "first", "fingerprint": "0" * 32}
+        odds = {"id": [*KEY_IDS, *ODD], "fingerprint": [*FINGERPRINTS, *ODD]}
+        one = [[{**sound, name: value}] for name, edges in odds.items() for value in edges]
+        nine = [{**sound, "id": f"k{number}"} for number in range(9)]
+        events += [{**good, "data": {"keys": keys}} for keys in [*one, [], [sound, sound], [{}], nine[:8], nine]]
     values = [orjson.dumps(event) for event in events]
     n = len(events)
-    decoded = decode(columns_of(0, range(n), [LOG_MS] * n, [None] * n, values, [()] * n), 1, 0)
-    for event, reject in zip(events, decoded.reject.tolist(), strict=True):
-        assert (reject == 0) == fits(validator, event), (REJECT_REASONS[reject], event)
-    reasons = {REJECT_REASONS[code] for code in decoded.reject.tolist()}
+    if name == "keys.rotated":
+        said = [judged(value, name) for value in values]
+    else:
+        decoded = decode(columns_of(0, range(n), [LOG_MS] * n, [None] * n, values, [()] * n), 1, 0)
+        said = [REJECT_REASONS[code] for code in decoded.reject.tolist()]
+    for event, reason in zip(events, said, strict=True):
+        assert (reason == "") == fits(validator, event), (reason, event)
+    reasons = set(said)
     assert reasons >= {"", "not_cloudevent", "bad_time", "bad_data"}

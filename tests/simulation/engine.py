@@ -13,6 +13,7 @@ from stream.columns import Columns, columns_of
 from stream.errors import CommitRefusedError
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import OUTPUTS, Commit, ContentId, Header, OutboxRow
+from stream.signatures import Keyring
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix, voter_prefix
 from stream.stores.table import Table
@@ -88,11 +89,12 @@ class Run:
         """Start from what the store holds."""
         self.claims += 1
         start = self.log.start
-        fresh = Header(TOPIC_ID, self.log.count, "", start, start)
+        keyring = Keyring(self.log.secrets) if self.log.secrets else None
+        fresh = Header.fresh(TOPIC_ID, self.log.count, "", start, keyring.root if keyring else [])
         header = await self.store.claim(f"owner-{self.claims}", fresh)
         self.committed = header.offset
         self.table = Table(self.manner.limit)
-        self.state = await PartitionState.open(self.log.partition, TOPIC, header, self.table, self.library)
+        self.state = await PartitionState.open(self.log.partition, TOPIC, header, self.table, self.library, keyring)
         self.in_flight = None
 
     async def run(self) -> None:

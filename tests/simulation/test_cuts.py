@@ -12,21 +12,23 @@ import pytest
 from stream.records import REJECT_REASONS, OutboxRow
 from tests.logs import TOPIC, Log, generate
 from tests.oracle import Output, Partition
+from tests.signed_logs import generate_signed
 from tests.simulation.engine import Manner, Run
 
 SEEDS = range(200)
+SIGNED_SEEDS = range(1000, 1080)
 
 
 @functools.cache
 def log_of(seed: int) -> Log:
-    return generate(seed)
+    return generate_signed(seed) if seed in SIGNED_SEEDS else generate(seed)
 
 
 @functools.cache
 def judge(seed: int) -> tuple[Partition, dict[str, list[int]]]:
     """Return what the oracle makes of a log, and by voter the offsets at which an erasure took effect."""
     log = log_of(seed)
-    partition = Partition(log.partition, log.count, log.contents, TOPIC, log.start)
+    partition = Partition(log.partition, log.count, log.contents, TOPIC, log.start, log.secrets)
     erasures: dict[str, list[int]] = {}
     for row in log.rows:
         before = {voter for voter, record in partition.voters.items() if record.consent == 3}
@@ -65,7 +67,7 @@ def triggers_as_sent(seed: int, taken_at: list[int]) -> list[tuple[object, ...]]
     return rows
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [*SEEDS, *SIGNED_SEEDS])
 async def test_any_cut_and_any_replay_gives_the_oracles_bytes(seed: int) -> None:
     partition, _ = judge(seed)
     headers = set()
@@ -97,13 +99,30 @@ async def test_logs_meet_every_decision() -> None:
             directions.update(word for word in ("rose", "fell") if word in why)
         slots_reused += len(partition.slots["campaign"]) > 0 and None in partition.slots["campaign"]
         replaced += any(len({tag for tag in record.campaign_tag if tag}) > 8 for record in partition.voters.values())
-    assert set(reasons) == set(REJECT_REASONS[1:])
+    assert set(reasons) == {*REJECT_REASONS[1:]} - {"not_authorised"}
     assert min(reasons.values()) >= 20
     assert totals["triggers"] >= 2_000
     assert min(directions["rose"], directions["fell"]) >= 500
     assert min(totals[name] for name in ("duplicates", "suppressed", "forwards", "erased")) >= 50
     assert slots_reused >= 10
     assert replaced >= 10
+
+
+async def test_signed_logs_meet_every_forgery_and_rotations() -> None:
+    reasons: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    for seed in SIGNED_SEEDS:
+        partition, erasures = judge(seed)
+        reasons.update(dict(row.headers)["reason"].decode() for row in partition.outputs["rejects"])
+        outcomes["triggers"] += len(partition.outputs["triggers"])
+        outcomes["erased"] += len(erasures)
+        outcomes["rotated"] += partition.keys != partition.root
+        outcomes["rotations"] += "keys.rotated" in partition.counters
+        outcomes["forwarded"] += len(partition.origins) > 0
+    assert set(reasons) == set(REJECT_REASONS[1:])
+    assert reasons["not_authorised"] >= 300
+    assert outcomes["triggers"] >= 500
+    assert min(outcomes[name] for name in ("erased", "rotated", "rotations", "forwarded")) >= 10
 
 
 async def test_runs_meet_crashes_evictions_and_withdrawn_triggers() -> None:

@@ -14,7 +14,7 @@ from stream.errors import ConfigurationError
 from stream.records import Header, OutboxRow
 from stream.stores.memory import MemoryStore
 from tests.logs import Generator
-from tests.oracle import format_time
+from tests.oracle_events import format_time
 from tests.simulation.topics import Left, MemoryDeployment, work
 
 LENGTH = 250

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from stream.columns import ORIGIN_HEADER
+from stream.columns import ORIGIN_HEADER, SIGNATURE_HEADER
 from stream.events import asyncapi, schema, schema_names
 from stream.records import CONTENT_KINDS, EVENT_TYPES, REJECT_REASONS, SEQUENCE_HEADER, TOMBSTONE_HEADER, ContentId
 
@@ -104,8 +104,9 @@ def test_headers_have_the_names_that_the_package_writes() -> None:
     messages = asyncapi()["components"]["messages"]
     assert SEQUENCE_HEADER in messages["campaign.triggered"]["headers"]["required"]
     assert messages["withdrawn"]["headers"]["required"] == [SEQUENCE_HEADER, TOMBSTONE_HEADER]
-    voters = [name for name in EVENT_TYPES if not name.startswith(("clock.", "config."))]
+    voters = [name for name in EVENT_TYPES if not name.startswith(("clock.", "config.", "keys."))]
     assert all(ORIGIN_HEADER in messages[name]["headers"]["properties"] for name in voters)
+    assert all(SIGNATURE_HEADER in messages[name]["headers"]["properties"] for name in EVENT_TYPES)
 
 
 def test_content_key_is_described_as_it_is_written() -> None:

@@ -42,6 +42,7 @@ def batch(now_ms: int, n: int = 2) -> tuple[Columns, Decoded]:
         sources=["/tracker"] * n,
         homes=np.full(n, 3),
         activations={},
+        again=np.zeros(n, np.bool_),
     )
     return columns, decoded
 
