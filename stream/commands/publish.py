@@ -34,7 +34,7 @@ MEANING: Final[Mapping[str, str]] = {
     "bad_data": "its data does not fit its type's schema",
     "wrong_partition": "it belongs elsewhere",
     "not_authorised": "an erasure must be signed here: name the key in force by --key",
-    "control": "clock.tick, config.activated and keys.rotated are written by the worker and the commands for them alone",
+    "control": "ticks, activations and rotations of keys are written by the worker and the commands for them alone",
 }
 """By reason, what is wrong with a line."""
 

@@ -18,7 +18,8 @@ from tests.oracle_events import read_event
 def test_mutated_bytes_are_answered_and_reach_every_reason() -> None:
     counts = run(20_000, seed=4)
     assert counts.total() == 20_000
-    assert set(counts) == {*REJECT_REASONS[1:], "accepted"}
+    # What needs a signature is mutated with its keys: tests/unit/events/test_authorising.py.
+    assert set(counts) == {*REJECT_REASONS[1:], "accepted"} - {"not_authorised"}
     assert counts["accepted"] > 1000
 
 

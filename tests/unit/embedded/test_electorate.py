@@ -179,9 +179,9 @@ def test_each_breakage_is_rejected_for_its_reason(cause: str) -> None:
     assert REJECT_REASONS[decoded.reject[0]] == cause.partition(":")[0]
 
 
-def test_breakages_are_of_every_reason_that_does_not_hang_on_a_place() -> None:
+def test_breakages_are_of_every_reason_that_does_not_hang_on_a_place_or_a_key() -> None:
     reasons = {cause.partition(":")[0] for cause in BREAKAGES}
-    assert reasons == set(REJECT_REASONS[1:]) - {"wrong_partition"}
+    assert reasons == set(REJECT_REASONS[1:]) - {"wrong_partition", "not_authorised"}
 
 
 def test_late_events_of_a_batch_still_in_the_future_wait_for_theirs() -> None:
