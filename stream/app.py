@@ -22,6 +22,7 @@ from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
 from stream.agents.partition import Partition
 from stream.agents.relay import ForwardRelay, OutboxRelay, Relay
+from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.agents.warmup import warm_up
 from stream.errors import GroundswellError
@@ -30,6 +31,7 @@ from stream.logs import logging_config
 from stream.metrics import Metrics
 from stream.records import OutboxRow
 from stream.settings import Settings
+from stream.snapshots import Manifest, Retention, SnapshotStorage
 from stream.stores.redis import RedisStore
 from stream.stores.table import Table
 from stream.transport import FAUST_SETTINGS, BatchHooks
@@ -78,6 +80,8 @@ class Worker(faust.App):
             revoke_seconds=worker.suspend_seconds + 1.0,
             security=settings.kafka.security(),
         )
+        self.snapshot_storage = settings.snapshot.storage()
+        self._snapshot_turn = asyncio.Lock()
         self.complaints: list[str] = ["the worker is starting"]
         self._background: list[asyncio.Task[None]] = []
         super().__init__(settings.group(), **FAUST_SETTINGS, **_faust_settings(settings))
@@ -90,7 +94,7 @@ class Worker(faust.App):
         """Build one partition at work."""
         worker, observer = self.settings.worker, engagement
         store = RedisStore(self.settings.redis.endpoint(), self.settings.key_prefix(number))
-        return Partition(
+        partition = Partition(
             number,
             self._log(),
             store,
@@ -112,6 +116,33 @@ class Worker(faust.App):
                 unknown=lambda _: self.metrics.commits_unknown.inc(),
                 failed=end_process,
             ),
+        )
+        if self.snapshot_storage is not None:
+            partition.snapshots = self._new_snapshots(number, self.snapshot_storage)
+        return partition
+
+    def _new_snapshots(self, number: int, storage: SnapshotStorage) -> PartitionSnapshots:
+        settings, metrics = self.settings.snapshot, self.metrics
+
+        def taken(number: int, manifest: Manifest, seconds: float, hold_seconds: float) -> None:
+            metrics.snapshots.inc()
+            metrics.snapshot_seconds.observe(seconds)
+            metrics.snapshot_time.labels(str(number)).set(manifest.created_ms / 1000)
+            metrics.snapshot_bytes.labels(str(number)).set(manifest.size)
+            metrics.snapshot_hold_seconds.labels(str(number)).set(hold_seconds)
+
+        return PartitionSnapshots(
+            topic=self.events_topic,
+            catalogue=self.settings.snapshots_of(number, storage),
+            store=RedisStore(self.settings.redis.endpoint(), self.settings.key_prefix(number)),
+            schedule=Schedule(settings.interval_minutes * 60, number, self.partition_count),
+            retention=Retention(settings.keep_count, int(settings.keep_days * 86_400_000)),
+            observer=SnapshotObserver(
+                found=lambda number, created_ms: metrics.snapshot_time.labels(str(number)).set(created_ms / 1000),
+                taken=taken,
+                failed=lambda _: metrics.snapshots_failed.inc(),
+            ),
+            turn=self._snapshot_turn,
         )
 
     def _log(self) -> Log:

@@ -304,20 +304,51 @@ def init(
 
 
 @app.command()
+def snapshot(
+    context: typer.Context,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this one.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Take none; list those that there are.")] = False,
+) -> None:
+    """Take a snapshot of every partition now.
+
+    The worker that holds a partition takes it, beside its work; where no worker is at work it is copied from Redis.
+    """
+    settings = _settings(context)
+    from stream.commands.snapshot import listing, take
+
+    if list_:
+        for listed in listing(settings, partition):
+            typer.echo(str(listed))
+        return
+    done = take(settings, partition, lambda taken: typer.echo(str(taken), err=taken.is_error))
+    raise typer.Exit(0 if done else 1)
+
+
+@app.command()
 def restore(
     context: typer.Context,
+    at: Annotated[str | None, typer.Option(help="From the newest snapshot of this time or before.")] = None,
+    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", help="From the log alone.")] = False,
     partition: Annotated[int | None, typer.Option(min=0, help="Only this one.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Bring lost or damaged state back by replaying the log.
+    """Bring lost or damaged state back.
 
-    Deletes what a partition has in Redis and sets it to where its deployment began; workers replay the log from there.
-    Triggers that were sent are not sent again.
+    Deletes what a partition has in Redis, loads its newest snapshot that fits, and has workers replay the log from
+    there; without a snapshot, from where its deployment began. Triggers that were sent are not sent again.
     """
     settings = _settings(context)
     from stream.commands.restore import plan, restore
+    from stream.commands.verify import Bound
 
-    plans = plan(settings, partition)
+    if at is not None and no_snapshot:
+        message = "--at and --no-snapshot exclude each other"
+        raise ConfigurationError(message)
+    bound = Bound.parse(at)
+    if bound is not None and bound.time_ms is None:
+        message = f"--at is {at!r}, expected a time like 2026-11-24T21:22:31Z"
+        raise ConfigurationError(message)
+    plans = plan(settings, partition, None if bound is None else bound.time_ms, from_snapshots=not no_snapshot)
     for planned in plans:
         typer.echo(str(planned))
     if not yes:

@@ -11,6 +11,7 @@ from stream import __version__
 from stream.records import ENGINE_VERSION, REJECT_REASONS
 
 _LATENCY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_SNAPSHOT_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _BATCH_EVENTS: Final = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000)
 _SCORES: Final = tuple(step / 20 for step in range(1, 20))
 
@@ -69,10 +70,32 @@ class Metrics:
             registry=r,
         )
         self.voters = Gauge("groundswell_voters_in_memory", "Voter records in memory", ["partition"], registry=r)
+        self._register_snapshots(r)
         build = Gauge("groundswell_build_info", "Always 1", ["version", "engine", "python"], registry=r)
         build.labels(__version__, str(ENGINE_VERSION), platform.python_version()).set(1)
         for reason in REJECT_REASONS[1:]:
             self.rejects.labels(reason)
+
+    def _register_snapshots(self, r: CollectorRegistry) -> None:
+        self.snapshots = Counter("groundswell_snapshots_total", "Snapshots taken", registry=r)
+        self.snapshots_failed = Counter(
+            "groundswell_snapshots_failed_total", "Snapshots that could not be taken; work went on without", registry=r
+        )
+        self.snapshot_seconds = Histogram(
+            "groundswell_snapshot_seconds", "Time of a snapshot", buckets=_SNAPSHOT_SECONDS, registry=r
+        )
+        self.snapshot_time = Gauge(
+            "groundswell_snapshot_timestamp_seconds", "When the newest snapshot was begun", ["partition"], registry=r
+        )
+        self.snapshot_bytes = Gauge(
+            "groundswell_snapshot_bytes", "Size of the newest snapshot", ["partition"], registry=r
+        )
+        self.snapshot_hold_seconds = Gauge(
+            "groundswell_snapshot_hold_seconds",
+            "Longest time that a step of the newest snapshot kept all else waiting",
+            ["partition"],
+            registry=r,
+        )
 
     def observe_scores(self, model: str, counts: list[int], total: float) -> None:
         """Add a batch's scores to a model's histogram: ``counts`` by bucket (the last: above all), and their sum."""
@@ -85,7 +108,8 @@ class Metrics:
     def forget_partition(self, partition: int) -> None:
         """Drop the series of a partition that this worker no longer holds."""
         label = str(partition)
-        for gauge in (self.lag, self.voters):
+        gauges = (self.lag, self.voters, self.snapshot_time, self.snapshot_bytes, self.snapshot_hold_seconds)
+        for gauge in gauges:
             gauge.remove_by_labels({"partition": label})
         self.relay_backlog.remove_by_labels({"partition": label})
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from stream.agents.commit import commit_exactly_once, retrying
 from stream.agents.surroundings import Limits, Log, Observer, Relaying, Snapshotting
 from stream.columns import Columns
+from stream.continuity import LogFacts, misfit
 from stream.errors import CommitRefusedError, StateMismatchError
 from stream.interfaces import Library, PartitionStore, VoterTable
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import ENGINE_VERSION, Header
+from stream.records import Header
 
 logger = logging.getLogger(__name__)
 
@@ -129,9 +130,9 @@ class Partition:
         header = await retrying(self._store.read_header, "header")
         if header is None and log_start > 0:
             message = (
-                f"partition {self.number} has no state, and its log begins at offset {log_start}, not 0: run "
-                f"`groundswell init --from {log_start}` for a new start. If state was lost, `groundswell restore` "
-                "cannot bring it back: the log does not reach back to where it began"
+                f"partition {self.number} has no state, and its log begins at offset {log_start}, not 0. If state was "
+                "lost, `groundswell restore` brings it back from a snapshot, if there is one. For a new start run "
+                f"`groundswell init --from {log_start}`"
             )
             raise StateMismatchError(message)
         self.owner = secrets.token_hex(8)
@@ -145,25 +146,10 @@ class Partition:
 
     def _check(self, header: Header, log_start: int, log_end: int) -> None:
         """Raise StateMismatchError where the header does not fit the log or this build."""
-        number, log = self.number, self._log
-        problem = ""
-        mend = "Start a new deployment under another namespace with `groundswell init --from`"
-        if header.topic_id and log.topic_id and header.topic_id != log.topic_id:
-            problem = (
-                f"belongs to topic id {header.topic_id!r}, but {log.topic!r} has id {log.topic_id!r}: a topic made anew"
-            )
-        elif header.partition_count != log.partition_count:
-            problem = f"was made for {header.partition_count} partitions, but {log.topic!r} has {log.partition_count}"
-        elif header.engine != ENGINE_VERSION:
-            problem = f"was decided by engine {header.engine}, and this build is engine {ENGINE_VERSION}"
-            mend = f"Run the build of that engine, or {mend[0].lower()}{mend[1:]}"
-        elif header.offset < log_start:
-            problem = f"stands at offset {header.offset}, but the log begins at {log_start}: retention passed it"
-        elif header.offset > log_end:
-            problem = f"stands at offset {header.offset}, but the log ends at {log_end}: the log was cut"
-            mend = f"Run `groundswell restore` to bring back state that fits, or {mend[0].lower()}{mend[1:]}"
-        if problem:
-            message = f"the state of partition {number} {problem}. {mend}"
+        log = self._log
+        found = misfit(header, LogFacts(log.topic, log.topic_id, log.partition_count, log_start, log_end))
+        if found is not None:
+            message = f"the state of partition {self.number} {found.found}. To mend it: {found.mend}"
             raise StateMismatchError(message)
 
     def feed(self, columns: Columns) -> None:

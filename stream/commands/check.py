@@ -20,9 +20,10 @@ from stream.commands import topics
 from stream.commands.broker import administration
 from stream.commands.contents import read_contents
 from stream.commands.headers import read_headers
+from stream.continuity import foreign, misfit
 from stream.errors import GroundswellError, KafkaUnavailableError
 from stream.partitioning import murmur2
-from stream.records import ENGINE_VERSION, Header
+from stream.records import Header
 from stream.settings import Settings
 from stream.stores.fitness import Finding, check_server
 from stream.stores.redis import RedisStore
@@ -131,29 +132,20 @@ def _state(settings: Settings) -> list[Finding]:
 
 def _misfits(topic: topics.TopicFacts, number: int, header: Header | None) -> Iterator[Finding]:
     """Give what keeps a worker from going on with a partition's state."""
-    begin, end = topic.begins[number], topic.ends[number]
+    log = topic.log(number)
     subject = f"state of partition {number}"
-    anew = "begin a new deployment under another namespace: groundswell init --from"
     if header is None:
-        if begin > 0:
-            remedy = f"groundswell init --from {begin} --partition {number}, for a new start"
-            yield Finding(subject, "error", f"none, and the log begins at offset {begin}, not 0", remedy)
-        return
-    if header.topic_id and topic.topic_id and header.topic_id != topic.topic_id:
-        found = f"of topic id {header.topic_id}, but {topic.name} has {topic.topic_id}: it was made anew"
-        yield Finding(subject, "error", found, anew)
-    elif header.restoring:
+        if log.begin > 0:
+            remedy = (
+                f"groundswell init --from {log.begin} --partition {number}, for a new start; groundswell restore, if "
+            )
+            remedy += "state was lost and there is a snapshot"
+            yield Finding(subject, "error", f"none, and the log begins at offset {log.begin}, not 0", remedy)
+    elif header.restoring and not foreign(header, log):
         found = "a restoration is under way, or was cut off"
         yield Finding(subject, "error", found, "wait for groundswell restore to end, or run it (again)")
-    elif header.partition_count != topic.partition_count:
-        found = f"made for {header.partition_count} partitions, but {topic.name} has {topic.partition_count}"
-        yield Finding(subject, "error", found, anew)
-    elif header.engine != ENGINE_VERSION:
-        found = f"decided by engine {header.engine}, and this build is engine {ENGINE_VERSION}"
-        yield Finding(subject, "error", found, "run the build of that engine")
-    elif not begin <= header.offset <= end:
-        found = f"stands at offset {header.offset}, but the log goes from {begin} to {end}"
-        yield Finding(subject, "error", found, anew if header.offset < begin else f"groundswell restore, or {anew}")
+    elif unfit := misfit(header, log):
+        yield Finding(subject, "error", unfit.found, unfit.mend)
 
 
 def _kernels(directory: Path) -> Finding:

@@ -1,4 +1,4 @@
-"""``groundswell restore``: a namespace's state brought back by having its log replayed from where it began."""
+"""``groundswell restore``: a namespace's state brought back, from a snapshot or from where its log began."""
 
 from __future__ import annotations
 
@@ -6,24 +6,34 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from stream.commands.fitness import require_redis
 from stream.commands.headers import read_headers
 from stream.commands.topics import TopicFacts, facts, require
-from stream.errors import CommitRefusedError, ConfigurationError, StateMismatchError, StoreUnavailableError
-from stream.records import ENGINE_VERSION, Header
+from stream.continuity import ANEW, LogFacts, foreign
+from stream.errors import (
+    CommitRefusedError,
+    ConfigurationError,
+    SnapshotRefusedError,
+    SnapshotStorageError,
+    StateMismatchError,
+    StoreUnavailableError,
+)
+from stream.records import Header, OutboxRow
 from stream.settings import Settings
+from stream.snapshots import Catalogue, Fitting, choose_to_restore
 from stream.stores.redis import RedisStore
 
-_ANEW = "begin a new deployment under another namespace, with `groundswell init --from`"
+_FILL_ITEMS: Final = 1000
+_Item = TypeVar("_Item")
 
-Tell = Callable[[int, int], None]
-"""Takes a partition and how many of its keys were deleted so far."""
+Tell = Callable[[int, str, int, int | None], None]
+"""Takes a partition, what is done to it, how far it is, and how much there is (None: not known)."""
 
 
 class RestorableStore(Protocol):
@@ -41,6 +51,12 @@ class RestorableStore(Protocol):
         """Delete all but the header, page by page, and give how many keys each step deleted."""
         ...
 
+    async def fill_restore(
+        self, owner: str, records: Sequence[tuple[str, bytes]], rows: Mapping[str, Sequence[OutboxRow]]
+    ) -> None:
+        """Write some of a snapshot's records and outbox rows."""
+        ...
+
     async def finish_restore(self, header: Header) -> None:
         """Write ``header``, by which workers go on."""
         ...
@@ -55,17 +71,29 @@ class Replayed:
     end: int
     found: str
     """What stands in Redis now, in words."""
+    snapshot: Fitting | None = None
+    """What is loaded first; its offset is ``start``. None: nothing, the log is replayed from the deployment's start."""
+    refused: tuple[str, ...] = ()
+    """Why newer snapshots cannot be used."""
 
     def __str__(self) -> str:
-        """Return one line for the operator."""
-        return f"partition {self.partition}: {self.found}; its log is replayed from offset {self.start} to {self.end}"
+        """Return a line for the operator, and one for each snapshot that cannot be used."""
+        lines = [f"not used: {text}" for text in self.refused]
+        source = "" if self.snapshot is None else f"the snapshot {self.snapshot.name.text} is loaded, and "
+        replay = f"its log is replayed from offset {self.start} to {self.end}"
+        return "\n".join([*lines, f"partition {self.partition}: {self.found}; {source}{replay}"])
 
 
-def plan(settings: Settings, partition: int | None = None) -> list[Replayed]:
-    """Say for every partition (or one) from where its log is to be replayed; changes nothing.
+def plan(
+    settings: Settings, partition: int | None = None, at_ms: int | None = None, *, from_snapshots: bool = True
+) -> list[Replayed]:
+    """Say for every partition (or one) what is loaded and from where its log is replayed; changes nothing.
 
-    Raises StateMismatchError where a log does not lead to the state that was; TopicError, StoreFailedError or
-    StoreUnavailableError where Kafka or Redis do not suit a worker; ConfigurationError for an unknown partition.
+    The newest snapshot begun at or before ``at_ms`` that fits is loaded, after every file of it was checked; where
+    there is none, the log is replayed from where the deployment began. Raises StateMismatchError where that cannot be
+    done, or no snapshot is as old as ``at_ms``; TopicError, StoreFailedError or StoreUnavailableError where Kafka or
+    Redis do not suit a worker; SnapshotStorageError; ConfigurationError for an unknown partition, or ``at_ms`` without
+    the setting that says where snapshots are.
     """
     require(settings)
     require_redis(settings)
@@ -73,48 +101,85 @@ def plan(settings: Settings, partition: int | None = None) -> list[Replayed]:
     if partition is not None and not 0 <= partition < topic.partition_count:
         message = f"there is no partition {partition}: {topic.name!r} has {topic.partition_count}"
         raise ConfigurationError(message)
+    storage = settings.snapshot.storage() if from_snapshots else None
+    if storage is None and at_ms is not None:
+        message = "a time is given, but snapshot.url is not set: without snapshots there is nothing of that time"
+        raise ConfigurationError(message)
     headers = asyncio.run(read_headers(settings, topic.partition_count, readable_header))
-    return replays(topic, headers, range(topic.partition_count) if partition is None else [partition])
+    numbers = range(topic.partition_count) if partition is None else [partition]
+    if storage is None:
+        return replays(topic, headers, numbers)
+    with _progress() as tell:
+        catalogues = {number: settings.snapshots_of(number, storage) for number in numbers}
+        return asyncio.run(plan_with(topic, headers, catalogues, at_ms, tell))
+
+
+async def plan_with(
+    topic: TopicFacts,
+    headers: Mapping[int, Header | None],
+    catalogues: Mapping[int, Catalogue],
+    at_ms: int | None,
+    tell: Tell,
+) -> list[Replayed]:
+    """Return the plan for the partitions whose snapshots are given, as ``plan`` does."""
+    plans = []
+    for number, catalogue in catalogues.items():
+
+        def checked(done: int, total: int, number: int = number) -> None:
+            tell(number, "checking", done, total)
+
+        chosen, refused = await choose_to_restore(catalogue, topic.log(number), at_ms, checked)
+        if chosen is not None:
+            end = topic.ends[number]
+            plans.append(Replayed(number, chosen.manifest.offset, end, _words(headers[number]), chosen, tuple(refused)))
+            continue
+        if at_ms is not None:
+            message = f"partition {number} has no snapshot of that time or before that can be used"
+            raise StateMismatchError("\n".join([*refused, message]))
+        try:
+            (planned,) = replays(topic, headers, [number])
+        except StateMismatchError as error:
+            message = "\n".join([*refused, f"{error}; there is no snapshot that can be used"])
+            raise StateMismatchError(message) from error
+        plans.append(replace(planned, refused=tuple(refused)))
+    return plans
 
 
 def replays(topic: TopicFacts, headers: Mapping[int, Header | None], numbers: Sequence[int]) -> list[Replayed]:
-    """Return the plan for partitions, given all partitions' headers as far as they can be read."""
+    """Return the plan for partitions without snapshots, given all partitions' headers as far as they can be read."""
     begun = {number: header.start for number, header in headers.items() if header is not None}
-    return [_replay(topic, number, headers[number], begun) for number in numbers]
+    return [_replay(topic.log(number), number, headers[number], begun) for number in numbers]
 
 
-def _replay(topic: TopicFacts, number: int, header: Header | None, begun: Mapping[int, int]) -> Replayed:
-    begin, end = topic.begins[number], topic.ends[number]
+def _replay(log: LogFacts, number: int, header: Header | None, begun: Mapping[int, int]) -> Replayed:
     if header is None:
         later = {other: start for other, start in begun.items() if start > 0}
-        if begin > 0:
-            raise _refusal(number, f"its header is lost, and its log begins at offset {begin}, not 0")
+        if log.begin > 0:
+            raise _refusal(number, f"its header is lost, and its log begins at offset {log.begin}, not 0")
         if later:
             other, start = min(later.items())
             raise _refusal(number, f"its header is lost, and the deployment did not begin at 0 ({other}: at {start})")
-        return Replayed(number, 0, end, "no header that can be read")
-    if header.topic_id and topic.topic_id and header.topic_id != topic.topic_id:
-        found = f"its state is of topic id {header.topic_id!r}, but {topic.name!r} has id {topic.topic_id!r}"
-        raise _refusal(number, f"{found}: a topic made anew")
-    if header.partition_count != topic.partition_count:
-        found = f"its state was made for {header.partition_count} partitions"
-        raise _refusal(number, f"{found}, but {topic.name!r} has {topic.partition_count}")
-    if header.engine != ENGINE_VERSION:
-        found = f"its state was decided by engine {header.engine}, and this build is engine {ENGINE_VERSION}"
-        raise _refusal(number, f"{found}: run the restore of that build")
-    if not begin <= header.start <= end:
-        found = f"the deployment began at offset {header.start}, but the log goes from {begin} to {end}"
+        return Replayed(number, 0, log.end, _words(header))
+    unfit = foreign(header, log)
+    if unfit is not None:
+        raise _refusal(number, f"its state {unfit.found}", unfit.mend)
+    if not log.begin <= header.start <= log.end:
+        found = f"the deployment began at offset {header.start}, but the log goes from {log.begin} to {log.end}"
         raise _refusal(number, f"{found}: it does not reach back any more")
-    found = f"state at offset {header.offset}"
-    if header.restoring:
-        found = "a restoration that was cut off"
-    elif header.offset > end:
-        found += " (beyond the log's end: if the log was cut, run `groundswell verify` afterwards)"
-    return Replayed(number, header.start, end, found)
+    words = _words(header)
+    if header.offset > log.end and not header.restoring:
+        words += " (beyond the log's end: if the log was cut, run `groundswell verify` afterwards)"
+    return Replayed(number, header.start, log.end, words)
 
 
-def _refusal(number: int, found: str) -> StateMismatchError:
-    return StateMismatchError(f"partition {number} cannot be restored from its log: {found}. Else {_ANEW}")
+def _words(header: Header | None) -> str:
+    if header is None:
+        return "no header that can be read"
+    return "a restoration that was cut off" if header.restoring else f"state at offset {header.offset}"
+
+
+def _refusal(number: int, found: str, mend: str = ANEW) -> StateMismatchError:
+    return StateMismatchError(f"partition {number} cannot be restored from its log: {found}. Else {mend}")
 
 
 async def readable_header(store: RestorableStore) -> Header | None:
@@ -131,55 +196,101 @@ async def readable_header(store: RestorableStore) -> Header | None:
 
 
 def restore(settings: Settings, plans: Sequence[Replayed]) -> Iterator[str]:
-    """Clear each planned partition and set it to its start; give a line for each one done.
+    """Clear each planned partition and bring it to its start; give a line for each one done.
 
     A worker that holds it is refused from the first moment on, and ends; it goes on once the partition is done. Cut
-    off at any place, it can be run again. Raises StoreUnavailableError, StoreFailedError or CommitRefusedError (by
-    another restoration).
+    off at any place, it can be run again. Raises StoreUnavailableError, StoreFailedError, SnapshotStorageError,
+    SnapshotRefusedError (altered since it was checked) or CommitRefusedError (by another restoration).
     """
     topic = require(settings)
     with _progress() as tell:
         for planned in plans:
             store = RedisStore(settings.redis.endpoint(), settings.key_prefix(planned.partition))
-            deleted = asyncio.run(_restore_and_close(store, topic, planned, tell))
-            yield f"partition {planned.partition}: {deleted} keys deleted, stands at offset {planned.start}"
+            done = asyncio.run(_restore_and_close(store, topic, planned, tell))
+            yield f"partition {planned.partition}: {done}, stands at offset {planned.start}"
 
 
-async def _restore_and_close(store: RedisStore, topic: TopicFacts, planned: Replayed, tell: Tell) -> int:
+@dataclass(slots=True)
+class Restored:
+    """What was done to a partition."""
+
+    deleted: int = 0
+    """Keys."""
+    records: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    """Unsent rows by output."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return (
+            f"{self.deleted} keys deleted, {self.records} records and {sum(self.rows.values())} unsent outputs loaded"
+        )
+
+
+async def _restore_and_close(store: RedisStore, topic: TopicFacts, planned: Replayed, tell: Tell) -> Restored:
     try:
         return await restore_partition(store, topic, planned, tell)
     finally:
         await store.close()
 
 
-async def restore_partition(store: RestorableStore, topic: TopicFacts, planned: Replayed, tell: Tell) -> int:
-    """Claim one partition, clear it, and write its fresh header last; return how many keys were deleted."""
+async def restore_partition(store: RestorableStore, topic: TopicFacts, planned: Replayed, tell: Tell) -> Restored:
+    """Claim one partition, clear it, load its snapshot if there is one, and write its header last."""
     owner = secrets.token_hex(8)
-    header = Header(topic.topic_id, topic.partition_count, owner, planned.start, planned.start)
-    deleted = 0
+    if planned.snapshot is None:
+        header = Header(topic.topic_id, topic.partition_count, owner, planned.start, planned.start)
+    else:
+        header = replace(planned.snapshot.manifest.state(), owner=owner, restoring=False)
+    done = Restored()
     try:
         await store.begin_restore(replace(header, restoring=True))
         async for count in store.clear(owner):
-            deleted += count
-            tell(planned.partition, deleted)
+            done.deleted += count
+            tell(planned.partition, "clearing", done.deleted, None)
+        if planned.snapshot is not None:
+            await _load(store, owner, planned, done, tell)
         await store.finish_restore(header)
-    except (CommitRefusedError, StoreUnavailableError) as error:
+    except (CommitRefusedError, StoreUnavailableError, SnapshotRefusedError, SnapshotStorageError) as error:
         message = f"{error}. Partition {planned.partition} is not restored to its end: run `groundswell restore` again"
         raise type(error)(message) from error
-    return deleted
+    return done
+
+
+async def _load(store: RestorableStore, owner: str, planned: Replayed, done: Restored, tell: Tell) -> None:
+    assert planned.snapshot is not None  # noqa: S101 (its caller looked)
+    reader, manifest = planned.snapshot.reader, planned.snapshot.manifest
+    async for pairs in reader.records(manifest):
+        for some in _pieces(pairs):
+            await store.fill_restore(owner, some, {})
+            done.records += len(some)
+            tell(planned.partition, "loading", done.records, manifest.records)
+    async for output, rows in reader.rows(manifest):
+        for page in _pieces(rows):
+            await store.fill_restore(owner, [], {output: page})
+            done.rows[output] = done.rows.get(output, 0) + len(page)
+
+
+def _pieces(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    for first in range(0, len(items), _FILL_ITEMS):
+        yield items[first : first + _FILL_ITEMS]
 
 
 @contextmanager
 def _progress() -> Iterator[Tell]:
-    """Show on standard error, where it is a terminal, how many keys are deleted."""
+    """Show on standard error, where it is a terminal, how far it is."""
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("partition {task.fields[partition]}"), TextColumn("{task.completed:,} keys"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("partition {task.fields[partition]}: {task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}"),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks: dict[int, TaskID] = {}
+        tasks: dict[tuple[int, str], TaskID] = {}
 
-        def tell(partition: int, deleted: int) -> None:
-            if partition not in tasks:
-                tasks[partition] = bar.add_task("clearing", total=None, partition=partition)
-            bar.update(tasks[partition], completed=deleted)
+        def tell(partition: int, what: str, done: int, total: int | None) -> None:
+            if (partition, what) not in tasks:
+                tasks[partition, what] = bar.add_task(what, total=total, partition=partition)
+            bar.update(tasks[partition, what], completed=done, total=total)
 
         yield tell

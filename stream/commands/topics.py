@@ -12,6 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import TopicAlreadyExistsError, for_code
 
 from stream.commands.broker import administration, consumer
+from stream.continuity import LogFacts
 from stream.errors import TopicError
 from stream.records import MAX_EVENT_BYTES, MAX_REJECT_BYTES, MAX_REJECT_KEY_BYTES
 from stream.settings import TOPIC_KINDS, Settings
@@ -45,6 +46,10 @@ class TopicFacts:
     """By partition, the offset of the first record; empty where it was not asked for, as below."""
     ends: tuple[int, ...] = ()
     """By partition, the offset after the last committed record."""
+
+    def log(self, partition: int) -> LogFacts:
+        """Return what is said of one partition, where its bounds were asked for."""
+        return LogFacts(self.name, self.topic_id, self.partition_count, self.begins[partition], self.ends[partition])
 
 
 def wanted(settings: Settings) -> dict[str, Configuration]:

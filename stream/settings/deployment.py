@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -15,11 +15,15 @@ from stream.settings.groups import (
     KafkaSettings,
     LogSettings,
     RedisSettings,
+    SnapshotSettings,
     TopicSettings,
     WebSettings,
     WorkerSettings,
 )
 from stream.settings.sources import PREFIX, describe, nest, read_file
+
+if TYPE_CHECKING:
+    from stream.snapshots import Catalogue, SnapshotStorage
 
 DEFAULT_FILE: Final = Path("configs/groundswell.toml")
 TOPIC_KINDS: Final = ("events", "triggers", "rejects", "config")
@@ -40,6 +44,7 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     topics: TopicSettings = TopicSettings()
     worker: WorkerSettings = WorkerSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
 
@@ -114,6 +119,12 @@ class Settings(BaseSettings):
         from stream.stores.names import partition_prefix  # noqa: PLC0415 (keeps Redis' client out of settings' import)
 
         return partition_prefix(self.namespace, partition)
+
+    def snapshots_of(self, partition: int, storage: SnapshotStorage) -> Catalogue:
+        """Return a partition's snapshots, read and written in threads."""
+        from stream.snapshots import Catalogue, Place, in_thread  # noqa: PLC0415 (as above)
+
+        return Catalogue(storage, Place(self.namespace, partition), in_thread)
 
     def transactional_id(self, output: str, partition: int) -> str:
         """Return the transactional id that fences an output of a partition."""

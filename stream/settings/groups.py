@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from stream.snapshots import SnapshotStorage
     from stream.stores.endpoint import RedisEndpoint
 
 DAY_MS: Final = 86_400_000
@@ -238,6 +239,25 @@ class WorkerSettings(_Group):
     """Without progress for so long, a partition with lag makes the worker unready."""
     garbage_objects: Annotated[int, Field(ge=700)] = 50_000
     """Objects that come to be, less those that go, before Python looks for unreachable ones among them."""
+
+
+class SnapshotSettings(_Group):
+    """Where snapshots of the state are kept, how often they are taken, and how long they stay."""
+
+    url: str | None = None
+    """A directory or an object store, as fsspec names it (``file:///var/lib/groundswell``); no snapshots without."""
+    interval_minutes: Annotated[float, Field(ge=0.05, le=10_080)] = 15.0
+    """How often a worker takes one of each partition that it holds."""
+    keep_count: Positive = 24
+    """At most so many of each partition, the newest."""
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] = 7.0
+    """None older than this, except each partition's newest."""
+
+    def storage(self) -> SnapshotStorage | None:
+        """Return where snapshots are kept, None where nowhere; raise ConfigurationError for an unusable URL."""
+        from stream.snapshots import FileSnapshots  # noqa: PLC0415 (slow to import, and not every command needs it)
+
+        return None if self.url is None else FileSnapshots(self.url)
 
 
 class WebSettings(_Group):

@@ -13,6 +13,7 @@ from stream.records import REJECT_REASONS
 LABELS = {"partition", "output", "reason", "model", "campaign", "version", "engine", "python", "le"}
 UNITS = (
     "seconds",
+    "bytes",
     "events",
     "records",
     "info",
@@ -63,11 +64,13 @@ def test_partition_that_is_given_up_leaves_no_series() -> None:
     for partition in ("1", "11"):
         metrics.lag.labels(partition).set(5)
         metrics.voters.labels(partition).set(5)
+        for gauge in (metrics.snapshot_time, metrics.snapshot_bytes, metrics.snapshot_hold_seconds):
+            gauge.labels(partition).set(5)
         for output in ("triggers", "rejects", "forwards"):
             metrics.relay_backlog.labels(output, partition).set(5)
     metrics.forget_partition(1)
     left = [name for name in samples(metrics) if "partition=" in name]
-    assert len(left) == 5
+    assert len(left) == 8
     assert all('partition="11"' in name for name in left)
 
 

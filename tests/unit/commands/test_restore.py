@@ -25,7 +25,7 @@ def header(**changes: object) -> Header:
     return Header(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def quiet(_partition: int, _deleted: int) -> None:
+def quiet(_partition: int, _what: str, _done: int, _total: int | None) -> None:
     """Show nothing."""
 
 
@@ -64,7 +64,7 @@ def test_log_that_does_not_lead_to_the_state_that_was_is_refused(found: Header |
     with pytest.raises(StateMismatchError) as caught:
         replays(replace(FACTS, begins=(begin,)), {0: found}, [0])
     assert says in str(caught.value)
-    assert "another namespace, with `groundswell init --from`" in str(caught.value)
+    assert "another namespace with `groundswell init --from`" in str(caught.value)
 
 
 def test_lost_header_beside_one_that_began_later_is_not_taken_to_have_begun_at_0() -> None:
@@ -171,8 +171,13 @@ async def test_restoration_that_was_cut_off_anywhere_can_be_run_again(operation:
     (planned,) = replays(FACTS, {0: found}, [0])
     assert planned.start == 4
     told: list[int] = []
-    deleted = await restore_partition(MemoryStore(server, prefix), FACTS, planned, lambda _, count: told.append(count))
-    assert told[-1] == deleted > 0 or operation == "finish_restore"
+
+    def tell(_partition: int, what: str, done: int, _total: int | None) -> None:
+        assert what == "clearing"
+        told.append(done)
+
+    done = await restore_partition(MemoryStore(server, prefix), FACTS, planned, tell)
+    assert told[-1] == done.deleted > 0 or operation == "finish_restore"
     assert set(server.values) == {f"{prefix}header"}
     left = Header.from_bytes(server.values[f"{prefix}header"])
     assert left == replace(header(start=4, offset=4), owner=left.owner)
@@ -196,7 +201,7 @@ async def test_restoration_that_another_overtook_says_so() -> None:
     prefix = partition_prefix("", 0)
     server = MemoryServer({f"{prefix}header": header().to_bytes()})
 
-    def usurp(_partition: int, _deleted: int) -> None:
+    def usurp(_partition: int, _what: str, _done: int, _total: int | None) -> None:
         server.values[f"{prefix}header"] = header(owner="another", restoring=True).to_bytes()
 
     with pytest.raises(CommitRefusedError, match="overtaken by another") as caught:
