@@ -85,7 +85,8 @@ class Worker(faust.App):
         self.complaints: list[str] = ["the worker is starting"]
         self._background: list[asyncio.Task[None]] = []
         super().__init__(settings.group(), **FAUST_SETTINGS, **_faust_settings(settings))
-        self.agent(self.topic(self.events_topic), name="engagement")(self.deliver)
+        # With acks Faust would keep every batch's offset, for a commit that never comes.
+        self.agent(self.topic(self.events_topic, acks=False), name="engagement")(self.deliver)
         _add_pages(self)
 
     # --- parts -----------------------------------------------------------------------------------------

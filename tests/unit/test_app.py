@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiokafka.errors import KafkaConnectionError
-from faust.types import TP
+from faust import streams as faust_streams
+from faust.types import TP, ConsumerMessage
 
 from stream import app as app_room
 from stream.app import Worker
@@ -192,3 +193,31 @@ async def test_pages_say_alive_ready_and_measured() -> None:
         status, kind, text = await page("/metrics")
         assert (status, kind) == (200, "text/plain; version=0.0.4")
         assert "groundswell_build_info" in text
+
+
+# --- what it must not keep -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acks", [False, True])
+async def test_faust_keeps_no_offset_of_a_batch_that_was_taken(acks: bool) -> None:
+    """Faust's compiled stream acks past the consumer, one offset for each batch, and only a commit would let it go.
+
+    A topic of the default settings shows that it still does: without that this test could not fail.
+    """
+    worker = Worker(Settings(namespace="east"), "topic-1", 4)
+    worker.loop = asyncio.get_running_loop()
+    topic: Any = worker.topic(worker.events_topic) if acks else worker.agents["engagement"].channel
+    topics: Any = worker.topics
+    topics.add(topic)
+    await topics._update_indices()
+    tp = TP(worker.events_topic, 1)
+    message: Any = ConsumerMessage(tp.topic, 1, 9, 0.0, 1, None, None, b"", None, tp=tp)
+    message.refcount = 1
+    stream: Any = worker.stream(topic)
+    compiled: Any = faust_streams
+    compiled._CStreamIterator(stream).after(topic._create_event(None, b"", {}, message), stream.enable_acks, None)
+    consumer: Any = worker.consumer
+    consumer._thread.thread_loop.close()
+    assert message.acked
+    assert dict(consumer._acked) == ({tp: [9]} if acks else {})
+    assert dict(consumer._acked_index) == ({tp: {9}} if acks else {})
