@@ -6,7 +6,7 @@ SYNCED := .venv/.synced
 REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format integration bench faults lock clean
+.PHONY: help setup demo test check format integration bench faults storm soak lock clean
 
 help: ## Show what there is to do
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -48,6 +48,12 @@ bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent; st
 
 faults: $(SYNCED) ## Brokers, Redis, workers and wires broken under load, and checked from outside: ROUNDS=200 SEED=1
 	@bash -c 'source .ci/bring; $(BIN)/python -m load_tests.faults --rounds $${ROUNDS:-200} --seed $${SEED:-1}'
+
+storm: $(SYNCED) ## Workers join and leave every two seconds under load, and are checked from outside: MINUTES=5 SEED=1
+	@bash -c '$(REAL); $(BIN)/python -m load_tests.storm --minutes $${MINUTES:-5} --seed $${SEED:-1}'
+
+soak: $(SYNCED) ## Hours at half of what the machine bears: memory, p99, backlog over time, checked: HOURS=1 (RATE=1000)
+	@bash -c '$(REAL); $(BIN)/python -m load_tests.soak --hours $${HOURS:-1} $${RATE:+--rate $$RATE}'
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade
