@@ -111,7 +111,7 @@ def worker(
     given: _Given = context.obj
     if web_port is not None:
         given.flags["web.port"] = web_port
-    settings = given.settings()
+    settings = _settings(context)
     from stream.commands.fitness import require_redis
     from stream.commands.topics import require
 

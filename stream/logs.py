@@ -50,5 +50,10 @@ def logging_config(level: str, style: Literal["console", "json"]) -> dict[str, A
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style, "filters": [is_ours]}},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
-        "loggers": {"stream": {"level": level.upper()}},
+        "loggers": {
+            "stream": {"level": level.upper()},
+            # Silenced while a command or a start reports their errors itself.
+            "aiokafka": {"level": "WARNING"},
+            "kafka": {"level": "WARNING"},
+        },
     }

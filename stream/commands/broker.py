@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 
+from stream.commands.reach import reach
 from stream.errors import KafkaUnavailableError
 from stream.settings import Settings
-
-_REACH_SECONDS: Final = 5.0
 
 
 @contextmanager
@@ -27,27 +25,17 @@ def readable_errors(settings: Settings, doing: str) -> Iterator[None]:
     except (KafkaError, OSError) as error:
         servers = settings.kafka.bootstrap_servers
         message = f"Kafka at {servers} failed while {doing}: {error}"
+        if isinstance(error, AuthorizationError):
+            user = settings.kafka.sasl_username or "this client"
+            message += f"; {user} lacks a permission: docs/security.md lists them by role"
         raise KafkaUnavailableError(message) from error
-
-
-def _reach(settings: Settings) -> None:
-    """Raise OSError where no server lets itself be connected to: kafka-python's clients would try on and on."""
-    refused = []
-    for server in settings.kafka.bootstrap_servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS):
-                return
-        except (OSError, ValueError) as error:
-            refused.append(f"{server.strip()}: {error}")
-    raise ConnectionError("; ".join(refused))
 
 
 @contextmanager
 def administration(settings: Settings, doing: str) -> Iterator[KafkaAdminClient]:
     """Connect an administration client for the ``with`` block."""
     with readable_errors(settings, doing):
-        _reach(settings)
+        reach(settings.kafka)
         with KafkaAdminClient(**settings.kafka.kafka_python()) as admin:
             yield admin
 
@@ -56,7 +44,7 @@ def administration(settings: Settings, doing: str) -> Iterator[KafkaAdminClient]
 def consumer(settings: Settings, doing: str, **arguments: Any) -> Iterator[KafkaConsumer]:
     """Connect a consumer for the ``with`` block."""
     with readable_errors(settings, doing):
-        _reach(settings)
+        reach(settings.kafka)
         client = KafkaConsumer(**settings.kafka.kafka_python(), **arguments)
         try:
             yield client
@@ -68,7 +56,7 @@ def consumer(settings: Settings, doing: str, **arguments: Any) -> Iterator[Kafka
 def producer(settings: Settings, doing: str, **arguments: Any) -> Iterator[KafkaProducer]:
     """Connect a producer for the ``with`` block; leaving it early drops what was not sent."""
     with readable_errors(settings, doing):
-        _reach(settings)
+        reach(settings.kafka)
         client = KafkaProducer(**settings.kafka.kafka_python(), acks="all", **arguments)
         try:
             yield client

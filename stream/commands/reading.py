@@ -142,19 +142,6 @@ class KafkaReader:
         self.position = int(self._consumer.position(self._where))
 
 
-def count_partitions(kafka: Mapping[str, Any], topic: str) -> int:
-    """Return how many partitions a topic has; raise TopicError where there is none of that name."""
-    consumer = KafkaConsumer(**kafka, group_id=None)
-    try:
-        partitions = consumer.partitions_for_topic(topic)
-    finally:
-        consumer.close()
-    if not partitions:
-        message = f"the topic {topic!r} does not exist: run `groundswell topics create`"
-        raise TopicError(message)
-    return len(partitions)
-
-
 def columns_from(partition: int, records: Sequence[Record], start: int, next_offset: int) -> Columns:
     """Return records as a batch that was fetched from ``start`` and leaves off at ``next_offset``."""
     return columns_of(

@@ -23,8 +23,9 @@ from stream.commands.comparison import (
     header_of,
     last_offset_of,
 )
-from stream.commands.reading import KafkaReader, PartitionReader, ReadContents, count_partitions
+from stream.commands.reading import KafkaReader, PartitionReader, ReadContents
 from stream.commands.replay import Derived, Replay
+from stream.commands.topics import facts
 from stream.errors import ConfigurationError, StateMismatchError
 from stream.interfaces import Library
 from stream.records import ENGINE_VERSION, Header
@@ -311,7 +312,7 @@ def sources_of(settings: Settings) -> Sources:
     kafka = settings.kafka.kafka_python()
     endpoint = settings.redis.endpoint()
     return Sources(
-        partition_count=count_partitions(kafka, settings.topic("events")),
+        partition_count=facts(settings).partition_count,
         events_topic=settings.topic("events"),
         reader=lambda kind, number: KafkaReader(kafka, settings.topic(kind), number),
         store=lambda number: RedisStore(endpoint, settings.key_prefix(number)),

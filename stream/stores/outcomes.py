@@ -28,7 +28,6 @@ errors repeat a command's arguments, and these name voters.
 
 from __future__ import annotations
 
-import ssl
 from typing import Final
 
 from redis.exceptions import (
@@ -51,6 +50,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from stream import handshakes
 from stream.errors import GroundswellError, StoreFailedError, StoreUnavailableError
 
 _CODES: Final[tuple[tuple[type[RedisError], str], ...]] = (
@@ -117,10 +117,11 @@ def is_lost(error: BaseException) -> bool:
 
 def nothing_changed(error: Exception, address: str) -> GroundswellError:
     """Return the error to raise where ``error`` met a read, or a transaction that was not executed."""
+    failed = handshakes.failure(error, f"Redis at {address}", handshakes.REDIS)
+    if failed is not None:
+        return StoreFailedError(failed)
     if is_lost(error):
-        text = f"Redis at {address} cannot be reached: {str(error) or type(error).__name__}"
-        untrusted = isinstance(error.__context__, ssl.SSLCertVerificationError)
-        return StoreFailedError(text) if untrusted else StoreUnavailableError(text)
+        return StoreUnavailableError(f"Redis at {address} cannot be reached: {str(error) or type(error).__name__}")
     code = code_of(error)
     text = f"Redis at {address} answered {code}: {_MEANINGS.get(code, 'an error that is not expected of it')}"
     return StoreUnavailableError(text) if code in _TRANSIENT else StoreFailedError(text)

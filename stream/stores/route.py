@@ -8,11 +8,11 @@ from typing import Any
 
 from redis.asyncio import Connection
 from redis.crc import key_slot
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from stream.errors import StoreUnavailableError
+from stream.errors import GroundswellError, StoreUnavailableError
 from stream.stores.endpoint import RedisEndpoint
-from stream.stores.outcomes import nothing_changed
+from stream.stores.outcomes import is_lost, nothing_changed
 from stream.stores.wire import Session, pack
 
 
@@ -26,11 +26,25 @@ async def connected(endpoint: RedisEndpoint) -> Connection:
             await connect()
     except (RedisError, OSError) as error:
         await connection.disconnect(nowait=True)
-        raise nothing_changed(error, endpoint.address) from error
+        raise _hinted(nothing_changed(error, endpoint.address), error, endpoint) from error
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
     return connection
+
+
+def _hinted(raised: GroundswellError, error: Exception, endpoint: RedisEndpoint) -> GroundswellError:
+    """Say what may be wrong where a port ends the connection at the first word, as one does that expects another."""
+    context = error.__context__
+    closed = is_lost(error) and isinstance(error, RedisError) and isinstance(context, ConnectionResetError | None)
+    if not closed and not isinstance(error, InvalidResponse):
+        return raised
+    wanted = "TLS is wanted and redis.url does not say rediss://"
+    if endpoint.tls:
+        wanted = "a client's certificate is wanted and redis.tls_certificate_file names none"
+    return StoreUnavailableError(
+        f"Redis at {endpoint.address} ends the connection at the first request, as where {wanted}"
+    )
 
 
 class Route:

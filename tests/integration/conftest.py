@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.secured import Secured, secured
+from tests.integration.deployments import CAMPAIGN, MODEL
+from tests.integration.secured import Secured, Site, secured
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,17 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     with secured(tmp_path_factory.mktemp("secured")) as made:
         made.administer("kafka users")
         yield made
+
+
+@pytest.fixture(scope="session")
+def site(guarded: Secured, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Topics that the operator has created under the documented permissions."""
+    configuration = tmp_path_factory.mktemp("configuration")
+    for folder, file, text in (("models", "eager.json", MODEL), ("campaigns", "hello.toml", CAMPAIGN)):
+        (configuration / folder).mkdir()
+        (configuration / folder / file).write_text(text)
+    made = Site(guarded, f"secured-{secrets.token_hex(4)}", configuration)
+    guarded.administer("kafka acls", made.namespace)
+    guarded.administer("redis acls", made.namespace)
+    made.run("operator", "topics", "create")
+    return made

@@ -10,21 +10,27 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import trustme
-from cryptography.hazmat.primitives import serialization
+from kafka import KafkaConsumer, TopicPartition
 from redis import Redis
 
 from load_tests.cluster import LOOPBACK, Broker, RedisServer, cluster_id, java, listens
+from load_tests.deployment import Deployment, WorkerProcess, wait_until
 from stream.embedded.services import free_port
+from stream.records import Header
+from stream.stores.names import header_key, outbox_key, partition_prefix
+from tests.certificates import Certificate
 
 ROLES: Final = ("publisher", "worker", "subscriber", "operator")
 HOST: Final = "localhost"
+PARTITIONS: Final = 2
+START_SECONDS: Final = 180
+"""A first start on a machine compiles the kernels."""
 DOCUMENT: Final = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 _TOOLS: Final = {"kafka-acls.sh": "org.apache.kafka.tools.AclCommand", "kafka-configs.sh": "kafka.admin.ConfigCommand"}
 _SCRAM_LOGIN: Final = "org.apache.kafka.common.security.scram.ScramLoginModule required"
@@ -35,30 +41,6 @@ def block(name: str, language: str = "sh") -> str:
     """Return a block of the document on security, as it stands there."""
     [text] = re.findall(rf"<!-- {name} -->\n```{language}\n(.*?)```", DOCUMENT, re.DOTALL)
     return str(text)
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A server's certificate and key, in the files that Kafka and Redis want."""
-
-    chain: Path
-    key: Path
-    both: Path
-
-    @classmethod
-    def issue(cls, authority: trustme.CA, directory: Path, name: str, *hosts: str, days: float = 1) -> Certificate:
-        """Issue one for ``hosts`` that is valid for so many days from now on; negative: that is no longer valid."""
-        now = datetime.now(UTC)
-        leaf = authority.issue_cert(*hosts, not_before=now - timedelta(days=30), not_after=now + timedelta(days=days))
-        # Kafka takes a key in PKCS 8 only.
-        key = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None).private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
-        made = cls(*(directory / f"{name}.{kind}.pem" for kind in ("chain", "key", "both")))
-        for path, data in ((made.chain, chain), (made.key, key), (made.both, key + chain)):
-            path.write_bytes(data)
-        return made
 
 
 @dataclass(frozen=True)
@@ -113,7 +95,7 @@ class Secured:
         }
         ours = {f"GROUNDSWELL_{key.upper()}": value for key, value in settings.items()}
         others = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")}
-        return {**others, "COLUMNS": "200", **ours}
+        return {**others, "COLUMNS": "400", **ours}
 
     def run(self, role: str, namespace: str, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """Run ``groundswell`` to its end as a role."""
@@ -171,7 +153,7 @@ def secured(directory: Path) -> Iterator[Secured]:
     authority = trustme.CA()
     certificates = {
         "good": Certificate.issue(authority, directory, "good", HOST, LOOPBACK),
-        "expired": Certificate.issue(authority, directory, "expired", HOST, days=-1),
+        "expired": Certificate.issue(authority, directory, "expired", HOST, days=(-30, -1)),
         "elsewhere": Certificate.issue(authority, directory, "elsewhere", "kafka.example", "redis.example"),
     }
     passwords = {role: secrets.token_hex(16) for role in ("admin", *ROLES)}
@@ -294,3 +276,64 @@ def _write_tools(made: Secured) -> None:
     }
     lines = [f"{key}={value}" for key, value in login.items()]
     (made.directory / "admin.properties").write_text("\n".join([*lines, ""]))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A namespace whose permissions are those that the document's commands gave."""
+
+    servers: Secured
+    namespace: str
+    configuration: Path
+
+    def topic(self, kind: str) -> str:
+        return f"{self.namespace}.engagement.{kind}"
+
+    def run(self, role: str, *words: str, status: int = 0) -> str:
+        """Run a command as a role; return what it said."""
+        done = self.servers.run(role, self.namespace, *words, configuration_directory=str(self.configuration))
+        assert done.returncode == status, (role, words, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def worker(self, directory: Path, name: str) -> WorkerProcess:
+        """Return a worker under its own user, not started yet."""
+        deployment = Deployment(self.namespace, self.servers.bootstrap, self.servers.redis_url, PARTITIONS)
+        settings = {
+            **self.servers.environment("worker", self.namespace),
+            "GROUNDSWELL_WORKER__IDLE_COMMIT_SECONDS": "0.3",
+        }
+        return WorkerProcess(deployment, directory, name, settings)
+
+    def start(self, worker: WorkerProcess) -> None:
+        worker.start()
+        wait_until("the worker is ready", lambda: worker.is_ready() or worker.status is not None, START_SECONDS)
+        assert worker.status is None, worker.log
+
+    def is_drained(self) -> bool:
+        """Whether all that stands in the log is committed and sent."""
+        with (
+            self.servers.redis() as keys,
+            closing(KafkaConsumer(**self.servers.kafka(), isolation_level="read_committed")) as client,
+        ):
+            ends = client.end_offsets([TopicPartition(self.topic("events"), number) for number in range(PARTITIONS)])
+            for place, end in ends.items():
+                prefix = partition_prefix(self.namespace, place.partition)
+                data: Any = keys.get(header_key(prefix))
+                if data is None or Header.from_bytes(data).offset < end:
+                    return False
+                if any(keys.zcard(outbox_key(prefix, output)) for output in ("triggers", "rejects", "forwards")):
+                    return False
+        return True
+
+    def sequences(self) -> dict[int, list[int]]:
+        """Return by partition the sequences of all triggers, in their order."""
+        with closing(KafkaConsumer(**self.servers.kafka(), isolation_level="read_committed")) as client:
+            places = [TopicPartition(self.topic("triggers"), number) for number in range(PARTITIONS)]
+            client.assign(places)
+            client.seek_to_beginning()
+            ends = client.end_offsets(places)
+            found: dict[int, list[int]] = {number: [] for number in range(PARTITIONS)}
+            while any(client.position(place) < ends[place] for place in places):
+                for place, records in client.poll(200).items():
+                    found[place.partition] += [int(dict(record.headers)["groundswell-sequence"]) for record in records]
+        return found

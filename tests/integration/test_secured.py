@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,95 +15,16 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from redis.exceptions import NoPermissionError
 
-from load_tests.deployment import Deployment, WorkerProcess, wait_until
+from load_tests.deployment import WorkerProcess, wait_until
 from stream.partitioning import partition_of
-from stream.records import Header
-from stream.stores.names import header_key, outbox_key, partition_prefix
-from tests.integration.deployments import CAMPAIGN, MODEL, event
-from tests.integration.secured import ROLES, Secured, block
+from stream.stores.names import header_key, partition_prefix
+from tests.integration.deployments import event
+from tests.integration.secured import PARTITIONS, ROLES, Secured, Site, block
 
 pytestmark = pytest.mark.kafka
 
-PARTITIONS = 2
 KINDS = ("events", "triggers", "rejects", "config")
 BOUND_SECONDS = 60
-START_SECONDS = 180
-"""A first start on a machine compiles the kernels."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A namespace whose permissions are those that the document's commands gave."""
-
-    servers: Secured
-    namespace: str
-    configuration: Path
-
-    def topic(self, kind: str) -> str:
-        return f"{self.namespace}.engagement.{kind}"
-
-    def run(self, role: str, *words: str, status: int = 0) -> str:
-        """Run a command as a role; return what it said."""
-        done = self.servers.run(role, self.namespace, *words, configuration_directory=str(self.configuration))
-        assert done.returncode == status, (role, words, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def worker(self, directory: Path, name: str) -> WorkerProcess:
-        """Return a worker under its own user, not started yet."""
-        deployment = Deployment(self.namespace, self.servers.bootstrap, self.servers.redis_url, PARTITIONS)
-        settings = {
-            **self.servers.environment("worker", self.namespace),
-            "GROUNDSWELL_WORKER__IDLE_COMMIT_SECONDS": "0.3",
-        }
-        return WorkerProcess(deployment, directory, name, settings)
-
-    def start(self, worker: WorkerProcess) -> None:
-        worker.start()
-        wait_until("the worker is ready", lambda: worker.is_ready() or worker.status is not None, START_SECONDS)
-        assert worker.status is None, worker.log
-
-    def is_drained(self) -> bool:
-        """Whether all that stands in the log is committed and sent."""
-        with (
-            self.servers.redis() as keys,
-            closing(KafkaConsumer(**self.servers.kafka(), isolation_level="read_committed")) as client,
-        ):
-            ends = client.end_offsets([TopicPartition(self.topic("events"), number) for number in range(PARTITIONS)])
-            for place, end in ends.items():
-                prefix = partition_prefix(self.namespace, place.partition)
-                data: Any = keys.get(header_key(prefix))
-                if data is None or Header.from_bytes(data).offset < end:
-                    return False
-                if any(keys.zcard(outbox_key(prefix, output)) for output in ("triggers", "rejects", "forwards")):
-                    return False
-        return True
-
-    def sequences(self) -> dict[int, list[int]]:
-        """Return by partition the sequences of all triggers, in their order."""
-        with closing(KafkaConsumer(**self.servers.kafka(), isolation_level="read_committed")) as client:
-            places = [TopicPartition(self.topic("triggers"), number) for number in range(PARTITIONS)]
-            client.assign(places)
-            client.seek_to_beginning()
-            ends = client.end_offsets(places)
-            found: dict[int, list[int]] = {number: [] for number in range(PARTITIONS)}
-            while any(client.position(place) < ends[place] for place in places):
-                for place, records in client.poll(200).items():
-                    found[place.partition] += [int(dict(record.headers)["groundswell-sequence"]) for record in records]
-        return found
-
-
-@pytest.fixture(scope="module")
-def site(guarded: Secured, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Topics that the operator has created under the documented permissions."""
-    configuration = tmp_path_factory.mktemp("configuration")
-    for folder, file, text in (("models", "eager.json", MODEL), ("campaigns", "hello.toml", CAMPAIGN)):
-        (configuration / folder).mkdir()
-        (configuration / folder / file).write_text(text)
-    made = Site(guarded, f"secured-{secrets.token_hex(4)}", configuration)
-    guarded.administer("kafka acls", made.namespace)
-    guarded.administer("redis acls", made.namespace)
-    made.run("operator", "topics", "create")
-    return made
 
 
 def test_main_path_runs_with_each_role_under_its_own_permissions(site: Site, tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import socket
-
 import pytest
 from kafka.errors import TopicAuthorizationFailedError
 
-from stream.commands.broker import _reach, readable_errors
+from stream.commands.broker import readable_errors
+from stream.commands.reach import reach
 from stream.errors import ConfigurationError, KafkaUnavailableError
 from stream.settings import Settings
 
@@ -16,7 +15,10 @@ def at(servers: str) -> Settings:
 
 def test_errors_of_kafka_say_what_was_done_and_where() -> None:
     with (
-        pytest.raises(KafkaUnavailableError, match=r"Kafka at k:1 failed while watching: .*TopicAuthorizationFailed"),
+        pytest.raises(
+            KafkaUnavailableError,
+            match=r"failed while watching: .*TopicAuthorizationFailed.*; this client lacks a permission: docs",
+        ),
         readable_errors(at("k:1"), "watching"),
     ):
         raise TopicAuthorizationFailedError
@@ -29,12 +31,9 @@ def test_other_errors_are_left_alone(error: BaseException) -> None:
     assert caught.value is error
 
 
-def test_one_server_that_answers_is_enough() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        _reach(at(f"127.0.0.1:1, 127.0.0.1:{port}"))
-    with pytest.raises(ConnectionError, match=rf"127\.0\.0\.1:1: .*; 127\.0\.0\.1:{port}: "):
-        _reach(at(f"127.0.0.1:1, 127.0.0.1:{port}"))
+def test_servers_that_are_away_are_each_named() -> None:
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1: .*refused.*; 127\.0\.0\.1:2: .*refused"):
+        reach(at("127.0.0.1:1, 127.0.0.1:2").kafka)
 
 
 @pytest.mark.parametrize("servers", ["", "host", "host:", "host:x", "host:1,", "host:1 host:2"])
