@@ -27,6 +27,7 @@ from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.fence import Fence, discard
 from stream.agents.relay import Relay
 from stream.agents.tail import last_sequence
+from stream.errors import RelayGapError
 from stream.records import SEQUENCE_HEADER, ContentId
 from tests.contracts.kafka_clusters import (
     BROKER,
@@ -469,3 +470,36 @@ async def test_library_holds_what_was_committed_and_nothing_of_an_aborted_transa
         await library.wait_for([contents[0], contents[2]])
     assert len(library) == 2
     await library.stop()
+
+
+async def test_rows_that_a_later_owner_has_sent_and_trimmed_are_no_gap_to_the_former_one(cluster: Cluster) -> None:
+    topic, outbox = cluster.topic(), Outbox()
+    former, later = relay_of(cluster, outbox, topic), relay_of(cluster, outbox, topic)
+    running = asyncio.create_task(former.run())
+    former.wake(await outbox.add(3))
+    await until(lambda: former.backlog == 0)
+    await outbox.add(2)
+    taking_over = asyncio.create_task(later.run())
+    later.wake(5)
+    await until(lambda: len(outbox.server.outboxes["{0}:outbox:triggers"]) == 0)
+    await ended(taking_over)
+    former.wake(await outbox.add(1))
+    await until(lambda: running.done() or len(outbox.server.outboxes["{0}:outbox:triggers"]) == 0)
+    await ended(running)
+    records = await read(cluster, topic)
+    assert [int(dict(record.headers)[SEQUENCE_HEADER]) for record in records] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_row_missing_while_the_fence_is_held_stops_the_relay(cluster: Cluster) -> None:
+    topic, outbox = cluster.topic(), Outbox()
+    relay = relay_of(cluster, outbox, topic)
+    running = asyncio.create_task(relay.run())
+    relay.wake(await outbox.add(3))
+    await until(lambda: relay.backlog == 0)
+    last = await outbox.add(2)
+    del outbox.server.outboxes["{0}:outbox:triggers"][4]
+    relay.wake(last)
+    with pytest.raises(RelayGapError, match="after sequence 3 in partition 0 comes 5, expected 4"):
+        async with asyncio.timeout(20):
+            await running
+    assert len(await read(cluster, topic)) == 3
