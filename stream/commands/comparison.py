@@ -133,14 +133,15 @@ class OutputComparison:
     """One partition of one output, in sequence: first what its topic holds, then what waits in the outbox."""
 
     def __init__(
-        self, output: str, partition: int, topic: PartitionReader, store: StateReader, compared: Range
+        self, output: str, partition: int, topic: PartitionReader, store: StateReader, compared: Range, after: int = 0
     ) -> None:
-        """Begin at the topic's first record."""
+        """Begin at the topic's first record; rows up to and with the sequence ``after`` are not derived."""
         self.output = output
         self.compared_rows = 0
         """Rows that lay in the range."""
-        self.lost_through = 0
+        self.lost_through = after
         """Sequence up to which the topic's retention has taken what was sent."""
+        self._after = after
         self._partition = partition
         self._topic = topic
         self._store = store
@@ -152,6 +153,11 @@ class OutputComparison:
         self._page: deque[OutboxRow] = deque()
         self._unsent: dict[int, OutboxRow] = {}
         self._gone: dict[bytes, list[tuple[OutboxRow, str]]] = {}
+
+    @property
+    def lost(self) -> tuple[int, int] | None:
+        """From and to which sequence retention has taken what was to be compared; None where it has not."""
+        return (self._after + 1, self.lost_through) if self.lost_through > self._after else None
 
     def end(self) -> int:
         """Return the offset after the last record that stands in the topic now."""
@@ -227,7 +233,7 @@ class OutputComparison:
         """Take a record whose sequence was accounted for: sent since it was seen in the outbox, or one too many."""
         row = self._unsent.pop(_sequence_of(record), None)
         if row is None:
-            if self._is_of_another_range(record):
+            if 0 < _sequence_of(record) <= self._after or self._is_of_another_range(record):
                 return
             place = f"{self.output}: a record too many, at {_at(record)}"
             shown = show_row(record.key, record.value, record.headers)

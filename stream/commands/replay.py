@@ -12,6 +12,7 @@ from stream.commands.reading import PartitionReader, columns_from
 from stream.interfaces import Library
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import OUTPUTS, VOTER, Header, OutboxRow
+from stream.snapshots import Fitting
 from stream.stores.table import Table
 
 VOTERS_IN_MEMORY: Final = 100_000
@@ -74,7 +75,7 @@ Taker = Callable[[Derived], Awaitable[None]]
 
 
 class Replay:
-    """One partition, from the offset at which its deployment began: the same pure function, no Redis."""
+    """One partition, from the offset at which its deployment began or from a snapshot: the same pure function."""
 
     def __init__(self, state: PartitionState, table: Table, log: PartitionReader, library: Library) -> None:
         """Use ``open``."""
@@ -85,13 +86,35 @@ class Replay:
         self.records = RecordFile()
 
     @classmethod
-    async def open(cls, partition: int, topic: str, found: Header, log: PartitionReader, library: Library) -> Replay:
-        """Begin where the deployment of the header ``found`` began; nothing else of it is believed."""
+    async def open(
+        cls,
+        partition: int,
+        topic: str,
+        found: Header,
+        log: PartitionReader,
+        library: Library,
+        *,
+        snapshot: Fitting | None = None,
+    ) -> Replay:
+        """Begin with a snapshot, or where the deployment of the header ``found`` began: nothing else of it is believed.
+
+        Raises SnapshotRefusedError and SnapshotStorageError where the snapshot cannot be read.
+        """
         header = Header(found.topic_id, found.partition_count, "", found.start, found.start)
+        if snapshot is not None:
+            header = snapshot.manifest.state()
         table = Table(VOTERS_IN_MEMORY)
         state = await PartitionState.open(partition, topic, header, table, library)
-        log.seek(found.start)
-        return cls(state, table, log, library)
+        log.seek(header.offset)
+        replay = cls(state, table, log, library)
+        if snapshot is not None:
+            try:
+                async for pairs in snapshot.reader.records(snapshot.manifest):
+                    replay.records.put(pairs)
+            except BaseException:
+                replay.records.close()
+                raise
+        return replay
 
     @property
     def header(self) -> Header:

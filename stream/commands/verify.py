@@ -26,10 +26,12 @@ from stream.commands.comparison import (
 from stream.commands.reading import KafkaReader, PartitionReader, ReadContents
 from stream.commands.replay import Derived, Replay
 from stream.commands.topics import facts
-from stream.errors import ConfigurationError, StateMismatchError
+from stream.continuity import LogFacts
+from stream.errors import ConfigurationError, SnapshotRefusedError, SnapshotStorageError, StateMismatchError
 from stream.interfaces import Library
 from stream.records import ENGINE_VERSION, Header
 from stream.settings import Settings
+from stream.snapshots import Catalogue, Fitting, choose_to_replay
 from stream.stores.redis import RedisStore
 
 _CHUNK_VOTERS: Final = 500
@@ -49,6 +51,8 @@ class Compared:
     rejects: int = 0
     records: int = 0
     header: bool = False
+    begun: str = ""
+    """What the replay began with, in words; empty: with nothing, where the deployment began."""
 
 
 @dataclass
@@ -70,7 +74,7 @@ class Report:
         """Return the whole report, fit for a terminal."""
         lines = [
             f"partition {number}: {done.triggers} triggers, {done.rejects} rejects, {done.records} voters' records"
-            f"{' and the header' if done.header else ''} are what the log up to offset {done.offset} gives"
+            f"{' and the header' if done.header else ''} are what {done.begun}the log up to offset {done.offset} gives"
             for number, done in sorted(self.partitions.items())
             if self.difference is None or number != self.difference.partition
         ]
@@ -94,6 +98,8 @@ class Sources:
     """Opens one partition of one of the topics ``events``, ``triggers``, ``rejects``, ``config``."""
     store: Callable[[int], StateReader]
     """Opens one partition's state in Redis."""
+    snapshots: Callable[[int], Catalogue] | None = None
+    """Opens one partition's snapshots; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -137,20 +143,29 @@ class PartitionVerification:
         self._log = sources.reader("events", number)
         self._topics = {output: sources.reader(output, number) for output in _COMPARED_OUTPUTS}
         self._comparisons: dict[str, OutputComparison] = {}
+        self._begun = 0
         self.compared = Compared()
 
     async def run(self, library: Library) -> list[str]:
         """Compare; return what could not be, raise DifferenceFoundError or NotComparableError."""
-        found = await self._read_header_within_reach()
+        found, snapshot = await self._read_header_within_reach()
         begin, end = self._bounds
         compared = Range(
             0 if begin is None else begin.offset_in(self._log), None if end is None else end.offset_in(self._log)
         )
+        state = found if snapshot is None else snapshot.manifest.state()
         self._comparisons = {
-            output: OutputComparison(output, self._number, topic, self._store, compared)
+            output: OutputComparison(
+                output, self._number, topic, self._store, compared, 0 if snapshot is None else state.sequences[output]
+            )
             for output, topic in self._topics.items()
         }
-        replay = await Replay.open(self._number, self._sources.events_topic, found, self._log, library)
+        if snapshot is not None:
+            self.compared.begun = f"the snapshot {snapshot.name.text}, taken at offset {state.offset}, and "
+        replay = await Replay.open(
+            self._number, self._sources.events_topic, found, self._log, library, snapshot=snapshot
+        )
+        self._begun = replay.header.offset
         try:
             await self._advance(replay, found)
             await self._compare_records(replay, compared)
@@ -173,8 +188,8 @@ class PartitionVerification:
         for reader in (self._log, *self._topics.values()):
             reader.close()
 
-    async def _read_header_within_reach(self) -> Header:
-        """Return the header, if a replay can reach it."""
+    async def _read_header_within_reach(self) -> tuple[Header, Fitting | None]:
+        """Return the header, if a replay can reach it, and the snapshot that the replay begins with, if any."""
         found = await self._header()
         first, end = self._log.bounds()
         if found is None:
@@ -186,17 +201,34 @@ class PartitionVerification:
                 f"{found.engine}, and this build is engine {ENGINE_VERSION}"
             )
             raise NotComparableError(message)
-        if first > found.start:
-            message = (
-                f"partition {self._number}, offsets {found.start} to {found.offset}: the log begins at {first} now, so "
-                f"what was decided since {found.start} cannot be derived again"
-            )
-            raise NotComparableError(message)
         if not found.start <= found.offset <= end:
             place = "header in Redis, field 'offset'"
             expected = f"{found.start} to {end}, where the log goes"
             raise DifferenceFoundError(Difference(self._number, place, expected, str(found.offset)))
-        return found
+        return found, await self._snapshot(found, first)
+
+    async def _snapshot(self, found: Header, first: int) -> Fitting | None:
+        """Return the snapshot nearest to where the comparison begins; None: replay from the deployment's start.
+
+        With neither a ``from`` nor a log that lost its head the whole log is replayed, since that proves the most.
+        """
+        begin = self._bounds[0]
+        if begin is None and first <= found.start:
+            return None
+        wanted = found.start if begin is None else max(begin.offset_in(self._log), found.start)
+        chosen, refused = None, list[str]()
+        if self._sources.snapshots is not None:
+            log = LogFacts(self._sources.events_topic, found.topic_id, found.partition_count, first, found.offset)
+            chosen, refused = await choose_to_replay(self._sources.snapshots(self._number), log, wanted)
+        if first <= found.start:
+            return chosen if chosen is not None and chosen.manifest.offset <= wanted else None
+        if chosen is None:
+            message = (
+                f"partition {self._number}, offsets {found.start} to {found.offset}: the log begins at {first} now, so "
+                f"what was decided since {found.start} cannot be derived again, and no snapshot fits"
+            )
+            raise NotComparableError("; ".join([message, *refused]))
+        return chosen
 
     async def _advance(self, replay: Replay, found: Header) -> None:
         """Replay up to a header that was found, comparing what that gives, and then the header itself."""
@@ -208,7 +240,7 @@ class PartitionVerification:
                 for row in derived.outputs[output]:
                     await comparison.expect(row)
             self._comparisons["triggers"].erased(derived.erased)
-            self._step(self._number, replay.header.offset - found.start, found.offset - found.start)
+            self._step(self._number, replay.header.offset - self._begun, found.offset - self._begun)
 
         try:
             await replay.to(found.offset, take)
@@ -276,9 +308,9 @@ class PartitionVerification:
 
     def _lost(self) -> list[str]:
         return [
-            f"partition {self._number}, {output} 1 to {comparison.lost_through}: no longer in their topic"
+            f"partition {self._number}, {output} {comparison.lost[0]} to {comparison.lost[1]}: no longer in their topic"
             for output, comparison in self._comparisons.items()
-            if comparison.lost_through
+            if comparison.lost
         ]
 
 
@@ -310,12 +342,13 @@ def verify(
 def sources_of(settings: Settings) -> Sources:
     """Return Kafka and Redis as the settings name them; raise TopicError where the events topic is missing."""
     kafka = settings.kafka.kafka_python()
-    endpoint = settings.redis.endpoint()
+    endpoint, storage = settings.redis.endpoint(), settings.snapshot.storage()
     return Sources(
         partition_count=facts(settings).partition_count,
         events_topic=settings.topic("events"),
         reader=lambda kind, number: KafkaReader(kafka, settings.topic(kind), number),
         store=lambda number: RedisStore(endpoint, settings.key_prefix(number)),
+        snapshots=None if storage is None else lambda number: settings.snapshots_of(number, storage),
     )
 
 
@@ -352,7 +385,7 @@ async def verify_sources(
         try:
             report.not_compared += await verification.run(library)
             report.partitions[number] = verification.compared
-        except NotComparableError as error:
+        except (NotComparableError, SnapshotRefusedError, SnapshotStorageError) as error:
             report.not_compared.append(str(error))
         except DifferenceFoundError as error:
             report.difference = error.difference

@@ -63,15 +63,39 @@ async def fitting(
             yield Fitting(name, manifest, reader)
 
 
-async def choose_to_restore(
-    catalogue: Catalogue, log: LogFacts, at_ms: int | None, checked: Callable[[int, int], None]
-) -> tuple[Fitting | None, list[str]]:
-    """Return the newest snapshot begun at or before ``at_ms`` that fits, and why newer ones do not.
+Checked = Callable[[int, int], None]
+"""Told how many bytes of a snapshot were read against their checksums, and of how many."""
 
-    Every file of it was read against its checksum; ``checked`` is told how many bytes are, and of how many.
+
+async def choose_to_restore(
+    catalogue: Catalogue, log: LogFacts, at_ms: int | None, checked: Checked
+) -> tuple[Fitting | None, list[str]]:
+    """Return the newest snapshot begun at or before ``at_ms`` that fits and is whole, and why not a newer one."""
+    names = await catalogue.complete()
+    return await _first_whole(
+        catalogue, log, [name for name in names if at_ms is None or name.created_ms <= at_ms], checked
+    )
+
+
+async def choose_to_replay(
+    catalogue: Catalogue, log: LogFacts, start: int, checked: Checked = lambda _done, _of: None
+) -> tuple[Fitting | None, list[str]]:
+    """Return the snapshot nearest to ``start`` that a replay can begin with, and why nearer ones cannot be used.
+
+    That is the newest one at or before ``start``; where there is none that the log can be read on from, the oldest one
+    behind it.
     """
+    names = sorted(await catalogue.complete(), key=_offset)
+    before = [name for name in reversed(names) if name.offset <= start]
+    behind = [name for name in names if name.offset > start]
+    return await _first_whole(catalogue, log, [*before, *behind], checked)
+
+
+async def _first_whole(
+    catalogue: Catalogue, log: LogFacts, names: Iterable[SnapshotName], checked: Checked
+) -> tuple[Fitting | None, list[str]]:
+    """Return the first of the snapshots that fits and has its checksums in every file, and why those before do not."""
     refused: list[str] = []
-    names = [name for name in await catalogue.complete() if at_ms is None or name.created_ms <= at_ms]
     async for found in fitting(catalogue, log, names, refused):
         done = 0
         try:
@@ -82,21 +106,6 @@ async def choose_to_restore(
             refused.append(str(error))
         else:
             return found, refused
-    return None, refused
-
-
-async def choose_to_replay(catalogue: Catalogue, log: LogFacts, start: int) -> tuple[Fitting | None, list[str]]:
-    """Return the snapshot nearest to ``start`` that a replay can begin with, and why others cannot be used.
-
-    That is the newest one at or before ``start``; where there is none that the log can be read on from, the oldest one
-    behind it.
-    """
-    refused: list[str] = []
-    names = await catalogue.complete()
-    before = sorted((name for name in names if name.offset <= start), key=_offset, reverse=True)
-    behind = sorted((name for name in names if name.offset > start), key=_offset)
-    async for found in fitting(catalogue, log, [*before, *behind], refused):
-        return found, refused
     return None, refused
 
 
