@@ -13,14 +13,13 @@ from stream.records import (
     CONTENT_KINDS,
     MAX_CAMPAIGNS,
     MAX_MODELS,
+    SLOTS,
     Activation,
     ContentId,
     Header,
 )
 from stream.scoring import Models, compile_models, read_model
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
-
-_CAPACITY = {"model": MAX_MODELS, "campaign": MAX_CAMPAIGNS, "policy": 0}
 
 Slots = list[list[str] | None]
 
@@ -64,8 +63,8 @@ def place(slots: Slots, contents: list[ContentId], kind: str) -> Slots:
 
     Raises ConfigurationError where there are more than the records have room for.
     """
-    if len(contents) > _CAPACITY[kind]:
-        message = f"{len(contents)} contents of kind {kind!r} are more than the {_CAPACITY[kind]} that can be active"
+    if len(contents) > SLOTS[kind]:
+        message = f"{len(contents)} contents of kind {kind!r} are more than the {SLOTS[kind]} that can be active"
         raise ConfigurationError(message)
     wanted = {content.name: content.sha256 for content in contents}
     placed: Slots = [[item[0], wanted.pop(item[0])] if item and item[0] in wanted else None for item in slots]

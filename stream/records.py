@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, get_args, get_type_hints
 
 import numpy as np
 import orjson
 
-from stream.errors import StateMismatchError
+from stream.errors import StateMismatchError, quoted
+from stream.shapes import fits
 
 ENGINE_VERSION: Final = 1
 """Changes whenever any decision can change; activated through the log like a model."""
@@ -177,7 +179,10 @@ class Activation:
 # --- the partition's header --------------------------------------------------------------------------
 
 CONTENT_KINDS: Final = ("model", "campaign", "policy")
+SLOTS: Final[Mapping[str, int]] = {"model": MAX_MODELS, "campaign": MAX_CAMPAIGNS, "policy": 0}
+"""By kind, how many contents can be active at a time."""
 OUTPUTS: Final = ("triggers", "rejects", "forwards")
+_TOTALS: Final = ("rows", "folded", "duplicates", "suppressed", "rejected")
 
 Keys = list[list[str]]
 """Keys that may sign, each as ``[id, fingerprint of its secret]``, the newest last."""
@@ -203,9 +208,7 @@ class Header:
     """By output, the sequence of its last row; they count from 1 without a gap."""
     origins: dict[str, int] = field(default_factory=dict)
     """By partition (decimal), the origin offset of the last forwarded event taken from it."""
-    totals: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("rows", "folded", "duplicates", "suppressed", "rejected"), 0)
-    )
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_TOTALS, 0))
     """Aggregates of the whole partition since ``start``."""
     restoring: bool = False
     root: Keys = field(default_factory=list)
@@ -226,14 +229,48 @@ class Header:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        """Parse a header; raise StateMismatchError, quoting what was found, if it is none."""
+        """Parse a header; raise StateMismatchError, naming the field and quoting what was found, if it is none."""
+        fault: str | None
         try:
             fields: Any = orjson.loads(data)
             header = cls(**fields)
+            fault = next(header._faults(), None)
         except (orjson.JSONDecodeError, TypeError) as error:
-            message = f"a partition's header in Redis is damaged ({error}): {data[:120]!r}; run `groundswell restore`"
-            raise StateMismatchError(message) from error
+            fault = f"{str(error)[:200]}: {data[:120]!r}"
+        if fault is not None:
+            message = f"a partition's header in Redis is damaged ({fault}); run `groundswell restore`"
+            raise StateMismatchError(message)
         return header
+
+    def _faults(self) -> Iterator[str]:
+        """Say which fields are of another type, or cannot be what a commit wrote."""
+        for name, hint in _header_types().items():
+            if not fits(getattr(self, name), hint):
+                expected = str(hint) if get_args(hint) else hint.__name__
+                yield f"{name} is {quoted(getattr(self, name))}, expected {expected}"
+        for name, least in (("partition_count", 1), ("start", 0), ("offset", 0)):
+            if getattr(self, name) < least:
+                yield f"{name} is {getattr(self, name)}, expected at least {least}"
+        for name, keys in (("slots", CONTENT_KINDS), ("sequences", OUTPUTS), ("totals", _TOTALS)):
+            if set(getattr(self, name)) != set(keys):
+                yield f"{name} has the keys {quoted(sorted(getattr(self, name)))}, expected {', '.join(keys)}"
+        for name, counts in (("sequences", self.sequences), ("totals", self.totals)):
+            if min(counts.values()) < 0:
+                yield f"{name} is {quoted(counts)}, expected numbers from 0 up"
+        for kind, slots in self.slots.items():
+            if len(slots) > SLOTS[kind] or any(slot is not None and len(slot) != 2 for slot in slots):
+                yield f"slots.{kind} is {quoted(slots)}, expected at most {SLOTS[kind]} of [name, sha256] or null"
+        for name, pairs in (("root", self.root), ("keys", self.keys)):
+            if any(len(pair) != 2 for pair in pairs):
+                yield f"{name} is {quoted(pairs)}, expected pairs of [id, fingerprint]"
+        for partition in self.origins:
+            if not partition.isascii() or not partition.isdecimal():
+                yield f"origins has the key {quoted(partition)}, expected a partition's number"
+
+
+@cache
+def _header_types() -> dict[str, Any]:
+    return get_type_hints(Header)
 
 
 # --- outputs -----------------------------------------------------------------------------------------
@@ -278,12 +315,17 @@ class OutboxRow:
         """Parse a row; raise StateMismatchError if it is damaged."""
         try:
             sequence, partition, key_length, value_length = _ROW.unpack_from(data)
+            if key_length < -1:
+                raise ValueError(key_length)
             position = _ROW.size
             key = None if key_length < 0 else data[position : position + key_length]
             position += max(key_length, 0)
             value = None if value_length == 0xFFFFFFFF else data[position : position + value_length]
             position += 0 if value is None else value_length
-            headers = tuple((name, text.encode("latin-1")) for name, text in orjson.loads(data[position:]))
+            pairs = orjson.loads(data[position:])
+            if not fits(pairs, list[list[str]]):
+                raise TypeError
+            headers = tuple((name, text.encode("latin-1")) for name, text in pairs)
         except (struct.error, orjson.JSONDecodeError, ValueError, TypeError) as error:
             # Neither the bytes nor what the parser says of them: they name a voter.
             kind = type(error).__name__

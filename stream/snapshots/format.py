@@ -12,13 +12,14 @@ import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import orjson
 import zstandard
 
 from stream.errors import SnapshotFailedError, SnapshotRefusedError, StateMismatchError, quoted
 from stream.records import ENGINE_VERSION, OUTPUTS, RECORD_VERSION, VOTER, Header, OutboxRow
+from stream.shapes import fits
 
 FORMAT: Final = 1
 """Changes whenever an older build could not read what is written."""
@@ -31,7 +32,8 @@ _LEVEL: Final = 1
 _COUNTS: Final = struct.Struct(">II")
 _LENGTH: Final = struct.Struct(">I")
 _NAME: Final = re.compile(r"(\d{8}T\d{9})Z-(\d+)-([0-9a-z]+)")
-_MOST_RAW_BYTES: Final = 1 << 30
+_MOST_RAW_BYTES: Final = 1 << 26
+"""Several times what a file holds: a frame that says more would take memory before its first byte was believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Manifest:
     def _from_fields(cls, body: dict[str, Any], where: str) -> Manifest:
         try:
             manifest = cls(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
+            _refuse_misfits(manifest)
             header = manifest.state()
         except (TypeError, KeyError, AttributeError, StateMismatchError) as error:
             message = f"{where} is damaged: its manifest has not the fields of one ({type(error).__name__})"
@@ -140,6 +143,17 @@ class Manifest:
                 f"build reads up to version {RECORD_VERSION} with {VOTER.itemsize}: use the build that wrote it"
             )
             raise SnapshotRefusedError(message)
+
+
+def _refuse_misfits(manifest: Manifest) -> None:
+    """Raise TypeError where a field is of another type than it declares, or counts below nothing."""
+    parts: tuple[Manifest | FileEntry, ...] = (manifest, *manifest.files)
+    for part in parts:
+        for name, hint in get_type_hints(type(part)).items():
+            if name != "files" and not fits(getattr(part, name), hint):
+                raise TypeError(name)
+    if any(min(entry.rows, entry.size) < 0 for entry in manifest.files):
+        raise TypeError(FileEntry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
+from stream.stores.answers import text
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.outcomes import nothing_changed
 from stream.stores.route import cluster_slots, connected
@@ -65,7 +66,9 @@ async def _information(node: RedisEndpoint) -> dict[str, str]:
     refusal = first_error(answers)
     if refusal is not None:
         raise nothing_changed(refusal, node.address)
-    lines = [line.partition(":") for line in answers[0].decode().splitlines() if ":" in line]
+    lines = [
+        line.partition(":") for line in (text(answers[0]) or b"").decode(errors="replace").splitlines() if ":" in line
+    ]
     return {name: value for name, _, value in lines}
 
 

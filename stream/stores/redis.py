@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from stream.errors import CommitUnknownError, StoreFailedError, StoreUnavailableError
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
+from stream.stores.answers import number, page, text, texts, texts_or_nulls
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import header_key, outbox_key, request_key, voter_prefix
 from stream.stores.outcomes import is_lost, nothing_changed
@@ -53,7 +54,7 @@ class RedisStore:
     async def read_header(self) -> Header | None:
         """Return the header, None where there is none."""
         (data,) = await self._read(pack(b"GET", self._header), 1)
-        return None if data is None else Header.from_bytes(data)
+        return _header_in(data)
 
     async def claim(self, owner: str, fresh: Header) -> Header:
         """Write ``owner`` into the header (into ``fresh`` if there is none) and return it as it then stands.
@@ -66,7 +67,7 @@ class RedisStore:
                 _, data = _answers(await session.ask(pack(b"WATCH", self._header) + pack(b"GET", self._header), 2))
                 if data is None and await self._has_keys(session):
                     raise headless(self._prefix)
-                header = fresh if data is None else Header.from_bytes(data)
+                header = _header_in(data) or fresh
                 refuse_restoring(self._prefix, header)
                 header = replace(header, owner=owner)
                 if await _execute(session, [pack(b"SET", self._header, header.to_bytes())], 1) is not None:
@@ -78,7 +79,7 @@ class RedisStore:
         if not voters:
             return []
         (values,) = await self._read(self._mget(voters), 1)
-        return list(values)
+        return texts_or_nulls(values, len(voters))
 
     async def read_together(self, voters: Sequence[str]) -> tuple[Header | None, list[bytes | None]]:
         """Return the header and the voters' records as of one moment: GET and MGET in one MULTI."""
@@ -87,7 +88,7 @@ class RedisStore:
             if voters:
                 commands.append(self._mget(voters))
             data, *values = await _execute(session, commands, len(commands)) or [None]
-        return None if data is None else Header.from_bytes(data), list(values[0]) if values else []
+        return _header_in(data), texts_or_nulls(values[0], len(voters)) if values else []
 
     async def voters(self, step: int = _SCAN_KEYS) -> AsyncIterator[list[str]]:
         """Give every voter that has a record, page by page; one may come twice.
@@ -111,7 +112,7 @@ class RedisStore:
         async with self._session(self._commits) as session:
             for _ in range(_ATTEMPTS):
                 _, data = _answers(await session.ask(look, 2))
-                refuse_foreign(self._prefix, None if data is None else Header.from_bytes(data), commit)
+                refuse_foreign(self._prefix, _header_in(data), commit)
                 withdrawals = await self._withdrawals(session, commit.erased) if commit.erased else []
                 try:
                     done = await _execute(session, pieces + withdrawals, count + len(withdrawals))
@@ -130,7 +131,7 @@ class RedisStore:
     async def outbox(self, output: str, after: int, limit: int) -> list[OutboxRow]:
         """Return up to ``limit`` rows of an output with a sequence above ``after``, in sequence."""
         (rows,) = await self._read(_range(self._boxes[output], after, limit), 1)
-        return [row_of(self._prefix, output, row) for row in rows]
+        return [row_of(self._prefix, output, row) for row in texts(rows)]
 
     async def trim(self, output: str, through: int) -> None:
         """Remove the rows of an output up to and with the sequence ``through``; doing it twice does no harm."""
@@ -139,7 +140,7 @@ class RedisStore:
     async def backlog(self) -> dict[str, int]:
         """Return how many rows each output's outbox holds."""
         counts = await self._read(b"".join([pack(b"ZCARD", self._boxes[output]) for output in OUTPUTS]), len(OUTPUTS))
-        return dict(zip(OUTPUTS, counts, strict=True))
+        return dict(zip(OUTPUTS, map(number, counts), strict=True))
 
     async def begin_restore(self, header: Header) -> None:
         """Put ``header``, marked as restoring and under a fresh owner, in the place of whatever stands there.
@@ -155,10 +156,10 @@ class RedisStore:
         Raises CommitRefusedError as soon as the header is not the one that ``owner`` began to restore under. Cut off
         half-way, it can be run again.
         """
-        yield await self._restore_step(owner, pack(b"UNLINK", *self._boxes.values()))
+        yield number(await self._restore_step(owner, pack(b"UNLINK", *self._boxes.values())))
         async for keys in self._pages(_SCAN_KEYS):
             if keys:
-                yield await self._restore_step(owner, pack(b"UNLINK", *keys))
+                yield number(await self._restore_step(owner, pack(b"UNLINK", *keys)))
 
     async def fill_restore(
         self, owner: str, records: Sequence[tuple[str, bytes]], rows: Mapping[str, Sequence[OutboxRow]]
@@ -187,7 +188,7 @@ class RedisStore:
     async def read_request(self) -> bytes | None:
         """Return what was written last for whoever takes snapshots of this partition, None where there is nothing."""
         (data,) = await self._read(pack(b"GET", self._request), 1)
-        return None if data is None else bytes(data)
+        return text(data)
 
     async def write_request(self, data: bytes) -> None:
         """Leave word for whoever takes snapshots of this partition, or from them; no part of its state."""
@@ -204,7 +205,7 @@ class RedisStore:
         async with self._session(self._commits) as session:
             for _ in range(_ATTEMPTS):
                 _, data = _answers(await session.ask(look, 2))
-                refuse_usurped(self._prefix, None if data is None else Header.from_bytes(data), owner)
+                refuse_usurped(self._prefix, _header_in(data), owner)
                 done = await _execute(session, commands, len(commands))
                 if done is not None:
                     return done[0]
@@ -238,8 +239,8 @@ class RedisStore:
         tombstones: list[OutboxRow] = []
         after = -1
         while True:
-            (page,) = _answers(await session.ask(_range(box, after, _PAGE_ROWS), 1))
-            rows = [row_of(self._prefix, "triggers", data) for data in page]
+            (found,) = _answers(await session.ask(_range(box, after, _PAGE_ROWS), 1))
+            rows = [row_of(self._prefix, "triggers", data) for data in texts(found)]
             for row in rows:
                 if row.key in keys:
                     commands.append(pack(b"ZREMRANGEBYSCORE", box, *[b"%d" % row.sequence] * 2))
@@ -251,7 +252,7 @@ class RedisStore:
     async def _has_keys(self, session: Session) -> bool:
         """Return whether the partition has any outbox row or voter; looks through the server's keys if it must."""
         (boxes,) = _answers(await session.ask(pack(b"EXISTS", *self._boxes.values()), 1))
-        if boxes:
+        if number(boxes):
             return True
         cursor = b""
         while cursor != b"0":
@@ -277,7 +278,7 @@ class RedisStore:
         """Return the next cursor (0: at the end) and the voters' keys of one step through the server's keys."""
         pattern = "".join(f"\\{sign}" if sign in "\\*?[]^" else sign for sign in self._voters).encode() + b"*"
         (answer,) = _answers(await session.ask(pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % step), 1))
-        return answer[0], answer[1]
+        return page(answer)
 
     async def _read(self, payload: bytes, count: int) -> list[Any]:
         async with self._session(self._reads) as session:
@@ -315,6 +316,12 @@ def _answers(answers: list[Any]) -> list[Any]:
     return answers
 
 
+def _header_in(answer: Any) -> Header | None:
+    """Return the header that GET answered, None for none."""
+    data = text(answer)
+    return None if data is None else Header.from_bytes(data)
+
+
 def _range(box: bytes, after: int, limit: int) -> bytes:
     return pack(b"ZRANGEBYSCORE", box, b"(%d" % after, b"+inf", b"LIMIT", b"0", b"%d" % limit)
 
@@ -340,7 +347,7 @@ async def _execute(session: Session, pieces: Sequence[bytes], count: int) -> lis
         raise error
     if result is None:
         return None
-    error = first_error(result)
+    error = first_error(result) if isinstance(result, list) else TypeError()
     if error is not None or len(result) != count:
         message = (
             f"Redis executed only a part of a transaction ({type(error).__name__}), and it does not roll back: "

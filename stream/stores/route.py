@@ -11,9 +11,10 @@ from redis.crc import key_slot
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from stream.errors import GroundswellError, StoreUnavailableError
+from stream.stores.answers import shards
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.outcomes import is_lost, nothing_changed
-from stream.stores.wire import Session, pack
+from stream.stores.wire import UNREADABLE, Session, pack, unreadable
 
 
 async def connected(endpoint: RedisEndpoint) -> Connection:
@@ -27,6 +28,9 @@ async def connected(endpoint: RedisEndpoint) -> Connection:
     except (RedisError, OSError) as error:
         await connection.disconnect(nowait=True)
         raise _hinted(nothing_changed(error, endpoint.address), error, endpoint) from error
+    except UNREADABLE as error:
+        await connection.disconnect(nowait=True)
+        raise nothing_changed(unreadable(error), endpoint.address) from None
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
@@ -82,12 +86,12 @@ class Route:
         trouble: Exception | None = None
         for seed in self._seeds:
             try:
-                shards = await cluster_slots(seed)
+                stretches = await cluster_slots(seed)
             except StoreUnavailableError as error:
                 trouble = error
                 continue
-            self._seeds = list(dict.fromkeys([self._endpoint, *(node for _, _, node in shards)]))
-            for first, last, node in shards:
+            self._seeds = list(dict.fromkeys([self._endpoint, *(node for _, _, node in stretches)]))
+            for first, last, node in stretches:
                 if first <= self._slot <= last:
                     return node
         message = f"no node of the Redis Cluster behind {self._endpoint.address} has slot {self._slot}"
@@ -108,8 +112,8 @@ async def cluster_slots(seed: RedisEndpoint) -> list[tuple[int, int, RedisEndpoi
         await connection.disconnect(nowait=True)
     if isinstance(answers[0], ResponseError):
         raise nothing_changed(answers[0], seed.address) from None
-    # A node that does not know its own name answers an empty or null host: it is the one that was asked.
     return [
-        (first, last, seed.at((primary[0] or b"").decode() or seed.host, primary[1]))
-        for first, last, primary, *_ in answers[0]
+        # A node that does not know its own name answers an empty or null host: it is the one that was asked.
+        (first, last, seed.at(host.decode(errors="replace") or seed.host, port))
+        for first, last, host, port in shards(answers[0])
     ]

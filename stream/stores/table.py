@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import CommitRefusedError, StateMismatchError
-from stream.records import RECORD_VERSION, VOTER
+from stream.records import RECORD_VERSION, RING_LENGTH, VOTER
 from stream.stores.names import pseudonym
 
 MIGRATIONS: Final[dict[int, Callable[[bytes], bytes]]] = {}
@@ -126,6 +126,15 @@ class Table:
                 f"but the next offset here is {next_offset}: another owner has written it"
             )
             raise CommitRefusedError(message)
+        astray = np.flatnonzero(loaded["ring_next"] >= RING_LENGTH)
+        if len(astray):
+            # The kernels write there: beyond the ring it would be another field, or another voter's record.
+            message = (
+                f"the record of {pseudonym(voters[int(np.flatnonzero(present)[astray[0]])])} in Redis is damaged: "
+                f"ring_next is {loaded['ring_next'][astray[0]]}, expected at most {RING_LENGTH - 1}; "
+                "run `groundswell restore`"
+            )
+            raise StateMismatchError(message)
         words = self.records.view(np.uint64).reshape(-1, _WORDS)
         words[slots[~present]] = _FRESH
         words[slots[present]] = loaded.view(np.uint64).reshape(-1, _WORDS)

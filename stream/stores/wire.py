@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import InvalidResponse, ResponseError
+
+UNREADABLE: Final = (ValueError, TypeError, MemoryError)
+"""What redis-py and hiredis raise at a redirection without a port, a map of lists, a list of billions."""
+
+
+def unreadable(error: Exception) -> InvalidResponse:
+    """Return the error to raise in the place of one of UNREADABLE."""
+    return InvalidResponse(f"an answer that is none of Redis' protocol ({type(error).__name__})")
 
 
 def pack(*words: bytes) -> bytes:
@@ -46,6 +54,9 @@ class Session:
                     answers.append(await connection.read_response())
                 except ResponseError as error:
                     answers.append(error)
+                except UNREADABLE as error:
+                    await connection.disconnect(nowait=True)
+                    raise unreadable(error) from None
         return answers
 
 

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from load_tests.fuzz_decode import PARTITIONS, BrokenPromiseError, batch_of, mutate, run, sound_events
+from load_tests.fuzzing import BrokenPromiseError, run
+from load_tests.fuzzing.decoding import PARTITIONS, batch_of, mutate, sound_events, try_rows
 from stream.columns import Columns, columns_of
 from stream.events import decode
 from stream.interfaces import Decoded
@@ -16,7 +17,7 @@ from tests.oracle_events import read_event
 
 
 def test_mutated_bytes_are_answered_and_reach_every_reason() -> None:
-    counts = run(20_000, seed=4)
+    counts = run("decode", 20_000, 4)
     assert counts.total() == 20_000
     # What needs a signature is mutated with its keys: tests/unit/events/test_authorising.py.
     assert set(counts) == {*REJECT_REASONS[1:], "accepted"} - {"not_authorised"}
@@ -31,7 +32,7 @@ def test_fuzzer_names_the_bytes_that_raise() -> None:
         return decode(columns, partition_count, log_time_ms)
 
     with pytest.raises(BrokenPromiseError, match=r"not a number.*NaN"):
-        run(2000, seed=4, decoding=fragile)
+        try_rows(random.Random(4), 2000, fragile)
 
 
 def test_fuzzer_sees_a_row_that_is_called_what_it_is_not() -> None:
@@ -41,7 +42,7 @@ def test_fuzzer_sees_a_row_that_is_called_what_it_is_not() -> None:
         return decoded
 
     with pytest.raises(BrokenPromiseError, match="broken"):
-        run(100, seed=4, decoding=careless)
+        try_rows(random.Random(4), 100, careless)
 
 
 def test_sound_events_are_accepted() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from load_tests.fuzz_decode import PARTITIONS, batch_of, mutate, sound_events
+from load_tests.fuzzing.decoding import PARTITIONS, batch_of, mutate, sound_events
 from stream.columns import Columns
 from stream.events import decode
 from stream.interfaces import Decoded

@@ -14,8 +14,9 @@ from stream.stores import table as table_module
 from stream.stores.table import Table
 
 
-def _value(last_offset: int = 0, version: int = RECORD_VERSION, sessions: int = 0) -> bytes:
+def _value(last_offset: int = 0, version: int = RECORD_VERSION, sessions: int = 0, ring_next: int = 0) -> bytes:
     record = np.zeros(1, VOTER)
+    record["ring_next"] = ring_next
     record["version"], record["last_offset"], record["sessions"] = version, last_offset, sessions
     return record.tobytes()
 
@@ -107,6 +108,15 @@ def test_damaged_or_future_record_stops_and_does_not_name_the_voter(value: bytes
         table.fill(missing, [_value(), value], 9)
     assert "bob" not in str(caught.value)
     assert "voter #" in str(caught.value)
+
+
+def test_record_whose_ring_ends_elsewhere_stops_and_nothing_is_filled() -> None:
+    table = Table(10)
+    _, missing = table.index(["ada", "bob"])
+    with pytest.raises(StateMismatchError, match="ring_next is 16, expected at most 15") as caught:
+        table.fill(missing, [None, _value(ring_next=16)], 9)
+    assert "bob" not in str(caught.value)
+    assert table.index(["ada"])[1] == ["ada"]
 
 
 def test_older_record_is_migrated_as_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ def _scan(server: SimulatedRedis, words: Words) -> list[Any]:
             count = _integer(value[0])
             if count < 1:
                 raise RefusedError(_SYNTAX)
-    cursor, keys = server.data.scan(int(words[0]), count, server.scan_again)
+    cursor, keys = server.data.scan(int(words[0]), count, server.scan_again, server.salt)
     return [b"%d" % cursor, [key for key in keys if glob is None or glob.fullmatch(key)]]
 
 

@@ -41,13 +41,13 @@ class Dataset:
             raise RefusedError(WRONG_TYPE)
         return value
 
-    def scan(self, cursor: int, count: int, again: int) -> tuple[int, list[bytes]]:
-        """Return the next cursor (0: at the end) and about ``count`` keys in the order of their hashes.
+    def scan(self, cursor: int, count: int, again: int, salt: int) -> tuple[int, list[bytes]]:
+        """Return the next cursor (0: at the end) and about ``count`` keys in the order of their salted hashes.
 
         A key that is there from the first step to the last is given at least once, whatever is written between;
         ``again`` keys of the step before come again, as they may while Redis' table grows.
         """
-        order = sorted((zlib.crc32(key) + 1, key) for key in self.values)
+        order = sorted((zlib.crc32(key, salt) + 1, key) for key in self.values)
         first = next((place for place, (place_hash, _) in enumerate(order) if place_hash >= cursor), len(order))
         last = min(len(order), first + max(1, count))
         while last < len(order) and order[last][0] == order[last - 1][0]:

@@ -39,6 +39,8 @@ class SimulatedRedis:
         """Has reached maxmemory under noeviction: answers OOM to what needs more."""
         self.scan_again = 0
         """How many keys of one step of a SCAN come again in the next."""
+        self.salt = 0
+        """Another one after each restart and failover: a cursor of SCAN is of no use beyond them."""
         self.settings = {"maxmemory-policy": "noeviction", "appendonly": "yes", "maxmemory": "0"}
         self.cluster: SimulatedCluster | None = None
         self._opened = 0
@@ -57,6 +59,7 @@ class SimulatedRedis:
     def start(self) -> None:
         """Come back with the data that stopping left."""
         self.down = False
+        self.salt += 1
 
     def restart(self) -> None:
         """Stop and start at once."""
@@ -74,11 +77,13 @@ class SimulatedRedis:
         Sessions stay with the old primary, which refuses their writes with READONLY; new ones go to the new one.
         """
         old = SimulatedRedis(self.host, self.port)
-        old.data, old.sessions, old.replica, old.settings = self.data, self.sessions, True, self.settings
+        old.data, old.sessions, old.settings, old.salt = self.data, self.sessions, self.settings, self.salt
+        old.replica = True
         for session in old.sessions.values():
             session.server = old
         self.sessions = {}
         self.data = replica.copy()
+        self.salt += 1
         return old
 
     def _break_sessions(self) -> None:

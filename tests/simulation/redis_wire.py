@@ -213,6 +213,8 @@ class SimulatedEndpoint(RedisEndpoint):
             "socket_timeout": None,
             "socket_connect_timeout": self.connect_timeout_seconds,
             "health_check_interval": 0,
+            # redis-py would read its version from its package's files, for each connection anew.
+            "driver_info": None,
             "retry": Retry(NoBackoff(), 0),
         }
         return SimulatedConnection(server, self.links(self.address), options)

@@ -1,15 +1,9 @@
-"""Mutated bytes as model and campaign files: each is read whole, or refused with a reason, and nothing else is raised.
-
-Run as ``python -m load_tests.fuzz_files --inputs 50000 --seed 1``: prints how many files came to what, and exits 1,
-with the bytes, at the first one that broke a promise.
-"""
+"""Mutated bytes as model and campaign files: each is read whole, or refused with a reason; nothing else is raised."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -17,14 +11,13 @@ from typing import Final
 import numpy as np
 import orjson
 
-from load_tests.mutation import change_bytes
+from load_tests.fuzzing.mutation import change_bytes
+from load_tests.fuzzing.promises import BrokenPromiseError, held_to
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.records import MAX_CAMPAIGNS, MAX_MODELS
 from stream.scoring import Model, compile_models, read_model
 from stream.triggers import Campaign, compile_campaigns, read_campaign
-
-_LONGEST_REASON: Final = 1000
 
 MODELS: Final = (
     b'{"name":"support","kind":"logistic","bias":-2.9,"weights":{"social.share.decayed_7d":0.6,"sessions":-1e-3},'
@@ -47,10 +40,6 @@ TOKENS: Final = (
     *[b"2026-11-24T21:25:55Z", b"2026-02-30", b"25:00:00", b"\r", b"\n", b"=", b"#", b",", b":", b"}", b"]", b" "],
     *[b'"7d"', b'"0s"', b'"999999999d"', b'"up"', b'"down"', b'"linear"', b'"logistic"', b"x" * 300, b"sessions"],
 )
-
-
-class BrokenPromiseError(Exception):
-    """Reading raised what it must not, or returned what cannot be used."""
 
 
 def mutate(chance: random.Random, files: Sequence[bytes]) -> bytes:
@@ -96,47 +85,26 @@ def read(kind: str, data: bytes) -> Model | Campaign:
     return read_model(data, FEATURES) if kind == "model" else read_campaign(data)
 
 
-def run(inputs: int, seed: int, reading: Callable[[str, bytes], Model | Campaign] = read) -> Counter[str]:
-    """Read ``inputs`` mutated files, models and campaigns in turn; return how many were accepted and refused.
+def try_models(chance: random.Random, inputs: int) -> Counter[str]:
+    """Read mutated model files."""
+    return try_files(chance, inputs, "model")
+
+
+def try_campaigns(chance: random.Random, inputs: int) -> Counter[str]:
+    """Read mutated campaign files."""
+    return try_files(chance, inputs, "campaign")
+
+
+def try_files(
+    chance: random.Random, inputs: int, kind: str, reading: Callable[[str, bytes], Model | Campaign] = read
+) -> Counter[str]:
+    """Read ``inputs`` mutated files of a kind; return how many were accepted and refused.
 
     Raises BrokenPromiseError, naming the bytes, for the first file that broke a promise.
     """
-    chance = random.Random(seed)
     counts: Counter[str] = Counter()
-    for number in range(inputs):
-        kind, files = ("model", MODELS) if number % 2 == 0 else ("campaign", CAMPAIGNS)
-        data = mutate(chance, files)
-        try:
-            content = reading(kind, data)
-        except ConfigurationError as error:
-            if not 0 < len(str(error)) <= _LONGEST_REASON:
-                message = f"the reason has {len(str(error))} characters for the {kind} {data[:2000]!r}"
-                raise BrokenPromiseError(message) from error
-            counts[f"{kind} refused"] += 1
-            continue
-        except Exception as error:
-            message = f"reading raised {error!r} for the {kind} {data[:2000]!r}"
-            raise BrokenPromiseError(message) from error
-        examine(content)
-        counts[f"{kind} accepted"] += 1
+    for _ in range(inputs):
+        data = mutate(chance, MODELS if kind == "model" else CAMPAIGNS)
+        with held_to(kind, data, (ConfigurationError,), counts):
+            examine(reading(kind, data))
     return counts
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Mutated model and campaign files: each is read or refused.")
-    parser.add_argument("--inputs", type=int, default=50_000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    try:
-        counts = run(options.inputs, options.seed)
-    except BrokenPromiseError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    for outcome, count in sorted(counts.items()):
-        sys.stdout.write(f"{outcome:20} {count:8}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

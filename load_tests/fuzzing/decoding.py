@@ -1,28 +1,22 @@
-"""Mutated bytes through decoding: whatever they are, each row is accepted or has its reason, and nothing is raised.
-
-Run as ``python -m load_tests.fuzz_decode --inputs 50000 --seed 1``: prints how many rows came to what, and exits 1,
-with the bytes, at the first one that broke a promise.
-"""
+"""Mutated bytes through decoding: whatever they are, each row is accepted or has its reason, and nothing is raised."""
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
 
-from load_tests.mutation import change_bytes
+from load_tests.fuzzing.mutation import change_bytes
+from load_tests.fuzzing.promises import BrokenPromiseError
 from stream.columns import Columns, columns_of
 from stream.events import decode
 from stream.interfaces import Decoded
 from stream.records import EVENT_TYPES, KIND, MAX_EVENT_BYTES, MAX_VOTER_BYTES, REJECT_REASONS
 
 LOG_MS: Final = 1_795_555_555_000
-BATCH: Final = 500
 PARTITIONS: Final = 7
 SENTINEL: Final = orjson.dumps(
     {"specversion": "1.0", "id": "sentinel", "source": "fuzz", "type": "social.like", "subject": "sentinel"}
@@ -53,10 +47,6 @@ VALUES: Final[tuple[Any, ...]] = (
     *["x" * 65, "x" * 257, "x" * 2049, "x" * 10_001, "2026-11-25T21:25:55Z", "9999-12-31T23:59:59.999999-23:59"],
     *EVENT_TYPES,
 )
-
-
-class BrokenPromiseError(Exception):
-    """Decoding raised, or said of a row what cannot be."""
 
 
 def sound_events(chance: random.Random) -> list[bytes]:
@@ -159,30 +149,28 @@ def examine(columns: Columns, decoded: Decoded) -> None:
         )
         if not all(promises):
             message = f"promise {promises.index(False)} is broken for {columns.value(row)[:2000]!r}"
-            raise BrokenPromiseError(message)
+            raise BrokenPromiseError(message, columns.value(row))
         before = int(decoded.now[row])
 
 
-def run(inputs: int, seed: int, decoding: Callable[[Columns, int, int], Decoded] = decode) -> Counter[str]:
-    """Decode ``inputs`` mutated values; return how many came to each reason ("accepted" for none).
+def try_rows(
+    chance: random.Random, inputs: int, decoding: Callable[[Columns, int, int], Decoded] = decode
+) -> Counter[str]:
+    """Decode ``inputs`` mutated values as one batch; return how many came to each reason ("accepted" for none).
 
     Raises BrokenPromiseError, naming the bytes, for the first row or batch that broke a promise.
     """
-    chance = random.Random(seed)
     events = sound_events(chance)
-    counts: Counter[str] = Counter()
-    while counts.total() < inputs:
-        n = min(BATCH, inputs - counts.total())
-        values = [mutate(chance, chance.choice(events), events) if chance.random() < 0.99 else None for _ in range(n)]
-        columns = batch_of(chance, values)
-        try:
-            decoded = decoding(columns, PARTITIONS, LOG_MS)
-        except Exception as error:
-            message = f"decoding raised {error!r} for {_culprit(values, decoding)[:2000]!r}"
-            raise BrokenPromiseError(message) from error
-        examine(columns, decoded)
-        counts.update(REJECT_REASONS[code] or "accepted" for code in decoded.reject[::2].tolist())
-    return counts
+    values = [mutate(chance, chance.choice(events), events) if chance.random() < 0.99 else None for _ in range(inputs)]
+    columns = batch_of(chance, values)
+    try:
+        decoded = decoding(columns, PARTITIONS, LOG_MS)
+    except Exception as error:
+        culprit = _culprit(values, decoding)
+        message = f"decoding raised {error!r} for {culprit[:2000]!r}"
+        raise BrokenPromiseError(message, culprit) from error
+    examine(columns, decoded)
+    return Counter(REJECT_REASONS[code] or "accepted" for code in decoded.reject[::2].tolist())
 
 
 def _culprit(values: Sequence[bytes | None], decoding: Callable[[Columns, int, int], Decoded]) -> bytes:
@@ -193,24 +181,3 @@ def _culprit(values: Sequence[bytes | None], decoding: Callable[[Columns, int, i
         except Exception:  # noqa: BLE001, RUF100 (whatever it is, this value is the one)
             return value or b""
     return b""
-
-
-def main() -> int:
-    """Run from the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Mutated bytes through decoding.")
-    parser.add_argument("--inputs", type=int, default=50_000)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    try:
-        counts = run(arguments.inputs, arguments.seed)
-    except BrokenPromiseError as error:
-        print(f"seed {arguments.seed}: {error}", file=sys.stderr)
-        return 1
-    for name, count in counts.most_common():
-        print(f"{name:16}{count:>9,}")
-    print(f"{'inputs':16}{counts.total():>9,}   no crash, each one accepted or rejected with a reason")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

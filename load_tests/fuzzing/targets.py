@@ -1,0 +1,66 @@
+"""The one table of what is fuzzed, and how much of it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final
+
+from load_tests.fuzzing.promises import Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One reader of bytes."""
+
+    name: str
+    what: str
+    share: int
+    """Parts of all inputs, in thousandths."""
+    unit: int
+    """Inputs that are tried together: what is drawn for them depends on seed, target and the unit's number alone."""
+    module: str
+    function: str
+
+    def trial(self) -> Trial:
+        """Return what tries its inputs; imports it, and so everything it compiles, only now."""
+        trial: Trial = getattr(import_module(f"load_tests.fuzzing.{self.module}"), self.function)
+        return trial
+
+    def chance(self, seed: int, unit: int) -> random.Random:
+        """Return the random numbers of one unit."""
+        return random.Random(f"{seed}/{self.name}/{unit}")
+
+
+TARGETS: Final = (
+    Target("decode", "rows of the log", 400, 250, "decoding", "try_rows"),
+    Target("header", "headers in Redis", 100, 50, "state", "try_headers"),
+    Target("record", "voters' records in Redis", 150, 50, "records", "try_records"),
+    Target("outbox", "outbox rows in Redis", 100, 50, "state", "try_rows"),
+    Target("snapshot", "snapshots' manifests and files", 50, 10, "snapshots", "try_snapshots"),
+    Target("model", "model files", 75, 25, "files", "try_models"),
+    Target("campaign", "campaign files", 75, 25, "files", "try_campaigns"),
+    Target("answers", "answers of a broken Redis", 50, 10, "answers", "try_answers"),
+)
+
+
+def run(name: str, inputs: int, seed: int) -> Counter[str]:
+    """Try ``inputs`` inputs of a target in this process; return how many came to what.
+
+    Raises BrokenPromiseError for the first input that broke a promise.
+    """
+    target = next(target for target in TARGETS if target.name == name)
+    trial = target.trial()
+    counts: Counter[str] = Counter()
+    for unit, number in units(target, inputs):
+        counts += trial(target.chance(seed, unit), number)
+    return counts
+
+
+def units(target: Target, inputs: int) -> Iterable[tuple[int, int]]:
+    """Give each unit's number and how many inputs it tries."""
+    for unit in range(-(-inputs // target.unit)):
+        yield unit, min(target.unit, inputs - unit * target.unit)

@@ -1,0 +1,88 @@
+"""What stands in Redis is believed only where it has the types and the sense of what a commit writes."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import orjson
+import pytest
+
+from stream.errors import StateMismatchError
+from stream.records import Header, OutboxRow
+
+SOUND = Header(
+    "topic",
+    8,
+    "owner",
+    start=100,
+    offset=120,
+    slots={"model": [["support", "ab"], None], "campaign": [], "policy": []},
+    origins={"3": 17},
+)
+
+
+def test_sound_header_comes_back() -> None:
+    assert Header.from_bytes(SOUND.to_bytes()) == SOUND
+    assert Header.from_bytes(replace(SOUND, restoring=True).to_bytes()).restoring
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"offset": "120"}, "offset is '120', expected int"),
+        ({"offset": True}, "offset is True, expected int"),
+        ({"offset": 1 << 63}, "offset is 9223372036854775808, expected int"),
+        ({"offset": -1}, "offset is -1, expected at least 0"),
+        ({"partition_count": 0}, "partition_count is 0"),
+        ({"owner": None}, "owner is None, expected str"),
+        ({"restoring": 0}, "restoring is 0, expected bool"),
+        ({"slots": {"model": []}}, "slots has the keys"),
+        ({"slots": {"model": [["a"]], "campaign": [], "policy": []}}, "slots.model is"),
+        ({"slots": {"model": [["a", 1]], "campaign": [], "policy": []}}, "slots is"),
+        ({"slots": {"model": [None] * 7, "campaign": [], "policy": []}}, "expected at most 6"),
+        ({"sequences": {"triggers": 1, "rejects": 0}}, "sequences has the keys"),
+        ({"sequences": {"triggers": -1, "rejects": 0, "forwards": 0}}, "sequences is"),
+        ({"totals": []}, "totals is"),
+        ({"origins": {"x": 1}}, "origins has the key 'x'"),
+        ({"surplus": 1}, "surplus"),
+    ],
+)
+def test_header_with_a_field_that_cannot_be_is_refused_by_its_name(changes: dict[str, Any], words: str) -> None:
+    content = {**orjson.loads(SOUND.to_bytes()), **changes}
+    with pytest.raises(StateMismatchError, match=words):
+        Header.from_bytes(orjson.dumps(content))
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Header)])
+def test_no_field_of_a_header_may_be_of_another_type(name: str) -> None:
+    content = {**orjson.loads(SOUND.to_bytes()), name: 1.5}
+    with pytest.raises(StateMismatchError, match=f"{name} is 1.5"):
+        Header.from_bytes(orjson.dumps(content))
+
+
+ROW = OutboxRow(7, 3, b"ada", b"value", (("name", b"\xff"),))
+
+
+def test_sound_row_comes_back() -> None:
+    for row in (ROW, ROW.tombstone(), replace(ROW, key=b"", value=b"", headers=())):
+        assert OutboxRow.from_bytes(row.to_bytes()) == row
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ROW.to_bytes()[:30],
+        ROW.to_bytes().replace(b'[["name"', b"[[[1]"),
+        ROW.to_bytes()[:28] + b'[["name",1]]',
+        ROW.to_bytes()[:28] + b'{"na":"me"}',
+        ROW.to_bytes()[:28] + b'["ab"]',
+        ROW.to_bytes()[:28] + '[["name","ű"]]'.encode(),
+        ROW.to_bytes()[:12] + b"\xff\xff\xff\x00" + ROW.to_bytes()[16:],
+        b"",
+    ],
+)
+def test_row_that_cannot_be_is_refused_without_a_word_of_it(data: bytes) -> None:
+    with pytest.raises(StateMismatchError, match="damaged") as raised:
+        OutboxRow.from_bytes(data)
+    assert "ada" not in str(raised.value)
