@@ -6,7 +6,7 @@ SYNCED := .venv/.synced
 REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format integration bench faults storm soak lock clean
+.PHONY: help setup demo test check format integration bench faults storm soak fuzz lock clean
 
 help: ## Show what there is to do
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -54,6 +54,9 @@ storm: $(SYNCED) ## Workers join and leave every two seconds under load, and are
 
 soak: $(SYNCED) ## Hours at half of what the machine bears: memory, p99, backlog over time, checked: HOURS=1 (RATE=1000)
 	@bash -c '$(REAL); $(BIN)/python -m load_tests.soak --hours $${HOURS:-1} $${RATE:+--rate $$RATE}'
+
+fuzz: $(SYNCED) ## 1,000,000 mutated inputs through everything that reads bytes (INPUTS, SEED)
+	@$(BIN)/python -m load_tests.fuzz --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),1)
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade

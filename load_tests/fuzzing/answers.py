@@ -142,7 +142,7 @@ def mutated(chance: random.Random, answers: list[bytes]) -> bytes:
     data = bytearray(b"".join(parts))
     if draw >= 0.4:
         for _ in range(chance.choice((1, 1, 2, 4))):
-            change_bytes(chance, data, (bytes(data),), ODD, _replace_count)
+            change_bytes(chance, data, answers, ODD, _replace_count)
     return bytes(data)
 
 
