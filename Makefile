@@ -6,7 +6,7 @@ SYNCED := .venv/.synced
 REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format integration bench faults storm soak fuzz lock clean
+.PHONY: help setup demo test check format integration bench faults storm soak fuzz audit lock clean
 
 help: ## Show what there is to do
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -57,6 +57,9 @@ soak: $(SYNCED) ## Hours at half of what the machine bears: memory, p99, backlog
 
 fuzz: $(SYNCED) ## 1,000,000 mutated inputs through everything that reads bytes (INPUTS, SEED)
 	@$(BIN)/python -m load_tests.fuzz --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),1)
+
+audit: $(SYNCED) ## Known vulnerabilities, licences and a CycloneDX list of the dependencies (STRICT=1: no look, no pass)
+	@$(BIN)/python -m tests.house.audit $(if $(STRICT),--strict)
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade
