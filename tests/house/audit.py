@@ -24,7 +24,7 @@ ROOT: Final = Path(__file__).parents[2]
 SBOM: Final = ROOT / "dist" / "sbom.cdx.json"
 BIN: Final = Path(sys.executable).parent
 PERMISSIVE: Final = re.compile(
-    r"(MIT|MIT-CMU|0BSD|BSD(-[23]-Clause)?|Apache(-| | License,? | License, Version )2(\.0)?|ISC|PSF-2\.0|Zlib|CC0-1\.0)"
+    r"(MIT|0BSD|BSD(-[23]-Clause)?|Apache(-| | License,? | License, Version )2(\.0)?|ISC|PSF-2\.0|Zlib|CC0-1\.0)"
     r"( WITH LLVM-exception)?( License)?"
 )
 CLASSIFIED: Final = {
@@ -68,7 +68,8 @@ def licence_of(name: str) -> str | None:
         metadata = distribution(name).metadata
     except PackageNotFoundError:
         return None
-    declared = metadata.get("License-Expression") or metadata.get("License") or ""
+    fields = [value for name in ("License-Expression", "License") for value in metadata.get_all(name) or []]
+    declared = next((value for value in fields if value), "")
     classified = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or [] if "License ::" in line]
     if declared and "\n" not in declared.strip() and len(declared) < 80:
         return declared.strip()

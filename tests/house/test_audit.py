@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_package_that_changes_its_accepted_licence_is_refused() -> None:
 
 
 def test_vulnerabilities_are_told_with_what_mends_them_and_packages_not_asked_about_are_counted() -> None:
-    report = [
+    report: list[dict[str, Any]] = [
         {"name": "good", "version": "1", "vulns": []},
         {"name": "bad", "version": "2", "vulns": [{"id": "PYSEC-2026-1", "fix_versions": ["2.1"]}]},
         {"name": "unknown", "skip_reason": "Dependency not found"},
