@@ -26,6 +26,8 @@ from stream.embedded.services import free_port
 PARTITIONS: Final = 4
 EVENTS_PER_SECOND: Final = 1000
 SESSION_SECONDS: Final = 3.0
+_SETTLE_SECONDS: Final = 180.0
+"""What takes longer than this is stuck."""
 _OFFSETS_PARTITIONS: Final = 4
 _NEVER_REWRITTEN: Final = ("--auto-aof-rewrite-percentage", "0")
 """Else the end of the append-only file could be that of a new, small one when it is cut."""
@@ -119,6 +121,8 @@ class World:
         make_places(self.places, PARTITIONS)
         for _ in range(2):
             self.join()
+        # A first start on a machine compiles the kernels.
+        wait_until("the first workers hold partitions", self.all_hold, 300, 0.2)
         self.publisher.start()
         self.settle()
         self.watch = Watch(self._committed, lambda: read_places(self.places))
@@ -196,9 +200,9 @@ class World:
 
     def settle(self) -> None:
         """Wait until all that was broken works again, and every partition has got as far as the log is now."""
-        wait_until("every broker is in step", self.kafka_is_whole, 90, 0.2)
-        wait_until("the replica follows", self.replica.follows, 60, 0.1)
-        wait_until("all workers hold partitions", self.all_hold, 90, 0.1)
+        wait_until("every broker is in step", self.kafka_is_whole, _SETTLE_SECONDS, 0.2)
+        wait_until("the replica follows", self.replica.follows, _SETTLE_SECONDS, 0.1)
+        wait_until("all workers hold partitions", self.all_hold, _SETTLE_SECONDS, 0.1)
         ends = self.inside.ends()
 
         def caught_up() -> bool:
@@ -207,7 +211,7 @@ class World:
             # The last offset may be a transaction's marker, until the next tick.
             return offsets is not None and all(offsets[number] >= end for number, end in ends.items())
 
-        wait_until("the workers catch up", caught_up, 60)
+        wait_until("the workers catch up", caught_up, _SETTLE_SECONDS)
 
     def part(self) -> None:
         """Let every worker end as an operator ends it."""
@@ -313,7 +317,7 @@ class World:
             self.bury()
             return self.inside.is_drained()
 
-        wait_until("everything is committed and sent", is_drained, 60, 0.2)
+        wait_until("everything is committed and sent", is_drained, _SETTLE_SECONDS, 0.2)
 
 
 def coordinated_by(group: str, partitions: int = _OFFSETS_PARTITIONS) -> int:
