@@ -43,7 +43,9 @@ def configurations() -> list[list[Content]]:
     back = _campaign("back", "pause", "up", 0.06, 0.02)
     quick = _campaign("quick", "pause", "down", 0.01, 0.05)
     keen = _campaign("keen", "mood", "up", 3.0, 2.5)
-    return [[pause, mood, back, keen], [pause, other, back, keen, quick]]
+    # Whatever the load and its bursts, triggers never cease.
+    often = _campaign("often", "pause", "up", 0.02, 0.018)
+    return [[pause, mood, back, keen, often], [pause, other, back, keen, quick, often]]
 
 
 class Publisher:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from load_tests.faults.disk import enter_own_mounts
 from load_tests.faults.kinds import KINDS
 from load_tests.faults.rounds import Rotation
 
@@ -21,6 +22,7 @@ def main() -> int:
     given = arguments.parse_args()
     if given.rounds < len(KINDS):
         arguments.error(f"--rounds is {given.rounds}, expected at least {len(KINDS)}: every kind must occur")
+    enter_own_mounts(["load_tests.faults", *sys.argv[1:]])
     # Ended by a signal, all that runs is taken along.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     directory = Path(tempfile.mkdtemp(prefix="groundswell-faults-"))

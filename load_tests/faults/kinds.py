@@ -11,10 +11,15 @@ from typing import Final
 
 from load_tests.cluster import Broker
 from load_tests.deployment import wait_until
-from load_tests.faults.world import Member, Moment, World
+from load_tests.faults.world import PARTITIONS, Member, Moment, World
 from load_tests.proxy import Proxy, Trap, is_commit, produces_to
 
 _TAKEN_SECONDS: Final = 30.0
+_SNAPSHOT_SECONDS: Final = 60.0
+_TRAP_SECONDS: Final = 10.0
+"""Longest wait for a request to cut; there may be none, or only shorter ones."""
+_CATCHES: Final = 20
+_BUSY_SECONDS: Final = 2.0
 _COMMIT_BYTES: Final = 60_000
 """A commit's size at this load, roughly: cuts fall anywhere in it."""
 
@@ -59,11 +64,17 @@ def pause_worker(world: World, chance: random.Random) -> Strike:
 
 
 def _catch(world: World, chance: random.Random) -> tuple[Member, set[int], Moment]:
-    """Stop a worker that holds partitions where it stands; return what it has in work."""
+    """Stop a worker that holds partitions where it stands, in the middle of work; return what it has in work."""
     member, held = world.holder(chance)
-    time.sleep(chance.random() * 0.1)
+    for _ in range(_CATCHES):
+        time.sleep(chance.random() * 0.1)
+        member.worker.send(signal.SIGSTOP)
+        work = world.moment(sorted(held))
+        if work.unsent:
+            break
+        member.worker.send(signal.SIGCONT)
     member.send(signal.SIGSTOP)
-    return member, held, world.moment(sorted(held))
+    return member, held, work
 
 
 def join_and_leave(world: World, chance: random.Random) -> Strike:
@@ -72,7 +83,7 @@ def join_and_leave(world: World, chance: random.Random) -> Strike:
     old = list(world.members)
     new = [world.join() for _ in range(count)]
     wait_until("who joined holds partitions", world.all_hold, 60, 0.1)
-    work = world.moment()
+    work = world.busy_moment(_BUSY_SECONDS)
     leaving = chance.sample(old, count) if chance.random() < 0.5 else new
     for member in leaving:
         world.leave(member)
@@ -86,7 +97,7 @@ def kill_redis(world: World, chance: random.Random) -> Strike:
     """``kill -9`` Redis, hung or in full flight, and start it again."""
     work = _hang(world, chance)
     world.redis.kill()
-    _linger(chance, 1.0)
+    _linger(chance, 0.5)
     world.redis.start()
     world.redis.wait()
     return Strike("", work)
@@ -119,7 +130,7 @@ def cut_tail(world: World, chance: random.Random) -> Strike:
 
 def _hang(world: World, chance: random.Random) -> Moment:
     """Now and then let Redis hang for a moment, so that commits wait for its answer; return what is in work."""
-    work = world.moment()
+    work = world.busy_moment(_BUSY_SECONDS)
     if chance.random() < 0.5:
         world.redis.pause()
         time.sleep(chance.uniform(0.05, 0.5))
@@ -131,7 +142,7 @@ def _hang(world: World, chance: random.Random) -> Moment:
 
 def kill_leader(world: World, chance: random.Random) -> Strike:
     """``kill -9`` the broker that leads a partition of the events or the triggers, and start it again."""
-    kind, partition = chance.choice(["events", "triggers"]), chance.randrange(len(world.places.read_bytes()) // 8)
+    kind, partition = chance.choice(["events", "triggers"]), chance.randrange(PARTITIONS)
     return _kill(world, chance, world.leader(kind, partition), f"leader of {kind} {partition}")
 
 
@@ -143,19 +154,17 @@ def kill_coordinator(world: World, chance: random.Random) -> Strike:
 def restart_broker(world: World, chance: random.Random) -> Strike:
     """Restart a broker in order, the leader of a partition or the coordinator."""
     broker = chance.choice([world.leader("events", 0), world.leader("triggers", 1), world.coordinator()])
-    work = world.moment()
     broker.stop()
+    work = world.busy_moment(_BUSY_SECONDS)
     broker.start()
     broker.wait()
-    return Strike(broker.name, _more(work, world.moment()))
+    return Strike(broker.name, work)
 
 
 def _kill(world: World, chance: random.Random, broker: Broker, role: str) -> Strike:
-    work = world.moment()
     broker.kill()
     # What cannot be sent now stands in the outbox.
-    time.sleep(0.3)
-    work = _more(work, world.moment())
+    work = world.busy_moment(_BUSY_SECONDS)
     _linger(chance, 3.0)
     broker.start()
     broker.wait()
@@ -167,30 +176,42 @@ def _kill(world: World, chance: random.Random, broker: Broker, role: str) -> Str
 
 def cut_commit(world: World, chance: random.Random) -> Strike:
     """Cut the wire to Redis in the middle of commits, or of their answers."""
-    done = []
-    work = world.moment()
-    for _ in range(3):
+
+    def next_trap() -> tuple[Proxy, Trap]:
         answers = chance.random() < 0.5
+        # Small ones are more common than large ones.
         after = 0 if answers else min(chance.randrange(1, _COMMIT_BYTES), chance.randrange(1, _COMMIT_BYTES))
-        done.append(_spring(world.redis_wire, Trap(is_commit, after, answers)))
-        work = _more(work, world.moment())
-        time.sleep(chance.uniform(0.0, 0.5))
-    return Strike(", ".join(done), work)
+        return world.redis_wire, Trap(is_commit, after, answers)
+
+    return _cut(world, chance, next_trap)
 
 
 def cut_produce(world: World, chance: random.Random) -> Strike:
     """Cut the wire to a broker in the middle of the relay's writes, or of their answers."""
-    done = []
-    work = world.moment()
-    for _ in range(3):
-        kind, partition = chance.choice(["triggers", "triggers", "rejects"]), chance.randrange(4)
+
+    def next_trap() -> tuple[Proxy, Trap]:
+        kind, partition = chance.choice(["triggers", "triggers", "rejects"]), chance.randrange(PARTITIONS)
         wire = world.kafka.proxies[world.leader(kind, partition).number - 1]
         answers = chance.random() < 0.5
         after = chance.randrange(0, 40) if answers else chance.randrange(1, 1500)
-        done.append(f"{kind} {_spring(wire, Trap(produces_to(world.deployment.topic(kind)), after, answers))}")
-        work = _more(work, world.moment())
+        return wire, Trap(produces_to(world.deployment.topic(kind)), after, answers)
+
+    return _cut(world, chance, next_trap)
+
+
+def _cut(world: World, chance: random.Random, next_trap: Callable[[], tuple[Proxy, Trap]]) -> Strike:
+    """Set three traps, one after the other, and look at what is in work whenever one has cut the wire."""
+    done, work = [], Moment(0, 0)
+    for _ in range(3):
+        wire, trap = next_trap()
+        where = f"answer after {trap.after}" if trap.answers else f"after {trap.after}"
+        wire.arm(trap)
+        if trap.sprung.wait(_TRAP_SECONDS):
+            done.append(where)
+            work = _more(work, world.moment())
+        wire.arm(None)
         time.sleep(chance.uniform(0.0, 0.5))
-    return Strike(", ".join(done), work)
+    return Strike(", ".join(done) or "no request met", work)
 
 
 def slow_wire(world: World, chance: random.Random) -> Strike:
@@ -201,7 +222,7 @@ def slow_wire(world: World, chance: random.Random) -> Strike:
     for wire in wires:
         wire.delay_seconds, wire.bytes_per_second = delay, rate
     time.sleep(2.0)
-    work = world.moment()
+    work = world.busy_moment(_BUSY_SECONDS)
     silent = chance.choice(wires)
     silent.stop_flow()
     time.sleep(chance.uniform(0.2, 1.0))
@@ -212,17 +233,32 @@ def slow_wire(world: World, chance: random.Random) -> Strike:
     return Strike(f"{len(wires)} wires, {delay * 1000:.0f} ms, {rate / 1000:.0f} kB/s", work)
 
 
-def _spring(wire: Proxy, trap: Trap) -> str:
-    """Set a trap, wait until it has cut the wire, and say where."""
-    where = f"answer after {trap.after}" if trap.answers else f"after {trap.after}"
-    wire.arm(trap)
+# --- the disk -----------------------------------------------------------------------------------------------
+
+
+def fill_disk(world: World, chance: random.Random) -> Strike:
+    """Fill the disk that snapshots go to until one fails; then make room, and wait until one is taken."""
+    failed = world.counted("groundswell_snapshots_failed_total")
+    world.disk.fill()
     try:
-        if not trap.sprung.wait(10):
-            # The request was shorter than that, or there was none.
-            return f"{where} (not met)"
+        seconds = wait_until(
+            "a snapshot fails on a full disk",
+            lambda: world.counted("groundswell_snapshots_failed_total") > failed,
+            _SNAPSHOT_SECONDS,
+            0.2,
+        )
+        work = world.busy_moment(_BUSY_SECONDS)
+        _linger(chance, 2.0)
     finally:
-        wire.arm(None)
-    return where
+        world.disk.free()
+    taken = world.counted("groundswell_snapshots_total")
+    wait_until(
+        "a snapshot is taken once there is room again",
+        lambda: world.counted("groundswell_snapshots_total") > taken,
+        _SNAPSHOT_SECONDS,
+        0.2,
+    )
+    return Strike(f"a snapshot failed after {seconds:.1f} s", work)
 
 
 # --- the publisher ------------------------------------------------------------------------------------------
@@ -233,7 +269,7 @@ def double_events(world: World, chance: random.Random) -> Strike:
     before = world.counted("groundswell_duplicates_total")
     world.publisher.send_each(2)
     time.sleep(chance.uniform(2.0, 4.0))
-    work = world.moment()
+    work = world.busy_moment(_BUSY_SECONDS)
     world.publisher.send_each(1)
     time.sleep(0.5)
     dropped = world.counted("groundswell_duplicates_total") - before
@@ -264,6 +300,7 @@ KINDS: Final[Mapping[str, Fault]] = {
     "cut a write": cut_produce,
     "slow wire": slow_wire,
     "join and leave": join_and_leave,
+    "full disk at a snapshot": fill_disk,
     "each event twice": double_events,
 }
 """By name; every kind occurs in every run."""

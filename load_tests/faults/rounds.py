@@ -38,7 +38,7 @@ class Round:
     @property
     def struck(self) -> bool:
         """Whether it struck in the middle of work."""
-        return bool(self.refused or self.replayed or self.strike.work.unsent or self.strike.work.uncommitted)
+        return bool(self.refused or self.replayed or self.strike.work.unsent)
 
     @property
     def bound_seconds(self) -> float:

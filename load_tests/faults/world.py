@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from load_tests.checker import Held
 from load_tests.cluster import Broker, Kafka, RedisServer
 from load_tests.deployment import OUTBOXES, Deployment, WorkerProcess, wait_until
 from load_tests.faults.bare import BareConsumer, make_places, read_places
+from load_tests.faults.disk import SmallDisk
 from load_tests.faults.progress import Offsets, Watch
 from load_tests.proxy import Proxies
 from load_tests.traffic import Publisher, configurations
@@ -28,6 +30,8 @@ EVENTS_PER_SECOND: Final = 1000
 SESSION_SECONDS: Final = 3.0
 _SETTLE_SECONDS: Final = 180.0
 """What takes longer than this is stuck."""
+_LEAVE_SECONDS: Final = 10.0
+_DISK_MEGABYTES: Final = 24
 _OFFSETS_PARTITIONS: Final = 4
 _NEVER_REWRITTEN: Final = ("--auto-aof-rewrite-percentage", "0")
 """Else the end of the append-only file could be that of a new, small one when it is cut."""
@@ -39,6 +43,8 @@ _WORKER: Final = {
     "GROUNDSWELL_WORKER__RECLAIM_SECONDS": "0.3",
     # Fewer than there are, so that voters are dropped from memory and come back from Redis.
     "GROUNDSWELL_WORKER__VOTERS_IN_MEMORY": "2000",
+    "GROUNDSWELL_SNAPSHOT__INTERVAL_MINUTES": "0.2",
+    "GROUNDSWELL_SNAPSHOT__KEEP_COUNT": "2",
     "GROUNDSWELL_LOG__LEVEL": "info",
 }
 
@@ -101,6 +107,7 @@ class World:
         self.inside = Deployment(namespace, self.kafka.direct, self.redis.url, PARTITIONS)
         """The same, behind the proxies: for who looks on."""
         self.publisher = Publisher(self.inside, self.seed, EVENTS_PER_SECOND)
+        self.disk = SmallDisk(self.directory / "snapshots", _DISK_MEGABYTES)
         self.places = self.directory / "bare.places"
         self.contents = configurations()
         self._admin: Any = None
@@ -109,6 +116,7 @@ class World:
 
     def start(self) -> None:
         """Start everything, up to workers that hold partitions and a publisher that publishes."""
+        self.disk.mount()
         self.redis.start()
         self.replica.start()
         self.kafka.start()
@@ -146,17 +154,21 @@ class World:
         bare = BareConsumer(
             self.kafka.bootstrap, self.bare_group, self.deployment.topic("events"), SESSION_SECONDS, self.places
         )
-        member = Member(WorkerProcess(self.deployment, self.directory, name, _WORKER), bare)
+        member = Member(WorkerProcess(self.deployment, self.directory, name, self._settings), bare)
         self.members.append(member)
         member.start()
         return member
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        return {**_WORKER, "GROUNDSWELL_SNAPSHOT__URL": self.disk.directory.as_uri()}
 
     def leave(self, member: Member) -> None:
         """Let a member end as an operator ends it."""
         self.members.remove(member)
         member.bare.send(signal.SIGTERM)
         status, seconds = member.worker.end(signal.SIGTERM, 20)
-        if status != 0 or seconds > 5:
+        if status != 0 or seconds > _LEAVE_SECONDS:
             self.defects.append(f"{member.worker.name}: SIGTERM, then status {status} after {seconds:.1f} s")
         member.bare.wait()
 
@@ -256,6 +268,13 @@ class World:
         ends = self.inside.ends()
         rows = sum(max(ends[number] - offset, 0) for number, offset in zip(numbers, offsets, strict=True))
         return Moment(rows, unsent)
+
+    def busy_moment(self, seconds: float) -> Moment:
+        """Return the first moment with something unsent; what is in work in the end where none comes in time."""
+        end = time.monotonic() + seconds
+        while not (moment := self.moment()).unsent and time.monotonic() < end:
+            time.sleep(0.01)
+        return moment
 
     def counted(self, metric: str) -> int:
         """Return the sum of a metric over all workers that answer."""
