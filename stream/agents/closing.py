@@ -27,6 +27,8 @@ async def unbroken(work: Coroutine[Any, Any, _Result]) -> _Result:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        # Cancelled once more while it waits here, it leaves the task to itself.
+        task.add_done_callback(heard)
         await asyncio.wait([task], timeout=GRACE_SECONDS)
         if not task.done():
             task.cancel()
