@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import orjson
 
-from load_tests.workload import EVENTS_PER_VOTER, HALF_LIFE_MS, SPAN_MS, THRESHOLD, WEIGHTS, events
+from load_tests.workload import (
+    EVENTS_PER_VOTER,
+    HALF_LIFE_MS,
+    SPAN_MS,
+    START_MS,
+    THRESHOLD,
+    WEIGHTS,
+    Skewed,
+    events,
+    voter,
+)
 from stream.columns import columns_of
 from stream.events import decode
 
@@ -36,3 +48,23 @@ def test_about_one_event_in_fifty_is_a_trigger() -> None:
     # As of one log time a score only rises, so a voter triggers once.
     triggers = sum(score >= THRESHOLD for score in scores.values())
     assert 0.015 < triggers / COUNT < 0.025
+
+
+def test_few_voters_do_most_and_a_known_share_arrives_flawed() -> None:
+    sent = Skewed(5, 1000).at(START_MS, 20_000)
+    assert sent == Skewed(5, 1000).at(START_MS, 20_000)
+    assert len(sent) == 20_000
+    voters = Counter(orjson.loads(value)["subject"] for _, value in sent if value.endswith(b"}}"))
+    busiest = [count for _, count in voters.most_common()]
+    # Of Zipf's law with exponent 1.1 over 1,000 voters: the first does 18 %, the first hundred 77 %.
+    assert 0.15 < busiest[0] / len(sent) < 0.21
+    assert 0.73 < sum(busiest[:100]) / len(sent) < 0.80
+    repeated = len(sent) - len({value for _, value in sent})
+    assert 120 < repeated < 280
+    assert 5 < sum(not value.endswith(b"}}") for _, value in sent) < 45
+    assert 15 < sum(key.startswith(b"device-") for key, _ in sent) < 75
+
+
+def test_everybody_acts_once() -> None:
+    keys = [key for key, _ in Skewed(5, 100).everybody(START_MS)]
+    assert keys == [voter(number).encode() for number in range(100)]
