@@ -20,8 +20,9 @@ from faust.web import Request, Response, View
 from stream.agents.clock import Clock
 from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
+from stream.agents.forwards import ForwardRelay
 from stream.agents.partition import Partition
-from stream.agents.relay import ForwardRelay, OutboxRelay, Relay
+from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.agents.warmup import warm_up
@@ -31,6 +32,7 @@ from stream.logs import logging_config
 from stream.metrics import Metrics
 from stream.records import OutboxRow
 from stream.settings import Settings
+from stream.signatures import UNSIGNED, Signer
 from stream.snapshots import Manifest, Retention, SnapshotStorage
 from stream.stores.redis import RedisStore
 from stream.stores.table import Table
@@ -64,12 +66,15 @@ class Worker(faust.App):
             suspend_seconds=worker.suspend_seconds,
             stalled_seconds=worker.stalled_seconds,
         )
+        self.keyring = settings.keyring()
+        self.signer = None if self.keyring is None else Signer(self.keyring, self.events_topic, time.time_ns)
         self.clock = Clock(
             self.events_topic,
             lambda: list(self.engagement.partitions),
             self.kafka,
             lambda: time.time_ns() // 1_000_000,
             interval_seconds=worker.tick_seconds,
+            sign=self._sign_tick,
         )
         self.batch_hooks = BatchHooks(
             positions=self.engagement.positions,
@@ -173,6 +178,7 @@ class Worker(faust.App):
             epoch=lambda number: int(consumer.epoch(TP(self.events_topic, number))),
             release=lambda number, epoch: consumer.release(TP(self.events_topic, number), epoch),
             is_assigned=lambda number: bool(consumer.is_assigned(TP(self.events_topic, number))),
+            keyring=self.keyring,
         )
 
     def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:
@@ -191,14 +197,26 @@ class Worker(faust.App):
                 self.settings.transactional_id(output, number),
                 on_sent=partial(sent, output),
             )
-        relays["forwards"] = ForwardRelay(store, self.events_topic, self.kafka, on_sent=partial(sent, "forwards"))
+        relays["forwards"] = ForwardRelay(
+            store, self.events_topic, self.kafka, on_sent=partial(sent, "forwards"), signer=self.signer
+        )
         return relays
+
+    def _sign_tick(self, number: int, value: bytes) -> Sequence[tuple[str, bytes]] | None:
+        """Return a tick's headers, None while it is not known which keys are in force in its partition."""
+        if self.signer is None:
+            return ()
+        partition = self.engagement.partitions.get(number)
+        state = None if partition is None else partition.state
+        return None if state is None else (self.signer.sign(state.header.keys, number, None, value),)
 
     # --- life ------------------------------------------------------------------------------------------
 
     async def on_start(self) -> None:
         """Bring up what partitions need before the group assigns any."""
         await super().on_start()
+        if self.keyring is None:
+            logger.warning("%s %s", self.events_topic, UNSIGNED)
         await warm_up()
         logger.info("reading the configuration topic")
         await self.library.start()

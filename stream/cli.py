@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from stream.commands import config_line, keys_line
+from stream.commands.given import settings_of
 from stream.errors import ConfigurationError, GroundswellError
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _topics = typer.Typer(help="The Kafka topics of this deployment.", no_args_is_help=True)
-_config = typer.Typer(help="Models and campaigns.", no_args_is_help=True)
 _voter = typer.Typer(help="What is kept about a voter.", no_args_is_help=True)
 app.add_typer(_topics, name="topics")
-app.add_typer(_config, name="config")
+app.add_typer(config_line.config, name="config")
+app.add_typer(keys_line.keys, name="keys")
 app.add_typer(_voter, name="voter")
 
 
@@ -85,14 +86,6 @@ def groundswell(
     context.obj = _Given(config, flags)
 
 
-def _settings(context: typer.Context) -> Settings:
-    """Return the settings for a command that reports errors itself, so that the clients' own logs stay silent."""
-    for name in ("kafka", "aiokafka"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    given: _Given = context.obj
-    return given.settings()
-
-
 def _console() -> Console:
     from rich.console import Console
 
@@ -111,7 +104,7 @@ def worker(
     given: _Given = context.obj
     if web_port is not None:
         given.flags["web.port"] = web_port
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.fitness import require_redis
     from stream.commands.topics import require
 
@@ -128,7 +121,7 @@ def topics_create(context: typer.Context) -> None:
 
     Topics that are there are left as they are; what does not suit about them is said, with how to mend it.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands import topics
 
     for name in topics.create(settings):
@@ -149,7 +142,7 @@ def check(context: typer.Context) -> None:
 
     Configuration, Kafka, topics, Redis, state and kernels, and how to mend what is not.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.check import check, is_fit, show
 
     found = check(settings)
@@ -164,17 +157,18 @@ def publish(
     rate: Annotated[float | None, typer.Option(help="Events a second; else as fast as they are taken.")] = None,
     follow_time: Annotated[bool, typer.Option("--follow-time", help="Keep the gaps between events.")] = False,
     speed: Annotated[float, typer.Option(help="With --follow-time: how many times faster.")] = 1.0,
+    key: Annotated[str | None, typer.Option(help="Key that signs erasures; else the keyring's only one.")] = None,
 ) -> None:
     """Publish events from a file or a pipe.
 
     Names the line and the reason of each one refused, and says how many went; exit status 1 if any was refused.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.publish import Pace, Published, publish
 
     pace, published = Pace(rate, follow_time, speed), Published()
     try:
-        publish(settings, file, pace, published)
+        publish(settings, file, pace, published, key=key)
     except KeyboardInterrupt:
         typer.echo(f"broken off: {published}", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -193,7 +187,7 @@ def watch(
     most: Annotated[int | None, typer.Option("--max", min=1, help="End after so many.")] = None,
 ) -> None:
     """Print triggers as they come."""
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.watch import watch
 
     def ready() -> None:
@@ -213,37 +207,6 @@ def watch(
         raise typer.Exit(0) from None
 
 
-@_config.command("apply")
-def config_apply(
-    context: typer.Context,
-    directory: Annotated[
-        Path | None, typer.Argument(help="Holds models/ and campaigns/; else what the settings say.")
-    ] = None,
-) -> None:
-    """Activate all models and campaigns of a directory.
-
-    Validates them first, then activates them, and only them, in one Kafka transaction.
-    """
-    settings = _settings(context)
-    from stream.commands.config import apply
-
-    typer.echo(str(apply(settings, directory)))
-
-
-@_config.command("show")
-def config_show(context: typer.Context) -> None:
-    """List every known version, and where it is active."""
-    settings = _settings(context)
-    from stream.commands.config import show
-
-    for held in show(settings):
-        active = "unknown: Redis does not answer" if held.active_in is None else "no"
-        if held.active_in:
-            active = f"in partitions {', '.join(map(str, held.active_in))}"
-        identity = held.identity
-        typer.echo(f"{identity.kind} {identity.name}  {identity.sha256}  {held.size_bytes} bytes  active: {active}")
-
-
 @_voter.command("show")
 def voter_show(
     context: typer.Context,
@@ -254,7 +217,7 @@ def voter_show(
 
     Every field with its name and unit, scores, campaigns, and the event that was last folded in.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.voter import show
 
     report = show(settings, voter)
@@ -275,7 +238,7 @@ def verify(
 
     Prints the first difference to the trigger topic, the rejects or Redis in full, and exits 1.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.broker import readable_errors
     from stream.commands.verify import verify
 
@@ -295,7 +258,7 @@ def init(
 
     At an offset of every partition, or at a time. Refuses where state exists.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.init import init
 
     for begun in init(settings, from_, partition):
@@ -313,7 +276,7 @@ def snapshot(
 
     The worker that holds a partition takes it, beside its work; where no worker is at work it is copied from Redis.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.snapshot import listing, take
 
     if list_:
@@ -337,7 +300,7 @@ def restore(
     Deletes what a partition has in Redis, loads its newest snapshot that fits, and has workers replay the log from
     there; without a snapshot, from where its deployment began. Triggers that were sent are not sent again.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.restore import plan, restore
     from stream.commands.verify import Bound
 
@@ -383,7 +346,7 @@ def demo(
 
     A seeded electorate on a broker and a Redis that are started for it, and are gone afterwards.
     """
-    settings = _settings(context)
+    settings = settings_of(context)
     from stream.commands.demo import DemoOptions, demo
 
     raise typer.Exit(demo(DemoOptions(seconds, rate, seed), settings.configuration, _console()))

@@ -25,6 +25,11 @@ MAX_KEYS: Final = 8
 """Most keys in force at a time."""
 KEY_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
+UNSIGNED: Final = (
+    "has control records that nobody signs: whoever may write events to it may write ticks, activations and erasures"
+)
+"""What is said of a deployment without a keyring."""
+
 _SIGNATURE: Final = re.compile(rb"([a-z0-9][a-z0-9_-]{0,31}):([1-9][0-9]{0,18}):([0-9a-f]{64})")
 _NULL: Final = b"\xff\xff\xff\xff"
 
@@ -186,6 +191,11 @@ class Signer:
         self._counter = max(self._now_ns(), self._counter + 1, above + 1)
         message = signed_message(self._topic, name, self._counter, partition, key, value, origin)
         return SIGNATURE_HEADER, f"{name}:{self._counter}:{self._keyring.mac(name, message)}".encode()
+
+
+def root_of(keyring: Keyring | None) -> Keys:
+    """Return what is in force where a deployment with this keyring begins: nothing without one."""
+    return [] if keyring is None else keyring.root
 
 
 def require_keyring(header: Header, keyring: Keyring | None, where: str) -> None:

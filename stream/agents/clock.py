@@ -18,6 +18,8 @@ from stream.agents.fence import discard
 log = logging.getLogger(__name__)
 
 CLOCK_SOURCE: Final = "/groundswell/clock"
+Sign = Callable[[int, bytes], Iterable[tuple[str, bytes]] | None]
+"""Takes a partition and a tick's value; returns the headers that it goes with, None where it cannot be signed yet."""
 WRITE_SECONDS: Final = 10.0
 """Longest wait for a round of ticks to be answered."""
 
@@ -47,13 +49,18 @@ class Clock:
         now_ms: Callable[[], int],
         *,
         interval_seconds: float = 1.0,
+        sign: Sign = lambda _partition, _value: (),
     ) -> None:
-        """Take the events topic and who names the partitions; ``now_ms`` gives the time that ticks carry."""
+        """Take the events topic and who names the partitions; ``now_ms`` gives the time that ticks carry.
+
+        ``sign`` gives the headers that a tick goes with.
+        """
         self._topic = topic
         self._partitions = partitions
         self._kafka = kafka
         self._now_ms = now_ms
         self._interval_seconds = interval_seconds
+        self._sign = sign
 
     async def run(self) -> None:
         """Write a tick to each partition at once and then at every interval, until cancelled."""
@@ -83,8 +90,12 @@ class Clock:
         answers = []
         async with asyncio.timeout(WRITE_SECONDS):
             for partition in sorted(self._partitions()):
+                value = tick(partition, now_ms)
+                headers = self._sign(partition, value)
+                if headers is None:
+                    continue
                 batch = producer.create_batch()
-                batch.append(timestamp=now_ms, key=None, value=tick(partition, now_ms))
+                batch.append(timestamp=now_ms, key=None, value=value, headers=list(headers))
                 batch.close()
                 answers.append(await producer.send_batch(batch, self._topic, partition=partition))
             for error in await asyncio.gather(*answers, return_exceptions=True):

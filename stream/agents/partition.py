@@ -18,6 +18,7 @@ from stream.errors import CommitRefusedError, StateMismatchError
 from stream.interfaces import Library, PartitionStore, VoterTable
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import Header
+from stream.signatures import root_of
 
 logger = logging.getLogger(__name__)
 
@@ -136,11 +137,12 @@ class Partition:
             )
             raise StateMismatchError(message)
         self.owner = secrets.token_hex(8)
-        fresh = Header(self._log.topic_id, self._log.partition_count, self.owner, log_start, log_start)
+        log = self._log
+        fresh = Header.fresh(log.topic_id, log.partition_count, self.owner, log_start, root_of(log.keyring))
         header = await retrying(lambda: self._store.claim(self.owner, fresh), "claim")
         self._check(header, log_start, log_end)
         table = self._new_table(self._limits.voters())
-        state = await PartitionState.open(self.number, self._log.topic, header, table, self._library)
+        state = await PartitionState.open(self.number, log.topic, header, table, self._library, log.keyring)
         logger.info("partition %d claimed at offset %d of %d", self.number, header.offset, log_end)
         return _Work(state, table, header.offset, header.totals["rows"])
 

@@ -92,11 +92,6 @@ class Writer:
                 await unbroken(self._fence.renew())
             self._renewal = asyncio.get_running_loop().time() + MARKER_SECONDS
 
-    async def confirm(self) -> None:
-        """Write the fence's marker now; raise RelayFencedError where another owner has claimed the partition."""
-        self._renewal = min(self._renewal, asyncio.get_running_loop().time())
-        await self.renew()
-
     async def send(self, topic: str, partition: int, rows: Sequence[OutboxRow], first: int) -> int:
         """Write as many of ``rows[first:]`` as one batch holds, at least one; return how many once acknowledged."""
         batch = self._producer.create_batch()
@@ -334,9 +329,7 @@ class Relay(OutboxRelay):
             await self._await_more(writer)
             return last
         fresh = rows if last is None else [row for row in rows if row.sequence > last]
-        if fresh and last is not None and fresh[0].sequence != last + 1:
-            # A later owner may have sent and trimmed what is missing: it is a gap only while the fence is still ours.
-            await writer.confirm()
+        if fresh and last is not None:
             self._check_next(last, fresh[0], f"partition {self._partition}")
         first = 0
         while first < len(fresh):
@@ -347,49 +340,3 @@ class Relay(OutboxRelay):
         self._sent = max(self._sent, last)
         await self._store.trim(self._output, last)
         return last
-
-
-class ForwardRelay(OutboxRelay):
-    """Events that belong to another partition, on their way to it in the events topic.
-
-    The receiver drops what it has had already by its origin, so no fence is needed; but of two events for the same
-    partition the earlier one must stand there first.
-    """
-
-    def __init__(
-        self,
-        store: PartitionStore,
-        topic: str,
-        kafka: Mapping[str, Any],
-        *,
-        output: str = "forwards",
-        on_sent: OnSent | None = None,
-    ) -> None:
-        """Take the store that holds the outbox; each row names its target partition of ``topic``."""
-        super().__init__(store, output, topic, kafka, MODES[1:], on_sent)
-
-    async def _session(self) -> None:
-        writer = await self._open(None, -1)
-        try:
-            while True:
-                rows = await self._take_page()
-                if not rows:
-                    await self._await_more(writer)
-                    continue
-                targets: dict[int, list[OutboxRow]] = {}
-                for row in rows:
-                    targets.setdefault(row.partition, []).append(row)
-                sendings = [self._send_to(writer, partition, part) for partition, part in targets.items()]
-                # All are awaited before an error is raised: none may go on beside the next session.
-                for error in await asyncio.gather(*sendings, return_exceptions=True):
-                    if error is not None:
-                        raise error
-                self._note_sent(rows)
-                await self._store.trim(self._output, rows[-1].sequence)
-        finally:
-            await writer.close()
-
-    async def _send_to(self, writer: Writer, partition: int, rows: Sequence[OutboxRow]) -> None:
-        first = 0
-        while first < len(rows):
-            first += await writer.send(self._topic, partition, rows, first)

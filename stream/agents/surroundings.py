@@ -9,6 +9,7 @@ from typing import Protocol
 
 from stream.pipeline import Outcome, PartitionState
 from stream.records import Header
+from stream.signatures import Keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Log:
     release: Callable[[int, int], None]
     """Give back the place that a fetched batch (partition, epoch) took."""
     is_assigned: Callable[[int], bool]
+    keyring: Keyring | None = None
+    """What checks the signatures of its control records; None: they are not signed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.agents.fence import Fence, FenceUnsupportedError, discard
-from stream.commands import topics
+from stream.commands import keys, topics
 from stream.commands.broker import administration
 from stream.commands.contents import read_contents
 from stream.commands.headers import read_headers
@@ -25,6 +25,7 @@ from stream.errors import GroundswellError, KafkaUnavailableError
 from stream.partitioning import murmur2
 from stream.records import Header
 from stream.settings import Settings
+from stream.signatures import require_keyring
 from stream.stores.fitness import Finding, check_server
 from stream.stores.redis import RedisStore
 
@@ -36,7 +37,9 @@ _FENCE_SECONDS: Final = 15.0
 def check(settings: Settings) -> dict[str, list[Finding]]:
     """Look at everything a worker needs, and return what was found by area. Changes nothing anywhere."""
     found = {
-        "configuration": _settings_of(settings) + _safely("models and campaigns", lambda: _configuration(settings)),
+        "configuration": _settings_of(settings)
+        + _safely("models and campaigns", lambda: _configuration(settings))
+        + _safely("control records", lambda: keys.findings(settings)),
         "Kafka": _safely(f"Kafka at {settings.kafka.bootstrap_servers}", lambda: _kafka(settings)),
     }
     if all(finding.level != "error" for finding in found["Kafka"]):
@@ -126,6 +129,7 @@ def _state(settings: Settings) -> list[Finding]:
     topic = topics.facts(settings, bounded=True)
     headers = asyncio.run(read_headers(settings, topic.partition_count, RedisStore.read_header))
     problems = [problem for header in headers.items() for problem in _misfits(topic, *header)]
+    problems += [problem for header in headers.items() for problem in _keys(settings, *header)]
     present = sum(header is not None for header in headers.values())
     return problems or [Finding("state", "ok", f"{present} of {topic.partition_count} partitions have state")]
 
@@ -146,6 +150,15 @@ def _misfits(topic: topics.TopicFacts, number: int, header: Header | None) -> It
         yield Finding(subject, "error", found, "wait for groundswell restore to end, or run it (again)")
     elif unfit := misfit(header, log):
         yield Finding(subject, "error", unfit.found, unfit.mend)
+
+
+def _keys(settings: Settings, number: int, header: Header | None) -> Iterator[Finding]:
+    """Give what keeps a worker from checking a partition's control records with this keyring."""
+    try:
+        if header is not None:
+            require_keyring(header, settings.keyring(), f"partition {number}")
+    except GroundswellError as error:
+        yield Finding(f"keys of partition {number}", "error", str(error))
 
 
 def _kernels(directory: Path) -> Finding:

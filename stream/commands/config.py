@@ -8,24 +8,21 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
-from kafka import KafkaProducer
-from kafka.errors import IncompatibleBrokerVersion, UnknownError, UnsupportedVersionError
 
-from stream.commands.broker import producer, readable_errors
-from stream.commands.contents import Content, activation_of, read_contents
+from stream.commands.broker import readable_errors
+from stream.commands.contents import activation_of, read_contents
+from stream.commands.control import control_records, read_signing, write_control
 from stream.commands.reading import KafkaReader
-from stream.commands.topics import MAX_CONTENT_BYTES, facts
+from stream.commands.topics import facts
 from stream.errors import GroundswellError
 from stream.records import CONTENT_KINDS, Activation, ContentId, Header
 from stream.settings import Settings
 from stream.stores.redis import RedisStore
 
 SOURCE: Final = "/groundswell/config"
-_NO_TRANSACTIONS: Final = (UnsupportedVersionError, IncompatibleBrokerVersion, UnknownError, NotImplementedError)
-"""How a broker that knows no transactions answers a request for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +66,17 @@ def apply(settings: Settings, directory: Path | None = None) -> Applied:
 
     Raises ConfigurationError before anything is written, TopicError where a topic is missing,
     KafkaUnavailableError where it could not be written, or no answer came: apply it again, twice does no harm.
+    With a keyring also StateMismatchError, where it does not fit the state, and StoreUnavailableError.
     """
     contents = read_contents(directory or settings.configuration)
     partitions = facts(settings).partition_count
     facts(settings, "config")
     last = _last_versions(read_topic(settings))
     activation = activation_of(contents)
-    transaction = _write(settings, contents, activation, partitions)
+    name = uuid.uuid4()
+    values = [activation_event(activation, f"{name}-{number}") for number in range(partitions)]
+    records = control_records("config.activated", values, read_signing(settings, partitions))
+    transaction = write_control(settings, "applying the configuration", records, contents)
     names = {(content.kind, content.name) for content in activation.contents}
     return Applied(
         activation.contents,
@@ -167,49 +168,3 @@ def _change(content: ContentId, last: dict[tuple[str, str], ContentId]) -> str:
     if before is None:
         return "new"
     return "unchanged" if before == content else "changed"
-
-
-def _write(settings: Settings, contents: Sequence[Content], activation: Activation, partitions: int) -> bool:
-    """Write contents and activations; return whether it was one transaction."""
-    arguments = {
-        "max_request_size": MAX_CONTENT_BYTES,
-        "max_block_ms": int(settings.kafka.request_timeout_seconds * 1000),
-    }
-    doing = "applying the configuration"
-    with producer(settings, doing, transactional_id=f"{settings.group()}.config", **arguments) as client:
-        try:
-            client.init_transactions()
-        except _NO_TRANSACTIONS:
-            pass
-        else:
-            client.begin_transaction()
-            sent = _send_contents(settings, client, contents) + _send_activations(
-                settings, client, activation, partitions
-            )
-            client.commit_transaction()
-            _await(sent, settings)
-            return True
-    with producer(settings, doing, enable_idempotence=False, **arguments) as client:
-        _await(_send_contents(settings, client, contents), settings)
-        _await(_send_activations(settings, client, activation, partitions), settings)
-    return False
-
-
-def _send_contents(settings: Settings, client: KafkaProducer, contents: Sequence[Content]) -> list[Any]:
-    topic = settings.topic("config")
-    return [
-        client.send(topic, key=content.identity.key().encode(), value=content.data, partition=0) for content in contents
-    ]
-
-
-def _send_activations(settings: Settings, client: KafkaProducer, activation: Activation, partitions: int) -> list[Any]:
-    topic, name = settings.topic("events"), uuid.uuid4()
-    return [
-        client.send(topic, value=activation_event(activation, f"{name}-{number}"), partition=number)
-        for number in range(partitions)
-    ]
-
-
-def _await(sent: Sequence[Any], settings: Settings) -> None:
-    for future in sent:
-        future.get(timeout=settings.kafka.request_timeout_seconds)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,6 +21,7 @@ from stream.commands.config import apply
 from stream.commands.demo_feed import Feed, Pace
 from stream.commands.demo_view import Proof, Screen, line, render, summary
 from stream.commands.demo_worker import DemoWorker, TriggerReader
+from stream.commands.keys import new as new_key
 from stream.commands.topics import create
 from stream.commands.verify import verify
 from stream.embedded import EmbeddedServices
@@ -28,6 +30,7 @@ from stream.embedded.services import free_port
 from stream.errors import GroundswellError
 from stream.settings import Settings
 from stream.settings.sources import PREFIX
+from stream.signatures import Signer
 
 SECONDS: Final = 30.0
 """How long the demo runs where there is no terminal."""
@@ -74,6 +77,7 @@ def demo(options: DemoOptions, configurations: Path, console: Console) -> int:
             f"{PREFIX}TOPICS__REPLICATION": "1",
             f"{PREFIX}WEB__HOST": "127.0.0.1",
             f"{PREFIX}WEB__PORT": str(web_port),
+            f"{PREFIX}SECURITY__KEYS": new_key("demo", None),
         }
         with _only_settings(environment):
             run = _Run(options, Settings(), console, services, web_port)
@@ -117,7 +121,10 @@ class _Run:
             self._seconds = SECONDS
         self._electorate = Electorate(options.seed, time.time_ns() // 1_000_000 - ELECTORATE_MS)
         pace = Pace(options.events_per_second, ELECTORATE_MS, SECONDS if self._seconds is None else self._seconds)
-        self._feed = Feed(self._electorate, pace, services.bootstrap_servers, settings.topic("events"), PARTITIONS)
+        topic, keyring = settings.topic("events"), settings.keyring()
+        assert keyring is not None  # noqa: S101 (the demo has made one)
+        sign = partial(Signer(keyring, topic, time.time_ns).sign, keyring.root)
+        self._feed = Feed(self._electorate, pace, services.bootstrap_servers, topic, PARTITIONS, sign)
 
     async def all(self) -> int:
         """Run every phase and return the exit status."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from stream.embedded.electorate import Electorate
 from stream.partitioning import partitions_of
 
 _STEP_SECONDS: Final = 0.1
+_ERASURE: Final = b'"privacy.erased"'
 _BATCH_BYTES: Final = 512 * 1024
 
 
@@ -38,15 +39,25 @@ class Feed:
     """Publishes an electorate to a topic until it is told to end."""
 
     def __init__(
-        self, electorate: Electorate, pace: Pace, bootstrap_servers: str, topic: str, partition_count: int
+        self,
+        electorate: Electorate,
+        pace: Pace,
+        bootstrap_servers: str,
+        topic: str,
+        partition_count: int,
+        sign: Callable[[int, bytes, bytes], tuple[str, bytes]],
     ) -> None:
-        """Note where to publish; nothing is connected yet."""
+        """Note where to publish; nothing is connected yet.
+
+        ``sign`` gives the header that an erasure (partition, key, value) goes with.
+        """
         self.electorate = electorate
         self.sent = 0
         self._pace = pace
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
         self._partition_count = partition_count
+        self._sign = sign
         self._ended = asyncio.Event()
 
     def end(self) -> None:
@@ -80,10 +91,11 @@ class Feed:
         for partition, rows in sorted(by_partition.items()):
             batch = producer.create_batch()
             for key, value in rows:
-                if batch.append(key=key, value=value, timestamp=None) is None:
+                headers = [self._sign(partition, key, value)] if _ERASURE in value else []
+                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                     await (await producer.send_batch(batch, self._topic, partition=partition))
                     batch = producer.create_batch()
-                    batch.append(key=key, value=value, timestamp=None)
+                    batch.append(key=key, value=value, timestamp=None, headers=headers)
             await (await producer.send_batch(batch, self._topic, partition=partition))
         self.sent += len(events)
 

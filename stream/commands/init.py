@@ -14,6 +14,7 @@ from stream.commands.verify import Bound
 from stream.errors import ConfigurationError, StateMismatchError
 from stream.records import Header
 from stream.settings import Settings
+from stream.signatures import root_of
 from stream.stores.redis import RedisStore
 
 _OUTPUTS = ("triggers", "rejects")
@@ -82,7 +83,8 @@ async def _write(settings: Settings, topic: TopicFacts, begun: Sequence[Begun]) 
                 if sequence is not None:
                     raise _occupied(settings, number, f"has put out {sequence} {output} already, in {name!r}")
         for place in begun:
-            fresh = Header(topic.topic_id, topic.partition_count, "", place.offset, place.offset)
+            root = root_of(settings.keyring())
+            fresh = Header.fresh(topic.topic_id, topic.partition_count, "", place.offset, root)
             header = await stores[place.partition].claim("", fresh)
             if header != fresh:
                 raise _occupied(settings, place.partition, "was claimed by a worker meanwhile")

@@ -21,8 +21,9 @@ from stream.commands.topics import facts
 from stream.errors import ConfigurationError
 from stream.events import decode
 from stream.interfaces import Decoded
-from stream.records import CLOCK_TICK, MAX_EVENT_BYTES, REJECT_REASONS
+from stream.records import CLOCK_TICK, MAX_EVENT_BYTES, PRIVACY_ERASED, REJECT_REASONS, Keys
 from stream.settings import Settings
+from stream.signatures import Signer
 
 MEANING: Final[Mapping[str, str]] = {
     "too_large": f"longer than {MAX_EVENT_BYTES} bytes",
@@ -87,18 +88,21 @@ def publish(
     pace: Pace = Pace(),
     published: Published | None = None,
     errors: TextIO | None = None,
+    key: str | None = None,
 ) -> Published:
     """Publish the lines of a file (``-``: standard input), and return what became of them.
 
     Refused lines are named on ``errors`` (standard error where None), which also shows the progress if it is a
-    terminal. Counts are kept in ``published``, if given, for whoever breaks this off. Raises ConfigurationError
-    where the source is unreadable, TopicError where the events topic is missing, KafkaUnavailableError where an
-    event was not taken.
+    terminal. With a keyring erasures are signed, by the key of id ``key`` (needed where there are several, since only
+    the state knows which is in force). Counts are kept in ``published``, if given, for whoever breaks this off.
+    Raises ConfigurationError where the source is unreadable or there is no such key, TopicError where the events topic
+    is missing, KafkaUnavailableError where an event was not taken.
     """
     published = Published() if published is None else published
     errors = sys.stderr if errors is None else errors
     topic = settings.topic("events")
     partition_count = facts(settings).partition_count
+    signing = _Signing(settings, key)
     lines = Lines(source, MAX_EVENT_BYTES)
     try:
         with producer(settings, "publishing", **_TUNED) as client, _progress(lines, errors) as advance:
@@ -107,13 +111,14 @@ def publish(
             for chunk in lines.chunks():
                 decoded = _check(chunk, partition_count)
                 for row, (number, value) in enumerate(chunk):
-                    reason = _reason(decoded, row)
+                    reason = _reason(decoded, row) or signing.reason(decoded, row)
                     if reason:
                         published.refused[reason] += 1
                         advance(f"line {number}: {reason}: {MEANING[reason]}")
                     else:
                         schedule.wait(decoded, row)
-                        sending.send(decoded.voters[row].encode(), value, int(decoded.homes[row]))
+                        headers = signing.headers(decoded, row, value)
+                        sending.send(decoded.voters[row].encode(), value, int(decoded.homes[row]), headers)
                 sending.collect()
                 advance(None)
             sending.flush()
@@ -133,6 +138,31 @@ def _reason(decoded: Decoded, row: int) -> str:
     if decoded.reject[row]:
         return REJECT_REASONS[decoded.reject[row]]
     return "control" if decoded.kinds[row] >= CLOCK_TICK else ""
+
+
+class _Signing:
+    """Signs the erasures among the events."""
+
+    def __init__(self, settings: Settings, key: str | None) -> None:
+        keyring = settings.keyring()
+        if keyring is None and key is not None:
+            message = f"key {key!r} is to sign, and there is no keyring: name one by security.keys_file"
+            raise ConfigurationError(message)
+        self._signer = None if keyring is None else Signer(keyring, settings.topic("events"), time.time_ns)
+        self._keys: Keys = []
+        if keyring is not None and (key is not None or len(keyring.ids) == 1):
+            self._keys = keyring.named([key] if key is not None else keyring.ids)
+
+    def reason(self, decoded: Decoded, row: int) -> str:
+        """Return why an event cannot be signed that must be."""
+        must = self._signer is not None and decoded.kinds[row] == PRIVACY_ERASED
+        return "not_authorised" if must and not self._keys else ""
+
+    def headers(self, decoded: Decoded, row: int, value: bytes) -> list[tuple[str, bytes]]:
+        """Return the headers that an event goes with."""
+        if self._signer is None or decoded.kinds[row] != PRIVACY_ERASED:
+            return []
+        return [self._signer.sign(self._keys, int(decoded.homes[row]), decoded.voters[row].encode(), value)]
 
 
 class _Schedule:
@@ -174,8 +204,8 @@ class _Sending:
         self._published = published
         self._unsent: deque[Any] = deque()
 
-    def send(self, key: bytes, value: bytes, partition: int) -> None:
-        self._unsent.append(self._client.send(self._topic, key=key, value=value, partition=partition))
+    def send(self, key: bytes, value: bytes, partition: int, headers: list[tuple[str, bytes]]) -> None:
+        self._unsent.append(self._client.send(self._topic, key=key, value=value, partition=partition, headers=headers))
 
     def collect(self, most: int = _UNSENT_MOST) -> None:
         """Count acknowledgements, and wait for the oldest ones while more than ``most`` are outstanding."""

@@ -12,6 +12,7 @@ from stream.commands.reading import PartitionReader, columns_from
 from stream.interfaces import Library
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import OUTPUTS, VOTER, Header, OutboxRow
+from stream.signatures import Keyring
 from stream.snapshots import Fitting
 from stream.stores.table import Table
 
@@ -93,18 +94,20 @@ class Replay:
         found: Header,
         log: PartitionReader,
         library: Library,
+        keyring: Keyring | None = None,
         *,
         snapshot: Fitting | None = None,
     ) -> Replay:
         """Begin with a snapshot, or where the deployment of the header ``found`` began: nothing else of it is believed.
 
-        Raises SnapshotRefusedError and SnapshotStorageError where the snapshot cannot be read.
+        Raises SnapshotRefusedError and SnapshotStorageError where the snapshot cannot be read, StateMismatchError where
+        the keyring lacks a key that is in force there.
         """
-        header = Header(found.topic_id, found.partition_count, "", found.start, found.start)
+        header = Header.fresh(found.topic_id, found.partition_count, "", found.start, found.root)
         if snapshot is not None:
             header = snapshot.manifest.state()
         table = Table(VOTERS_IN_MEMORY)
-        state = await PartitionState.open(partition, topic, header, table, library)
+        state = await PartitionState.open(partition, topic, header, table, library, keyring)
         log.seek(header.offset)
         replay = cls(state, table, log, library)
         if snapshot is not None:

@@ -24,8 +24,9 @@ from stream.errors import (
     StateMismatchError,
     StoreUnavailableError,
 )
-from stream.records import Header, OutboxRow
+from stream.records import Header, Keys, OutboxRow
 from stream.settings import Settings
+from stream.signatures import Keyring, require_keyring, root_of
 from stream.snapshots import Catalogue, Fitting, choose_to_restore
 from stream.stores.redis import RedisStore
 
@@ -75,6 +76,8 @@ class Replayed:
     """What is loaded first; its offset is ``start``. None: nothing, the log is replayed from the deployment's start."""
     refused: tuple[str, ...] = ()
     """Why newer snapshots cannot be used."""
+    root: Keys = field(default_factory=list)
+    """The key in force at ``start``; none where control records are not signed."""
 
     def __str__(self) -> str:
         """Return a line for the operator, and one for each snapshot that cannot be used."""
@@ -108,10 +111,37 @@ def plan(
     headers = asyncio.run(read_headers(settings, topic.partition_count, readable_header))
     numbers = range(topic.partition_count) if partition is None else [partition]
     if storage is None:
-        return replays(topic, headers, numbers)
-    with _progress() as tell:
-        catalogues = {number: settings.snapshots_of(number, storage) for number in numbers}
-        return asyncio.run(plan_with(topic, headers, catalogues, at_ms, tell))
+        plans = replays(topic, headers, numbers)
+    else:
+        with _progress() as tell:
+            catalogues = {number: settings.snapshots_of(number, storage) for number in numbers}
+            plans = asyncio.run(plan_with(topic, headers, catalogues, at_ms, tell))
+    return rooted(topic, headers, plans, settings.keyring())
+
+
+def rooted(
+    topic: TopicFacts, headers: Mapping[int, Header | None], plans: Sequence[Replayed], keyring: Keyring | None
+) -> list[Replayed]:
+    """Return the plans with the key that each partition began with.
+
+    A lost header began with the key that another one did, or else with the keyring's oldest. Raises
+    StateMismatchError where the keyring lacks a key that is in force where a replay begins.
+    """
+    roots = [header.root for header in headers.values() if header is not None]
+    known = []
+    for planned in plans:
+        header = headers[planned.partition]
+        begun = replace(planned, root=[*roots, root_of(keyring)][0] if header is None else header.root)
+        require_keyring(first_header(topic, begun), keyring, f"{topic.name} partition {planned.partition}")
+        known.append(begun)
+    return known
+
+
+def first_header(topic: TopicFacts, planned: Replayed) -> Header:
+    """Return the header, of no owner, that a partition is set to: the snapshot's, or one as at its start."""
+    if planned.snapshot is not None:
+        return replace(planned.snapshot.manifest.state(), owner="", restoring=False)
+    return Header.fresh(topic.topic_id, topic.partition_count, "", planned.start, planned.root)
 
 
 async def plan_with(
@@ -237,10 +267,7 @@ async def _restore_and_close(store: RedisStore, topic: TopicFacts, planned: Repl
 async def restore_partition(store: RestorableStore, topic: TopicFacts, planned: Replayed, tell: Tell) -> Restored:
     """Claim one partition, clear it, load its snapshot if there is one, and write its header last."""
     owner = secrets.token_hex(8)
-    if planned.snapshot is None:
-        header = Header(topic.topic_id, topic.partition_count, owner, planned.start, planned.start)
-    else:
-        header = replace(planned.snapshot.manifest.state(), owner=owner, restoring=False)
+    header = replace(first_header(topic, planned), owner=owner)
     done = Restored()
     try:
         await store.begin_restore(replace(header, restoring=True))

@@ -31,6 +31,7 @@ from stream.errors import ConfigurationError, SnapshotRefusedError, SnapshotStor
 from stream.interfaces import Library
 from stream.records import ENGINE_VERSION, Header
 from stream.settings import Settings
+from stream.signatures import Keyring
 from stream.snapshots import Catalogue, Fitting, choose_to_replay
 from stream.stores.redis import RedisStore
 
@@ -100,6 +101,8 @@ class Sources:
     """Opens one partition's state in Redis."""
     snapshots: Callable[[int], Catalogue] | None = None
     """Opens one partition's snapshots; None where there are none."""
+    keyring: Keyring | None = None
+    """What checks signatures; None: control records are not signed."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +165,8 @@ class PartitionVerification:
         }
         if snapshot is not None:
             self.compared.begun = f"the snapshot {snapshot.name.text}, taken at offset {state.offset}, and "
-        replay = await Replay.open(
-            self._number, self._sources.events_topic, found, self._log, library, snapshot=snapshot
-        )
+        topic, keyring = self._sources.events_topic, self._sources.keyring
+        replay = await Replay.open(self._number, topic, found, self._log, library, keyring, snapshot=snapshot)
         self._begun = replay.header.offset
         try:
             await self._advance(replay, found)
@@ -349,6 +351,7 @@ def sources_of(settings: Settings) -> Sources:
         reader=lambda kind, number: KafkaReader(kafka, settings.topic(kind), number),
         store=lambda number: RedisStore(endpoint, settings.key_prefix(number)),
         snapshots=None if storage is None else lambda number: settings.snapshots_of(number, storage),
+        keyring=settings.keyring(),
     )
 
 

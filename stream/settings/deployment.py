@@ -15,12 +15,14 @@ from stream.settings.groups import (
     KafkaSettings,
     LogSettings,
     RedisSettings,
+    SecuritySettings,
     SnapshotSettings,
     TopicSettings,
     WebSettings,
     WorkerSettings,
 )
 from stream.settings.sources import PREFIX, describe, nest, read_file
+from stream.signatures import Keyring
 
 if TYPE_CHECKING:
     from stream.snapshots import Catalogue, SnapshotStorage
@@ -43,6 +45,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     redis: RedisSettings = RedisSettings()
     topics: TopicSettings = TopicSettings()
+    security: SecuritySettings = SecuritySettings()
     worker: WorkerSettings = WorkerSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     web: WebSettings = WebSettings()
@@ -125,6 +128,10 @@ class Settings(BaseSettings):
         from stream.snapshots import Catalogue, Place, in_thread  # noqa: PLC0415 (as above)
 
         return Catalogue(storage, Place(self.namespace, partition), in_thread)
+
+    def keyring(self) -> Keyring | None:
+        """Return what signs control records and checks them, None where they are not signed."""
+        return self.security.keyring()
 
     def transactional_id(self, output: str, partition: int) -> str:
         """Return the transactional id that fences an output of a partition."""

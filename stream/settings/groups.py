@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from stream.errors import ConfigurationError
+from stream.signatures import Keyring
 
 if TYPE_CHECKING:
     from stream.snapshots import SnapshotStorage
@@ -195,6 +196,32 @@ class RedisSettings(_Group):
             connect_timeout_seconds=self.connect_timeout_seconds,
             answer_timeout_seconds=self.answer_timeout_seconds,
         )
+
+
+class SecuritySettings(_Group):
+    """The keyring that signs control records and checks their signatures."""
+
+    keys: SecretStr | None = None
+    """Lines of ``id:secret``, the oldest first; environment only."""
+    keys_file: Path | None = None
+    """Or the file that holds them, readable by its owner alone."""
+
+    def keyring(self) -> Keyring | None:
+        """Return the keyring, None where there is none; raise ConfigurationError for an unusable one."""
+        if self.keys is None and self.keys_file is not None:
+            try:
+                mode = self.keys_file.stat().st_mode & 0o777
+            except OSError as error:
+                message = f"security.keys_file is {str(self.keys_file)!r}, which cannot be read: {error}"
+                raise ConfigurationError(message) from error
+            if mode & 0o077:
+                message = (
+                    f"security.keys_file {str(self.keys_file)!r} has mode {mode:04o}, expected 0600: "
+                    f"chmod 600 {self.keys_file}"
+                )
+                raise ConfigurationError(message)
+        text = self._secret("keys")
+        return None if text is None else Keyring.parse(text)
 
 
 class TopicSettings(_Group):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from stream.errors import ConfigurationError, quoted
 
 PREFIX: Final = "GROUNDSWELL_"
-SECRETS: Final = frozenset({"password", "sasl_password", "tls_key_password"})
+SECRETS: Final = frozenset({"keys", "password", "sasl_password", "tls_key_password"})
 """Keys that only the environment may hold; each has a sibling that names a file instead: ``<key>_file``."""
 
 _URL_PASSWORD: Final = re.compile(r"//[^/]*:[^/]*@")

@@ -12,12 +12,13 @@ from typing import Any
 from stream.commands.reading import ReadContents
 from stream.commands.replay import Derived, Replay
 from stream.records import ContentId, Header
+from stream.signatures import Keyring, root_of
 from tests.logs import TOPIC, Log
 from tests.oracle import Row
 from tests.simulation.topics import MemoryReader, events_of
 
 HERE = Path(__file__).parent
-NAMES = ("swinging-scores", "some-append-times", "no-append-times", "hot-voters")
+NAMES = ("swinging-scores", "some-append-times", "no-append-times", "hot-voters", "signed")
 
 
 def log_path(name: str) -> Path:
@@ -38,6 +39,7 @@ def dump(log: Log) -> bytes:
         "seed": log.seed,
         "partition": log.partition,
         "count": log.count,
+        "secrets": {name: secret.decode("latin-1") for name, secret in log.secrets.items()},
         "contents": [[*key, content.decode("latin-1")] for key, content in log.contents.items()],
         "rows": [
             [
@@ -58,6 +60,7 @@ def load(name: str) -> Log:
     fields: Any = json.loads(gzip.decompress(log_path(name).read_bytes()))
     log = Log(fields["seed"], fields["partition"], fields["count"], {})
     log.contents = {(kind, title, sha256): text.encode("latin-1") for kind, title, sha256, text in fields["contents"]}
+    log.secrets = {name: secret.encode("latin-1") for name, secret in fields.get("secrets", {}).items()}
     for offset, append_time, key, value, headers in fields["rows"]:
         log.rows.append(
             Row(
@@ -74,8 +77,9 @@ def load(name: str) -> Log:
 async def derive(log: Log) -> tuple[list[bytes], dict[str, Any]]:
     """Return the triggers' values, and a summary of all else that the engine makes of a log."""
     library = ReadContents({ContentId(*key): content for key, content in log.contents.items()})
-    begin = Header("", log.count, "", log.start, log.start)
-    replay = await Replay.open(log.partition, TOPIC, begin, MemoryReader(events_of(log)), library)
+    keyring = Keyring(log.secrets) if log.secrets else None
+    begin = Header.fresh("", log.count, "", log.start, root_of(keyring))
+    replay = await Replay.open(log.partition, TOPIC, begin, MemoryReader(events_of(log)), library, keyring)
     triggers: list[bytes] = []
     digests = {output: hashlib.sha256() for output in ("triggers", "rejects", "forwards")}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.golden.golden import NAMES, derive, load, spell, summary_path, triggers_path
@@ -12,6 +14,14 @@ async def test_fixed_log_gives_the_exact_trigger_bytes(name: str) -> None:
     triggers, summary = await derive(load(name))
     assert triggers == triggers_path(name).read_bytes().splitlines()
     assert spell(summary) == summary_path(name).read_text()
+
+
+def test_signed_log_rotates_and_holds_forgeries() -> None:
+    header = json.loads(summary_path("signed").read_text())["header"]
+    assert header["root"] != header["keys"]
+    assert set(header["counters"]) == {"config.activated", "keys.rotated"}
+    assert header["origins"]
+    assert header["sequences"]["rejects"] >= 20
 
 
 def test_golden_logs_hold_enough_to_lose() -> None:

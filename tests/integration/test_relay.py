@@ -13,7 +13,8 @@ from aiokafka.errors import ProducerFenced
 
 from stream.agents import relay as relay_module
 from stream.agents.fence import Fence, discard
-from stream.agents.relay import ForwardRelay, OutboxRelay, Relay
+from stream.agents.forwards import ForwardRelay
+from stream.agents.relay import OutboxRelay, Relay
 from stream.columns import ORIGIN_HEADER
 from stream.errors import RelayGapError, StateMismatchError, StoreUnavailableError
 from stream.records import SEQUENCE_HEADER, TOMBSTONE_HEADER, OutboxRow

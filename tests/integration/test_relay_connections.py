@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from stream.agents import relay as relay_module
-from stream.agents.relay import ForwardRelay, Relay
+from stream.agents.forwards import ForwardRelay
+from stream.agents.relay import Relay
 from stream.records import SEQUENCE_HEADER, OutboxRow
 from tests.integration.outputs import BROKER, Outbox, end, needs_kafka, new_topic, read_topic, sequences, until
 

@@ -10,6 +10,7 @@ from stream.commands.reading import PartitionReader, ReadContents, Record, colum
 from stream.commands.verify import Sources
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import ContentId, Header, OutboxRow
+from stream.signatures import Keyring, root_of
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix
 from stream.stores.redis import RedisStore
@@ -114,7 +115,8 @@ class MemoryDeployment:
         def store(partition: int) -> StateReader:
             return self.store(partition)
 
-        return Sources(self.count, TOPIC, reader, store)
+        secrets = next(iter(self.logs.values())).secrets
+        return Sources(self.count, TOPIC, reader, store, keyring=Keyring(secrets) if secrets else None)
 
 
 @dataclass
@@ -136,10 +138,11 @@ async def work(
     log = sources.reader("events", partition)
     first, end = log.bounds()
     log.seek(first)
-    header = await store.claim("worker", Header("topic-1", sources.partition_count, "", first, first))
+    root = root_of(sources.keyring)
+    header = await store.claim("worker", Header.fresh("topic-1", sources.partition_count, "", first, root))
     log.seek(header.offset)
     table = Table(1000)
-    state = await PartitionState.open(partition, sources.events_topic, header, table, library)
+    state = await PartitionState.open(partition, sources.events_topic, header, table, library, sources.keyring)
     stop = end if until is None else until
     while (start := state.header.offset) < stop:
         rows = log.read(stop)[:40]

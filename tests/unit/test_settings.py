@@ -226,3 +226,35 @@ def test_several_servers_reach_every_client() -> None:
     kafka = Settings.load(flags={"kafka.bootstrap_servers": "a:1, [::1]:2 ,c:3"}).kafka
     assert kafka.bootstrap_servers == kafka.confluent()["bootstrap.servers"] == "a:1,[::1]:2,c:3"
     assert kafka.kafka_python()["bootstrap_servers"] == ["a:1", "[::1]:2", "c:3"]
+
+
+# --- the keyring -----------------------------------------------------------------------------------------
+
+
+def test_keyring_is_read_from_a_file_of_its_owner_alone(tmp_path: Path) -> None:
+    assert Settings.load().keyring() is None
+    file = written(tmp_path / "keyring", f"main:{'s' * 32}\n")
+    file.chmod(0o600)
+    keyring = Settings.load(None, {"security.keys_file": str(file)}).keyring()
+    assert keyring is not None
+    assert keyring.ids == ["main"]
+    for mode in (0o640, 0o604, 0o666):
+        file.chmod(mode)
+        with pytest.raises(ConfigurationError, match=rf"has mode {mode:04o}, expected 0600: chmod 600"):
+            Settings.load(None, {"security.keys_file": str(file)}).keyring()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Settings.load(None, {"security.keys_file": str(tmp_path / "none")}).keyring()
+
+
+def test_keyring_may_stand_in_the_environment_and_never_in_a_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = refusal(written(tmp_path / "s.toml", f'[security]\nkeys = "main:{"s" * 32}"\n'))
+    assert "GROUNDSWELL_SECURITY__KEYS" in text
+    assert "sss" not in text
+    monkeypatch.setenv("GROUNDSWELL_SECURITY__KEYS", f"main:{'s' * 32}\nnext:{'t' * 32}")
+    settings = Settings.load()
+    assert "sss" not in repr(settings)
+    keyring = settings.keyring()
+    assert keyring is not None
+    assert keyring.ids == ["main", "next"]

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from stream.agents.relay import ForwardRelay, OutboxRelay, Relay
+from stream.agents.forwards import ForwardRelay
+from stream.agents.relay import OutboxRelay, Relay
+from stream.columns import ORIGIN_HEADER
 from stream.errors import StateMismatchError, StoreFailedError, StoreUnavailableError
-from stream.records import Commit, Header, OutboxRow
+from stream.records import SEQUENCE_HEADER, Commit, Header, OutboxRow
+from stream.signatures import Keyring, Signer
 from stream.stores.memory import Fault, MemoryServer, MemoryStore
+from tests.signed_logs import SECRETS, sign
 
 PREFIX = "{0}:"
 NOWHERE = {"bootstrap_servers": "127.0.0.1:1"}
@@ -104,3 +108,20 @@ async def test_rows_behind_a_wake_count_as_backlog_until_sent() -> None:
     relay.wake(4)
     relay.wake(2)
     assert relay.backlog == 4
+
+
+async def test_forward_is_signed_with_the_newest_key_of_its_own_partition_for_its_target() -> None:
+    keyring = Keyring(SECRETS)
+    server = MemoryServer()
+    store = MemoryStore(server, PREFIX)
+    header = await store.claim("owner", Header.fresh("topic", 1, "", 0, keyring.root))
+    header.keys = keyring.named(["first", "second"])
+    await store.commit(Commit(0, header, [], {}))
+    rows = [OutboxRow(n, n, b"k", b"v", ((ORIGIN_HEADER, b"0:%d" % n), (SEQUENCE_HEADER, b"%d" % n))) for n in (1, 2)]
+    signer = Signer(keyring, "engagement.events", lambda: 40)
+    signed = await ForwardRelay(store, "engagement.events", NOWHERE, signer=signer)._signed(rows)
+    for row, sent, counter in zip(rows, signed, (40, 41), strict=True):
+        *before, signature = sent.headers
+        assert tuple(before) == row.headers
+        assert signature == sign(row.partition, b"k", b"v", row.headers, name="second", counter=counter)
+    assert await ForwardRelay(store, "engagement.events", NOWHERE)._signed(rows) == rows

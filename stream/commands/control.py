@@ -1,0 +1,126 @@
+"""Control records into every partition at once: signed by what is in force there, in one Kafka transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kafka import KafkaProducer
+from kafka.errors import IncompatibleBrokerVersion, UnknownError, UnsupportedVersionError
+
+from stream.commands.broker import producer
+from stream.commands.contents import Content
+from stream.commands.headers import read_headers
+from stream.commands.topics import MAX_CONTENT_BYTES
+from stream.records import Header, Keys
+from stream.settings import Settings
+from stream.signatures import Keyring, Signer, require_keyring
+from stream.stores.redis import RedisStore
+
+_NO_TRANSACTIONS: Final = (UnsupportedVersionError, IncompatibleBrokerVersion, UnknownError, NotImplementedError)
+"""How a broker that knows no transactions answers a request for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """One record of no voter, on its way to a partition."""
+
+    partition: int
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Signing:
+    """Signs for each partition with the newest key in force there."""
+
+    def __init__(self, keyring: Keyring, topic: str, headers: Mapping[int, Header | None]) -> None:
+        """Take the partitions' headers (None: not begun, so that the oldest key is in force).
+
+        Raises StateMismatchError where the keyring does not fit one of them.
+        """
+        for number, header in headers.items():
+            if header is not None:
+                require_keyring(header, keyring, f"{topic} partition {number}")
+        self._keyring = keyring
+        self._headers = headers
+        self._signer = Signer(keyring, topic, time.time_ns)
+
+    @property
+    def in_force(self) -> dict[int, Keys]:
+        """By partition, the keys in force."""
+        return {
+            number: self._keyring.root if header is None else header.keys for number, header in self._headers.items()
+        }
+
+    def sign(self, partition: int, kind: str, value: bytes) -> tuple[str, bytes]:
+        """Return the header that signs a record of no key, later than the last one of its type there."""
+        header = self._headers[partition]
+        above = 0 if header is None else header.counters.get(kind, 0)
+        return self._signer.sign(self.in_force[partition], partition, None, value, above=above)
+
+
+def read_signing(settings: Settings, partitions: int) -> Signing | None:
+    """Return what signs for this deployment, None without a keyring; errors as Signing's and the store's."""
+    keyring = settings.keyring()
+    if keyring is None:
+        return None
+    headers = asyncio.run(read_headers(settings, partitions, RedisStore.read_header))
+    return Signing(keyring, settings.topic("events"), headers)
+
+
+def control_records(kind: str, values: Sequence[bytes], signing: Signing | None) -> list[ControlRecord]:
+    """Return the records for all partitions, in their order, signed where there is a keyring."""
+    if signing is None:
+        return [ControlRecord(number, value) for number, value in enumerate(values)]
+    return [ControlRecord(number, value, (signing.sign(number, kind, value),)) for number, value in enumerate(values)]
+
+
+def write_control(
+    settings: Settings, doing: str, records: Sequence[ControlRecord], contents: Sequence[Content] = ()
+) -> bool:
+    """Write contents, then records; return whether it was one transaction.
+
+    Raises KafkaUnavailableError, which says what was being done.
+    """
+    arguments = {
+        "max_request_size": MAX_CONTENT_BYTES,
+        "max_block_ms": int(settings.kafka.request_timeout_seconds * 1000),
+    }
+    with producer(settings, doing, transactional_id=f"{settings.group()}.config", **arguments) as client:
+        try:
+            client.init_transactions()
+        except _NO_TRANSACTIONS:
+            pass
+        else:
+            client.begin_transaction()
+            sent = _send_contents(settings, client, contents) + _send_records(settings, client, records)
+            client.commit_transaction()
+            _await(sent, settings)
+            return True
+    with producer(settings, doing, enable_idempotence=False, **arguments) as client:
+        _await(_send_contents(settings, client, contents), settings)
+        _await(_send_records(settings, client, records), settings)
+    return False
+
+
+def _send_contents(settings: Settings, client: KafkaProducer, contents: Sequence[Content]) -> list[Any]:
+    topic = settings.topic("config")
+    return [
+        client.send(topic, key=content.identity.key().encode(), value=content.data, partition=0) for content in contents
+    ]
+
+
+def _send_records(settings: Settings, client: KafkaProducer, records: Sequence[ControlRecord]) -> list[Any]:
+    topic = settings.topic("events")
+    return [
+        client.send(topic, value=record.value, partition=record.partition, headers=list(record.headers))
+        for record in records
+    ]
+
+
+def _await(sent: Sequence[Any], settings: Settings) -> None:
+    for future in sent:
+        future.get(timeout=settings.kafka.request_timeout_seconds)
