@@ -67,3 +67,8 @@ def quoted(value: object, most: int = 80) -> str:
         # An integer of thousands of digits, or nesting as deep.
         text = f"<{type(value).__name__}>"
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def printable(text: str) -> str:
+    """Return ``text`` fit for a terminal, which obeys control characters that strangers may have written into it."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

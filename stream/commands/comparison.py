@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from stream.commands.reading import PartitionReader, Record
-from stream.errors import StateMismatchError
+from stream.errors import StateMismatchError, printable
 from stream.records import SEQUENCE_HEADER, TOMBSTONE_HEADER, VOTER, Header, OutboxRow
 
 _PAGE_ROWS: Final = 500
@@ -91,7 +91,7 @@ def show_row(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str
     """Return an output record in full."""
     named = {name: text.decode("latin-1") for name, text in headers}
     shown = "null" if value is None else value.decode(errors="backslashreplace")
-    return f"key {key!r}, headers {named}, value {shown}"
+    return f"key {key!r}, headers {named}, value {printable(shown)}"
 
 
 def show_record(data: bytes | None) -> str:

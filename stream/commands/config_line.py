@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stream.commands.given import settings_of
+from stream.errors import printable
 
 config = typer.Typer(help="Models and campaigns.", no_args_is_help=True)
 
@@ -40,4 +41,6 @@ def show(context: typer.Context) -> None:
         if held.active_in:
             active = f"in partitions {', '.join(map(str, held.active_in))}"
         identity = held.identity
-        typer.echo(f"{identity.kind} {identity.name}  {identity.sha256}  {held.size_bytes} bytes  active: {active}")
+        typer.echo(
+            f"{identity.kind} {printable(identity.name)}  {identity.sha256}  {held.size_bytes} bytes  active: {active}"
+        )

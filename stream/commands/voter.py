@@ -17,7 +17,7 @@ from rich.text import Text
 from stream.commands.broker import readable_errors
 from stream.commands.reading import KafkaReader, Record
 from stream.commands.topics import TopicFacts, facts
-from stream.errors import ConfigurationError, GroundswellError, StateMismatchError
+from stream.errors import ConfigurationError, GroundswellError, StateMismatchError, printable
 from stream.features import Field, describe
 from stream.partitioning import partition_of
 from stream.records import MAX_VOTER_BYTES, VOTER, Header
@@ -58,7 +58,7 @@ class VoterReport:
     def to_table(self) -> RenderableType:
         """Return the report for a terminal."""
         title = f"{self.voter}, partition {self.partition}, as of offset {self.offset} ({moment(self.log_time_ms)})"
-        table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+        table = Table(title=Text(printable(title)), title_justify="left", box=None, pad_edge=False)
         table.add_column("field", no_wrap=True)
         table.add_column("value", justify="right")
         table.add_column("unit")
@@ -70,7 +70,7 @@ class VoterReport:
             table.add_row(Text(item.name), Text(value), Text(unit))
         event = self.last_event
         last = "no longer in the log" if event is None else f"{event['type']} {event['id']} from {event['source']}"
-        table.add_row(Text("last folded in"), "", Text(last))
+        table.add_row(Text("last folded in"), "", Text(printable(last)))
         return table
 
 

@@ -10,6 +10,7 @@ from kafka import TopicPartition
 
 from stream.commands.broker import consumer
 from stream.commands.topics import bounds, facts
+from stream.errors import printable
 from stream.records import SEQUENCE_HEADER, TOMBSTONE_HEADER
 from stream.settings import Settings
 
@@ -64,8 +65,7 @@ def readable(record: Any) -> str:
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         line = f"{'-':24}  offset {record.offset} of partition {record.partition} is no trigger: {record.value[:80]!r}"
-    # A voter id may hold anything but control characters of ASCII, and a terminal obeys others too.
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+    return printable(line)
 
 
 def _raw(value: bytes | None) -> str | None:

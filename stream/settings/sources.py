@@ -32,8 +32,8 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(message) from error
     for dotted, value in _flatten(values):
         name = dotted.rpartition(".")[2]
-        if name in SECRETS or (dotted == "redis.url" and isinstance(value, str) and _URL_PASSWORD.search(value)):
-            variable = PREFIX + (dotted if name in SECRETS else "redis.password").replace(".", "__").upper()
+        if name in SECRETS or (name == "url" and isinstance(value, str) and _URL_PASSWORD.search(value)):
+            variable = PREFIX + (dotted if dotted != "redis.url" else "redis.password").replace(".", "__").upper()
             message = f"{path}: {dotted} holds a secret, which a file that is shared must not: use {variable}"
             raise ConfigurationError(
                 f"{message}, or a file of its own named by {name}_file" if name in SECRETS else message

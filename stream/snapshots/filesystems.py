@@ -14,6 +14,8 @@ from fsspec.implementations.local import LocalFileSystem
 from stream.errors import ConfigurationError, GroundswellError, SnapshotStorageError
 
 _PARTIAL: Final = ".partial"
+_FILE_MODE: Final = 0o640
+_FOLDER_MODE: Final = 0o750
 _ATOMIC: Final = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"))
 """Protocols whose files appear whole, by one put."""
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
@@ -94,12 +96,17 @@ class FileSnapshots:
             raise SnapshotStorageError(message) from error
 
 
+def _open_private(path: str, flags: int) -> int:
+    """Open a file that holds voters' records: for its owner, and to be read by its group (an operator restores)."""
+    return os.open(path, flags, _FILE_MODE)
+
+
 def _write_durably(path: Path, data: bytes) -> None:
     """Write beside the place, flush to the disk, and move into the place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
     partial = path.with_name(path.name + _PARTIAL)
     try:
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=_open_private) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -74,6 +74,7 @@ def test_two_loads_do_not_share_their_files(tmp_path: Path) -> None:
         ('[kafka]\ntls_key_password = "hush"\n', "kafka.tls_key_password"),
         ('[redis]\npassword = "hush"\n', "redis.password"),
         ('[redis]\nurl = "redis://user:hush@host:6379/0"\n', "redis.url"),
+        ('[snapshot]\nurl = "ftp://user:hush@host/snapshots"\n', "snapshot.url"),
     ],
 )
 def test_secret_in_the_file_is_refused_and_not_repeated(tmp_path: Path, text: str, key: str) -> None:
