@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 _Value = TypeVar("_Value")
 _FIRST_WAIT_SECONDS = 0.02
-_LONGEST_WAIT_SECONDS = 2.0
+_LONGEST_WAIT_SECONDS = 0.5
+"""A store that is back is asked no later than this."""
 
 
 async def retrying(ask: Callable[[], Awaitable[_Value]], what: str) -> _Value:

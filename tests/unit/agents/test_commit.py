@@ -162,3 +162,21 @@ async def test_reads_and_claims_are_repeated_and_give_the_answer(case: Case) -> 
     case.server.faults += [Fault("claim", AWAY), Fault("claim", UNKNOWN, executed=True)]
     header = await retrying(case.claim, "claim")
     assert header.owner == "me"
+
+
+async def test_store_that_was_away_for_long_is_asked_within_half_a_second(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(commit_room.asyncio, "sleep", sleep)
+    commit = await case.commit()
+    case.server.faults += [Fault("commit", AWAY) for _ in range(20)]
+    await case.finish(commit)
+    case.server.faults += [Fault("read_header", AWAY) for _ in range(20)]
+    await retrying(case.store.read_header, "header")
+    assert len(waits) == 40
+    assert max(waits) == 0.5
