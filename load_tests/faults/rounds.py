@@ -115,7 +115,7 @@ class Rotation:
                 self._round(number, kind)
                 if number % CHECK_EVERY == 0 or number == rounds:
                     self._check(checker, number)
-                    if not self.result.holds:
+                    if not self.result.findings.is_clean:
                         break
             self.world.part()
         except TimeoutError as error:
@@ -144,6 +144,8 @@ class Rotation:
         world, chance = self.world, self.chance
         if chance.random() < 0.15:
             world.activate(chance.randrange(2))
+        # A file that has grown from round to round would take its time to be read again.
+        world.rewrite()
         time.sleep(chance.uniform(0.2, 1.0))
         before = world.refusals()
         world.watch.begin()
@@ -159,7 +161,6 @@ class Rotation:
         if not findings.is_clean:
             self.world.defects.append(f"found after round {number}: {findings.examples}")
         self.result.findings.add(findings)
-        self.world.rewrite()
         self.world.publisher.start()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -172,7 +173,7 @@ async def test_store_that_was_away_for_long_is_asked_within_half_a_second(
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(commit_room.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     commit = await case.commit()
     case.server.faults += [Fault("commit", AWAY) for _ in range(20)]
     await case.finish(commit)
