@@ -252,6 +252,8 @@ async def test_same_offset_by_another_owner_is_refused() -> None:
         assert first.header().offset == 0
         await second.work(like("ada", 1))
         assert second.likes("ada") == 1
+        # Before the second one is closed, and all tasks of its partition must be gone, the first one has given up.
+        await until(lambda: first.partition._reclaim is None)
 
 
 async def test_refused_owner_that_is_still_assigned_claims_again() -> None:
