@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from load_tests.fuzzing.decoding import PARTITIONS, batch_of, mutate, sound_events
-from stream.columns import Columns
+from stream.columns import Columns, columns_of
 from stream.events import decode
-from stream.interfaces import Decoded
+from stream.interfaces import Authority, Decoded
 from stream.records import KIND
+from stream.signatures import Keyring
+from tests.logs import TOPIC
+from tests.signed_logs import generate_signed
 
 # The names in the plural are arrays.
 ARRAYS = [field.name for field in fields(Columns) if field.name.endswith("s")]
@@ -36,11 +39,12 @@ def joined(parts: list[Decoded]) -> dict[str, Any]:
     """Return the parts as one batch."""
     whole: dict[str, Any] = {field.name: [] for field in fields(Decoded)}
     whole["activations"] = {}
+    whole["authority"] = parts[-1].authority
     for part in parts:
         first = len(whole["kinds"])
         whole["activations"].update({first + row: value for row, value in part.activations.items()})
         for name, values in content(part).items():
-            if name != "activations":
+            if name not in {"activations", "authority"}:
                 whole[name] += values
     return whole
 
@@ -56,18 +60,38 @@ def batch(seed: int) -> Columns:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_any_cut_gives_the_same_rows(seed: int) -> None:
-    columns = batch(seed)
     chance = random.Random(-seed)
     before = chance.choice([0, 1_700_000_000_000])
-    whole = content(decode(columns, PARTITIONS, before))
+    agree(batch(seed), PARTITIONS, before, None, chance)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1020))
+def test_any_cut_gives_the_same_rows_under_rotating_keys(seed: int) -> None:
+    log = generate_signed(seed)
+    keyring = Keyring(log.secrets)
+    columns = columns_of(
+        log.partition,
+        [row.offset for row in log.rows],
+        [row.append_time or 0 for row in log.rows],
+        [row.key for row in log.rows],
+        [row.value for row in log.rows],
+        [row.headers for row in log.rows],
+    )
+    agree(columns, log.count, 0, Authority(TOPIC, keyring, keyring.root, {}), random.Random(-seed))
+
+
+def agree(columns: Columns, count: int, before: int, authority: Authority | None, chance: random.Random) -> None:
+    """Decode rows whole and cut, handing on what a cut leaves, and compare."""
+    whole = content(decode(columns, count, before, authority))
     n = len(columns)
     for cuts in (range(n), sorted(chance.sample(range(n), 5)), [chance.randrange(n)]):
         bounds = [0, *cuts, n]
         parts: list[Decoded] = []
-        now = before
+        now, by = before, authority
         for first, stop in pairwise(bounds):
-            parts.append(decode(rows_of(columns, first, stop), PARTITIONS, now))
+            parts.append(decode(rows_of(columns, first, stop), count, now, by))
             now = int(parts[-1].now[-1]) if stop > first else now
+            by = parts[-1].authority
         assert joined(parts) == whole
 
 
