@@ -80,7 +80,7 @@ class SimulatedKafka:
         self._now_ms = now_ms
         self._later = later
         self._replication_seconds = replication_seconds
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._markers: dict[Place, list[_Marker]] = {}
 
     # --- topics ----------------------------------------------------------------------------------------
@@ -233,14 +233,14 @@ class SimulatedKafka:
     async def changed(self, seconds: float) -> None:
         """Wait until anything was replicated or a leader moved, at most so long."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
+        self._waiting[future] = None
         try:
             await asyncio.wait([future], timeout=seconds)
         finally:
-            self._waiting.discard(future)
+            self._waiting.pop(future, None)
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, set()
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)

@@ -203,7 +203,8 @@ class Node:
         kafka = self.kafka
         names = request.topics if request.topics is not None else sorted({topic for topic, _ in kafka.logs})
         topics = [(*self._topic_state(topic),) for topic in names]
-        brokers = [(node, host_of(node), PORT, None) for node in kafka.nodes if node not in kafka.stopped]
+        # A rack, since the hash of None is another in every process, and aiokafka keeps brokers in sets.
+        brokers = [(node, host_of(node), PORT, "rack") for node in kafka.nodes if node not in kafka.stopped]
         return Answer(request.RESPONSE_TYPE(0, brokers, "simulated", -1, topics))
 
     def _topic_state(self, topic: str) -> tuple[int, str, bool, Sequence[Any]]:
