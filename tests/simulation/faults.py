@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import errors as kafka_errors
 from redis.crc import key_slot
 
-from stream.errors import StateMismatchError
+from stream.errors import RelayGapError, StateMismatchError
 from stream.stores.names import partition_prefix
 from tests.simulation.plan import Fault
 
@@ -57,6 +57,8 @@ class Faults:
 
     def explain(self, error: BaseException) -> bool:
         """Say whether a fault that was done is meant to end a worker with this error."""
+        if isinstance(error, RelayGapError):
+            return bool(self.world.lost_tails)
         return isinstance(error, StateMismatchError) and self._is_misled and "is to be read from" in str(error)
 
     def _until(self, seconds: float, undo: Callable[[], None]) -> None:
@@ -185,6 +187,17 @@ class Faults:
         """Be a new leader that does not know yet how far the log is committed."""
         self._is_misled = True
         self.world.out_of_range.add(fault.target % self.world.partitions)
+
+    def _tail_lost(self, fault: Fault) -> None:
+        """Elect a leader that lacks what was acknowledged: an output's last rows are gone, and nothing mends that."""
+        world = self.world
+        place = (("engagement.triggers", "engagement.rejects")[int(2 * fault.amount)], fault.target % world.partitions)
+        log = world.kafka.logs[place]
+        written = [batch.base_offset for batch in log.batches if not batch.control]
+        if written:
+            world.lost_tails.add(place)
+            log.high_watermark = written[-1]
+            log.lose_tail()
 
     def _markers(self, fault: Fault) -> None:
         """Write transaction markers at a log's end, as other producers do."""

@@ -36,6 +36,7 @@ KINDS: Final = {
     "clock_jumps": 2,
     "fetch_stalls": 2,
     "out_of_range": 1,
+    "tail_lost": 1,
 }
 """By kind, how often it is drawn."""
 

@@ -1,15 +1,321 @@
-"""Bugs of the kind that the protocols exist to exclude, planted into the code to see that the simulation finds them."""
+"""Bugs of the kind that the protocols exist to exclude, planted into the code to see that the simulation finds them.
+
+``python -m tests.simulation.run --planted --seeds 1000`` plants each and runs seeds until one fails.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any, Final
+from unittest.mock import patch
 
-BUGS: dict[str, Callable[[], AbstractContextManager[object]]] = {}
+import numpy as np
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from stream.agents.closing import unbroken
+from stream.agents.fence import Fence
+from stream.agents.relay import OPEN_SECONDS, OutboxRelay, Relay, Writer
+from stream.agents.tail import last_sequence
+from stream.columns import Columns
+from stream.errors import CommitRefusedError
+from stream.pipeline import process_batch, take_commit
+from stream.records import Commit, Header, OutboxRow
+from stream.stores import redis as store_module
+from stream.stores.redis import RedisStore
+from stream.stores.wire import Session, Wire, pack
+from stream.transport.places import Place, Places
+from tests.simulation.redis_commands import COMMANDS, Command, Words
+from tests.simulation.redis_data import in_order
+from tests.simulation.world import World
+
+Bug = Callable[[], AbstractContextManager[object]]
+
+
+def token_unchecked() -> AbstractContextManager[object]:
+    """A commit is checked by its offset alone."""
+
+    def by_offset(prefix: str, header: Header | None, commit: Commit) -> None:
+        if header is None or header.offset != commit.expected_offset:
+            message = f"partition {prefix} stands elsewhere"
+            raise CommitRefusedError(message)
+
+    return patch.object(store_module, "refuse_foreign", by_offset)
+
+
+class _Live(list[tuple[str, bytes]]):
+    """Records that are read from the table when they are packed, and not when the commit was taken."""
+
+    def __init__(self, taken: Sequence[tuple[str, bytes]], table: Any) -> None:
+        super().__init__(taken)
+        self._table, self._slots = table, table._in_flight.copy()
+
+    def __getitem__(self, part: Any) -> Any:
+        block = np.dtype((np.void, self._table.records.dtype.itemsize))
+        values = self._table.records.view(block).take(self._slots).tolist()
+        return [(voter, bytes(value)) for (voter, _), value in zip(self, values, strict=True)][part]
+
+
+class _Late(list[bytes]):
+    """Pieces that are packed when they are sent."""
+
+    def __init__(self, packing: Callable[[], list[bytes]]) -> None:
+        super().__init__()
+        self._packing = packing
+
+    def __add__(self, more: Any) -> Any:
+        return _Late(lambda: self._packing() + more)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._packing())
+
+
+@contextmanager
+def packed_after_watch() -> Iterator[None]:
+    """Records are packed after WATCH was answered, when later batches have changed them."""
+    commands = RedisStore._commands
+
+    def live(state: Any, expected_offset: int) -> Commit:
+        commit = take_commit(state, expected_offset)
+        return replace(commit, records=_Live(commit.records, state.table))
+
+    def late(store: RedisStore, commit: Commit) -> tuple[list[bytes], int]:
+        return _Late(lambda: commands(store, commit)[0]), commands(store, commit)[1]
+
+    with patch("stream.agents.partition.take_commit", live), patch.object(RedisStore, "_commands", late):
+        yield
+
+
+def header_apart() -> AbstractContextManager[object]:
+    """Records are written first, and the header after them, in a step of its own."""
+    commit_all = RedisStore.commit
+
+    async def commit(store: RedisStore, commit: Commit) -> None:
+        if commit.records:
+            words = [word for voter, value in commit.records for word in ((store._voters + voter).encode(), value)]
+            await store._read(pack(b"MSET", *words), 1)
+        await commit_all(store, replace(commit, records=[]))
+
+    return patch.object(RedisStore, "commit", commit)
+
+
+@contextmanager
+def trimmed_by_count() -> Iterator[None]:
+    """The outbox is trimmed by how many rows were sent."""
+    outbox = RedisStore.outbox
+    pages: dict[tuple[int, str], list[OutboxRow]] = {}
+
+    async def page(store: RedisStore, output: str, after: int, limit: int) -> list[OutboxRow]:
+        rows = await outbox(store, output, after, limit)
+        pages[id(store), output] = rows
+        return rows
+
+    async def trim(store: RedisStore, output: str, through: int) -> None:
+        count = sum(row.sequence <= through for row in pages[id(store), output])
+        if count:
+            await store._read(pack(b"ZREMRANGEBYRANK", store._boxes[output], b"0", b"%d" % (count - 1)), 1)
+
+    def by_rank(server: Any, words: Words) -> int:
+        scores = server.data.sorted_set(words[0])
+        gone = {member for member, _ in list(in_order(scores))[int(words[1]) : int(words[2]) + 1]}
+        if gone:
+            left = {member: score for member, score in scores.items() if member not in gone}
+            server.write(words[0], left or None)
+        return len(gone)
+
+    command = Command(by_rank, 4, COMMANDS[b"ZREMRANGEBYSCORE"].keys, writes=True)
+    with (
+        patch.object(RedisStore, "outbox", page),
+        patch.object(RedisStore, "trim", trim),
+        patch.dict(COMMANDS, {b"ZREMRANGEBYRANK": command}),
+    ):
+        yield
+
+
+def unknown_retried() -> AbstractContextManager[object]:
+    """A transaction whose answer was lost is sent again on a new connection, as redis-py does by default."""
+    execute = store_module._execute
+
+    async def again(session: Session, pieces: Sequence[bytes], count: int) -> list[Any] | None:
+        try:
+            return await execute(session, pieces, count)
+        except (RedisError, OSError):
+            connection: Any = session.connection
+            await connection.disconnect(nowait=True)
+            await asyncio.sleep(0.3)
+            await connection.connect()
+            return await execute(session, pieces, count)
+
+    return patch.object(store_module, "_execute", again)
+
+
+def clean_before_answer() -> AbstractContextManager[object]:
+    """Records count as committed as soon as they are on their way."""
+
+    def taken(state: Any, expected_offset: int) -> Commit:
+        commit = take_commit(state, expected_offset)
+        state.table.committed()
+        return commit
+
+    return patch("stream.agents.partition.take_commit", taken)
+
+
+def no_marker() -> AbstractContextManager[object]:
+    """The fence takes an epoch, and no marker carries it into the partition."""
+
+    async def renew(fence: Fence) -> None:
+        del fence
+
+    return patch.object(Fence, "renew", renew)
+
+
+async def _relay(relay: Relay, last: int | None, writer: Writer) -> None:
+    while True:
+        await writer.renew()
+        last = await relay._send_page(writer, last)
+
+
+def tail_before_marker() -> AbstractContextManager[object]:
+    """The tail is read before the predecessor is fenced."""
+
+    async def session(relay: Relay) -> None:
+        async with asyncio.timeout(OPEN_SECONDS):
+            last = await unbroken(last_sequence(relay._kafka, relay._topic, relay._partition))
+        writer = await relay._open(relay._transactional_id, relay._partition)
+        try:
+            await _relay(relay, last, writer)
+        finally:
+            await writer.close()
+
+    return patch.object(Relay, "_session", session)
+
+
+@contextmanager
+def memory_trusted() -> Iterator[None]:
+    """A relay that starts again goes on after what it knows to have sent."""
+    known: dict[int, int | None] = {}
+    session, send_page = Relay._session, Relay._send_page
+
+    async def remembered(relay: Relay, writer: Writer, last: int | None) -> int | None:
+        known[id(relay)] = await send_page(relay, writer, last)
+        return known[id(relay)]
+
+    async def by_memory(relay: Relay) -> None:
+        if id(relay) not in known:
+            await session(relay)
+            return
+        writer = await relay._open(relay._transactional_id, relay._partition)
+        try:
+            await _relay(relay, known[id(relay)], writer)
+        finally:
+            await writer.close()
+
+    with patch.object(Relay, "_send_page", remembered), patch.object(Relay, "_session", by_memory):
+        yield
+
+
+def gap_skipped() -> AbstractContextManager[object]:
+    """The relay sends on where the outbox does not continue the topic's tail."""
+
+    def unchecked(relay: OutboxRelay, last: int, row: OutboxRow, where: str) -> None:
+        del relay, last, row, where
+
+    return patch.object(OutboxRelay, "_check_next", unchecked)
+
+
+def failure_acknowledged() -> AbstractContextManager[object]:
+    """A batch counts as sent though the broker refused it or did not answer."""
+    send = Writer.send
+
+    async def sent(writer: Writer, topic: str, partition: int, rows: Sequence[OutboxRow], first: int) -> int:
+        try:
+            return await send(writer, topic, partition, rows, first)
+        except (KafkaError, OSError):
+            return len(rows) - first
+
+    return patch.object(Writer, "send", sent)
+
+
+def epoch_kept() -> AbstractContextManager[object]:
+    """A seek does not raise the epoch."""
+
+    def reopened(places: Places, tp: Any, assignment: object, offset: int) -> int:
+        place = places._places.setdefault(tp, Place(epoch=1))
+        place.assignment, place.next, place.in_flight = assignment, offset, 0
+        return place.epoch
+
+    return patch.object(Places, "open", reopened)
+
+
+def earliest() -> AbstractContextManager[object]:
+    """The fetch begins anew at the log's start where it is told that its offset is out of range."""
+    fetch = World.fetch
+
+    def from_the_start(world: World, partition: int, offset: int, most: int) -> Any:
+        fetched = fetch(world, partition, offset, most)
+        return fetch(world, partition, world.bounds(partition)[0], most) if fetched is None else fetched
+
+    return patch.object(World, "fetch", from_the_start)
+
+
+def connection_reused() -> AbstractContextManager[object]:
+    """A connection whose await was cancelled is lent again."""
+
+    @asynccontextmanager
+    async def session(wire: Wire) -> Any:
+        async with wire._lock:
+            connection, wire._idle = wire._idle, None
+            if connection is None:
+                connection = await wire._connect()
+            try:
+                yield Session(connection, wire._timeout_seconds)
+            except (asyncio.CancelledError, TimeoutError):
+                wire._idle = connection
+                raise
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            wire._idle = connection
+
+    return patch.object(Wire, "session", session)
+
+
+def largest_time_first() -> AbstractContextManager[object]:
+    """Every row of a batch is decided at the batch's largest time."""
+
+    async def processed(state: Any, columns: Columns, library: Any, load: Any) -> Any:
+        if len(columns):
+            columns.log_times[:] = columns.log_times.max()
+        return await process_batch(state, columns, library, load)
+
+    return patch("stream.agents.partition.process_batch", processed)
+
+
+BUGS: Final[dict[str, Bug]] = {
+    "offset checked without the token": token_unchecked,
+    "records packed after WATCH": packed_after_watch,
+    "header written apart from records": header_apart,
+    "trim by count": trimmed_by_count,
+    "a retried unknown commit": unknown_retried,
+    "a record marked clean before the answer": clean_before_answer,
+    "relay without the fence's marker": no_marker,
+    "relay that reads the tail before the marker stands": tail_before_marker,
+    "relay that trusts its memory": memory_trusted,
+    "relay that skips a gap": gap_skipped,
+    "ack of a failed batch": failure_acknowledged,
+    "seek without a new epoch": epoch_kept,
+    "reset to earliest": earliest,
+    "a reused cancelled connection": connection_reused,
+    "a batch's largest time used for its first row": largest_time_first,
+}
 
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
     """Let the code have a bug."""
-    with BUGS[name]():
+    with ExitStack() as stack:
+        stack.enter_context(BUGS[name]())
         yield

@@ -118,6 +118,28 @@ def campaign(seeds: range, jobs: int, bug: str, tell: Callable[[str], None]) -> 
     return 1 if failing else 0
 
 
+def find_planted(seeds: range, jobs: int, tell: Callable[[str], None]) -> int:
+    """Plant each bug and run seeds until one fails; return an exit status: 1 where a bug was not found."""
+    missed = 0
+    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare) as pool:
+        for bug in BUGS:
+            found = None
+            for start in range(seeds.start, seeds.stop, CHUNK * jobs):
+                stop = min(start + CHUNK * jobs, seeds.stop)
+                chunks = [range(seed, stop, jobs) for seed in range(start, min(start + jobs, stop))]
+                results = [result for part in pool.map(run_chunk, chunks, [bug] * len(chunks)) for result in part]
+                failing = [result for result in results if result.problem]
+                found = min(failing, key=lambda result: result.scenario.seed, default=None)
+                if found is not None:
+                    break
+            if found is None:
+                missed += 1
+                tell(f"NOT FOUND in {len(seeds)} seeds: {bug}")
+            else:
+                tell(f"seed {found.scenario.seed:4}  {bug}: {found.problem[:160]}")
+    return 1 if missed else 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.run", description=__doc__)
@@ -126,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many processes")
     parser.add_argument("--seed", type=int, help="run this one again, with its trace")
     parser.add_argument("--whole", action="store_true", help="with --seed: do not make it short")
+    parser.add_argument("--planted", action="store_true", help="see that each planted bug is found")
     parser.add_argument("--bug", default="", choices=sorted(BUGS), help="plant this bug first")
     options = parser.parse_args(arguments)
 
@@ -135,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.seed is not None:
         return replay(options.seed, whole=options.whole, bug=options.bug, tell=tell)
     seeds = range(options.first, options.first + options.seeds)
+    if options.planted:
+        return find_planted(seeds, options.jobs, tell)
     return campaign(seeds, options.jobs, options.bug, tell)
 
 

@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from aiokafka.errors import OffsetOutOfRangeError
 
+from stream.errors import RelayGapError
 from stream.records import ContentId, Header
 from stream.stores.names import header_key, outbox_key, partition_prefix, voter_prefix
 from tests.logs import BEGIN_MS, Generator, Log
@@ -92,6 +93,10 @@ class World:
         self.stalled: set[int] = set()
         self.out_of_range: set[int] = set()
         """Partitions whose leader answers the next fetch as out of range, though it is not."""
+        self.lost_tails: set[tuple[str, int]] = set()
+        """Topics' partitions that lost what they had acknowledged."""
+        self._stands_still = False
+        """Whether a worker has stopped rather than skip what was lost."""
         self.workers: list[Worker] = []
         self._all_workers: list[Worker] = []
         self.calm_at = 0.0
@@ -211,6 +216,7 @@ class World:
         self.tell(f"failed {worker.name}: {type(error).__name__}: {error}")
         if not self.faults.explain(error):
             self.broken(f"{worker.name} ended: {type(error).__name__}: {error}")
+        self._stands_still = self._stands_still or isinstance(error, RelayGapError)
         worker.process.kill()
 
     def _died(self, place: int, worker: Worker) -> None:
@@ -243,12 +249,14 @@ class World:
         await self.faults.run(self.scenario.faults)
         await publishing
         self.calm_at = max(self.calm_at, loop.time())
-        while not self.result.problem and (left := self._left()):
+        while not self.result.problem and not self._stands_still and (left := self._left()):
             if loop.time() - self.calm_at > SETTLE_SECONDS:
                 self.broken(f"work is left {SETTLE_SECONDS} s after the last fault: {left}")
             await asyncio.sleep(0.1)
         self.result.settled_seconds = max(loop.time() - self.calm_at, 0.0)
-        if not self.result.problem:
+        if self._stands_still:
+            self._judge_outputs()
+        elif not self.result.problem:
             await self._end(background)
             self._judge()
 
@@ -320,17 +328,23 @@ class World:
     def _judge(self) -> None:
         values = self._values()
         logs = {number: self.log_of(TOPIC, number) for number in range(self.partitions)}
+        self._judge_outputs()
         for judge in self.judges:
             prefix = voter_prefix(partition_prefix("", judge.number)).encode()
-            judge.read(self.log_of(TOPIC, judge.number, judge.oracle.offset))
             found = {key[len(prefix) :].decode(): value for key, value in values.items() if key.startswith(prefix)}
             self.broken(judge.check_records(found))
-            for output in ("triggers", "rejects"):
-                self.broken(judge.check_output(output, self.log_of(f"engagement.{output}", judge.number)))
             self.broken(judge.check_forwards(logs))
             self.result.counts["triggers"] += len(judge.oracle.outputs["triggers"])
         state = sorted((key, value) for key, value in values.items() if isinstance(value, bytes))
         self.tell(f"state {hashlib.sha256(repr(state).encode()).hexdigest()}")
+
+    def _judge_outputs(self) -> None:
+        for judge in self.judges:
+            judge.read(self.log_of(TOPIC, judge.number, judge.oracle.offset))
+            for output in ("triggers", "rejects"):
+                place = (f"engagement.{output}", judge.number)
+                whole = not self._stands_still and place not in self.lost_tails
+                self.broken(judge.check_output(output, self.log_of(*place), whole=whole))
 
 
 def _now() -> float:
