@@ -6,7 +6,7 @@ SYNCED := .venv/.synced
 REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format integration bench faults storm soak fuzz audit lock clean
+.PHONY: help setup demo test check format integration bench faults storm soak fuzz audit simulate lock clean
 
 help: ## Show what there is to do
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -60,6 +60,10 @@ fuzz: $(SYNCED) ## 1,000,000 mutated inputs through everything that reads bytes 
 
 audit: $(SYNCED) ## Known vulnerabilities, licences and a CycloneDX list of the dependencies (STRICT=1: no look, no pass)
 	@$(BIN)/python -m tests.house.audit $(if $(STRICT),--strict)
+
+simulate: $(SYNCED) ## 10,000 seeded runs of the real code with everything breaking, in virtual time (SEEDS, FIRST, SEED)
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.run \
+		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0))
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade

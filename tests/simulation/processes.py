@@ -130,7 +130,7 @@ class _Gate(Coroutine[Any, Any, Any]):
         """Let the body be: a process that was killed cleans nothing up."""
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        raise NotImplementedError
+        return self._body.__await__()
 
     def __repr__(self) -> str:
         return f"<{self._process.name}: {self._body!r}>"

@@ -12,7 +12,7 @@ from tests.simulation.plan import Fault, Scenario, scenario_of
 from tests.simulation.shrink import shrink
 from tests.simulation.world import simulate
 
-SEEDS = range(12)
+SEEDS = range(8)
 
 
 @pytest.fixture(scope="module", autouse=True)

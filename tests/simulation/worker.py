@@ -11,8 +11,9 @@ from typing import Any
 from stream.agents.clock import Clock
 from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement
+from stream.agents.forwards import ForwardRelay
 from stream.agents.partition import Partition
-from stream.agents.relay import ForwardRelay, OutboxRelay, Relay
+from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.columns import Columns
 from stream.interfaces import PartitionStore
@@ -29,6 +30,17 @@ TOPIC = "engagement.events"
 TOPIC_ID = "topic-1"
 SUSPEND_SECONDS = 1.0
 TICK_SECONDS = 5.0
+
+
+class _Partition(Partition):
+    """The real one; a task of it that ends as cancelled, though nobody cancelled it, is told."""
+
+    tell: Callable[[str], None]
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() and not task.cancelling():
+            self.tell(f"the task {task.get_name()!r} was cancelled by nobody, and nothing takes its place")
+        super()._ended(task)
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,9 @@ class Worker:
             unknown=self._unknown,
             failed=self._failed,
         )
-        return Partition(number, log, store, self.library, Table, self._new_relays, limits, observer)
+        partition = _Partition(number, log, store, self.library, Table, self._new_relays, limits, observer)
+        partition.tell = self.site.broken
+        return partition
 
     def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:
         relays: dict[str, OutboxRelay] = {

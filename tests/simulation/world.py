@@ -400,11 +400,11 @@ def simulate(scenario: Scenario, listen: Callable[[str], None] | None = None) ->
             run(world.live())
         except DeadlockError as error:
             world.broken(str(error))
-    world.bury()
     result = world.result
-    del world
-    # Now, and not in the middle of the next run.
+    # Now, and not in the middle of the next run: a killed process leaves its clients unclosed.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        world.bury()
+        del world
         gc.collect()
     return result
