@@ -52,3 +52,8 @@ class SmallDisk:
     def free(self) -> None:
         """Make room again."""
         self._filler.unlink(missing_ok=True)
+
+    def unmount(self) -> None:
+        """Take it away, and all that is on it, if it is there."""
+        if self.directory.is_mount():
+            subprocess.run(["umount", "--lazy", str(self.directory)], check=True)

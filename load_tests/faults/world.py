@@ -144,6 +144,7 @@ class World:
         for server in (self.redis, self.replica):
             server.resume()
             server.kill()
+        self.disk.unmount()
 
     # --- workers ---------------------------------------------------------------------------------------
 
