@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -161,3 +162,47 @@ def test_snapshot_is_taken_on_demand_under_load_and_state_restored_from_it_is_ri
         stop(worker)
     assert assert_right(deployment)["triggers"] > 20
     assert "snapshot" not in command(deployment, "verify")
+
+
+def test_snapshots_that_cannot_be_used_are_named_and_the_log_alone_brings_the_state_back(
+    deployment: Snapshotting, tmp_path: Path
+) -> None:
+    with running(deployment, tmp_path, **NEVER) as worker:
+        Voters(deployment, FLAWS).publish(600)
+        drain(deployment, worker)
+        command(deployment, "snapshot")
+        stop(worker)
+    for file in deployment.directory.rglob("voters-*.zst"):
+        file.write_bytes(file.read_bytes()[:-1])
+    refused = run(deployment, "restore", "--yes", "--at", "2020-01-01T00:00:00Z")
+    assert refused.returncode == 1
+    assert "partition 0 has no snapshot of that time or before that can be used" in refused.stderr
+    told = command(deployment, "restore", "--yes")
+    assert len(re.findall(r"not used: the snapshot \S+ under file://\S+ is torn: voters-00000\.zst has", told)) == COUNT
+    assert (deployment.header(0) or {})["offset"] == 0
+    shutil.rmtree(deployment.directory)
+    with running(deployment, tmp_path, **NEVER) as worker:
+        drain(deployment, worker)
+        stop(worker)
+    assert "snapshot" not in command(deployment, "verify")
+
+
+def test_full_or_missing_storage_stops_no_work_and_is_counted(deployment: Snapshotting, tmp_path: Path) -> None:
+    deployment.directory.write_text("a file where the directory should be")
+    with running(deployment, tmp_path, **QUICK) as worker:
+        voters = Voters(deployment, FLAWS)
+        voters.publish(300)
+        counted = r"^groundswell_snapshots_failed_total [1-9]"
+        wait_until(
+            "a failure is counted",
+            lambda: re.search(counted, worker.page("/metrics")[1], re.M) is not None,
+            BOUND_SECONDS,
+        )
+        assert "no snapshot: cannot write" in worker.log
+        refused = run(deployment, "snapshot", "--partition", "0")
+        assert refused.returncode == 1
+        assert "partition 0: no snapshot: cannot write" in refused.stderr
+        voters.publish(300)
+        drain(deployment, worker)
+        stop(worker)
+    assert assert_right(deployment)["triggers"] > 5
