@@ -92,6 +92,11 @@ class Writer:
                 await unbroken(self._fence.renew())
             self._renewal = asyncio.get_running_loop().time() + MARKER_SECONDS
 
+    async def confirm(self) -> None:
+        """Write the fence's marker now; raise RelayFencedError where another owner has claimed the partition."""
+        self._renewal = min(self._renewal, asyncio.get_running_loop().time())
+        await self.renew()
+
     async def send(self, topic: str, partition: int, rows: Sequence[OutboxRow], first: int) -> int:
         """Write as many of ``rows[first:]`` as one batch holds, at least one; return how many once acknowledged."""
         batch = self._producer.create_batch()
@@ -329,7 +334,9 @@ class Relay(OutboxRelay):
             await self._await_more(writer)
             return last
         fresh = rows if last is None else [row for row in rows if row.sequence > last]
-        if fresh and last is not None:
+        if fresh and last is not None and fresh[0].sequence != last + 1:
+            # A later owner may have sent and trimmed what is missing: it is a gap only while the fence is still ours.
+            await writer.confirm()
             self._check_next(last, fresh[0], f"partition {self._partition}")
         first = 0
         while first < len(fresh):

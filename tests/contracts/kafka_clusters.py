@@ -55,6 +55,14 @@ class Cluster(Protocol):
         """Delete the records of partition 0 below an offset."""
         ...
 
+    def compacted_topic(self) -> str:
+        """Create a topic of one partition that keeps only the last record of each key."""
+        ...
+
+    def compact(self, topic: str, offsets: Sequence[int]) -> None:
+        """Let compaction take these offsets of a compacted topic; Apache Kafka finds them by itself, a little later."""
+        ...
+
 
 class SimulatedCluster:
     """The one in memory."""
@@ -72,6 +80,12 @@ class SimulatedCluster:
     def delete_before(self, topic: str, offset: int) -> None:
         self.server.log(topic, 0).delete_before(offset)
 
+    def compacted_topic(self) -> str:
+        return self.topic()
+
+    def compact(self, topic: str, offsets: Sequence[int]) -> None:
+        self.server.log(topic, 0).compact(offsets)
+
 
 class ApacheCluster:
     """The one at GROUNDSWELL_TEST_KAFKA."""
@@ -80,9 +94,18 @@ class ApacheCluster:
         self.kafka: dict[str, Any] = {"bootstrap_servers": BROKER}
 
     def topic(self, partitions: int = 1, *, append_times: bool = True, message_bytes: int = 1_048_588) -> str:
-        name = f"contract-{secrets.token_hex(6)}"
         kind = "LogAppendTime" if append_times else "CreateTime"
-        settings = {"message.timestamp.type": kind, "max.message.bytes": str(message_bytes)}
+        return self._create(partitions, {"message.timestamp.type": kind, "max.message.bytes": str(message_bytes)})
+
+    def compacted_topic(self) -> str:
+        settings = {"cleanup.policy": "compact", "segment.ms": "50", "min.cleanable.dirty.ratio": "0.01"}
+        return self._create(1, settings)
+
+    def compact(self, topic: str, offsets: Sequence[int]) -> None:
+        """Nothing to do: the broker's cleaner comes round."""
+
+    def _create(self, partitions: int, settings: dict[str, str]) -> str:
+        name = f"contract-{secrets.token_hex(6)}"
         admin = KafkaAdminClient(bootstrap_servers=BROKER)
         try:
             admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -21,9 +22,13 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from stream.agents import relay as relay_module
+from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.fence import Fence, discard
+from stream.agents.relay import Relay
 from stream.agents.tail import last_sequence
-from stream.records import SEQUENCE_HEADER
+from stream.errors import RelayGapError
+from stream.records import SEQUENCE_HEADER, ContentId
 from tests.contracts.kafka_clusters import (
     BROKER,
     ApacheCluster,
@@ -36,6 +41,8 @@ from tests.contracts.kafka_clusters import (
     read,
     write,
 )
+from tests.integration.outputs import Outbox, until
+from tests.integration.outputs import end as ended
 from tests.simulation.kafka_network import connected_to
 
 
@@ -132,6 +139,31 @@ async def test_start_inside_a_batch_hides_the_rows_before_it(cluster: Cluster) -
         await write(producer, topic, b"a", b"b", b"c")
         cluster.delete_before(topic, 1)
     assert [record.value for record in await read(cluster, topic, start=1)] == [b"b", b"c"]
+
+
+async def test_compaction_leaves_gaps_that_a_reader_passes(cluster: Cluster) -> None:
+    topic = cluster.compacted_topic()
+    where = TopicPartition(topic, 0)
+    async with producing(cluster) as producer:
+        for keys in (b"aba", b"bc", b"a", b"c", b"d"):
+            batch = producer.create_batch()
+            for key in keys:
+                batch.append(timestamp=None, key=bytes([key]), value=b"v")
+            await (await producer.send_batch(batch, topic, partition=0))
+            # A segment is closed by the first write after its time, and only closed ones are compacted.
+            await asyncio.sleep(0.1)
+    cluster.compact(topic, [0, 1, 2, 4])
+    async with asyncio.timeout(60):
+        while len(records := await read(cluster, topic)) > 4:
+            await asyncio.sleep(0.2)
+    assert [(record.offset, record.key) for record in records] == [(3, b"b"), (5, b"a"), (6, b"c"), (7, b"d")]
+    async with consuming(cluster, topic) as consumer:
+        consumer.seek(where, 1)
+        records = (await consumer.getmany(where, timeout_ms=1000, max_records=1))[where]
+        assert [record.offset for record in records] == [3]
+        assert await consumer.position(where) == 4
+        records = (await consumer.getmany(where, timeout_ms=1000, max_records=1))[where]
+        assert [record.offset for record in records] == [5]
 
 
 async def test_batch_larger_than_the_topic_takes_is_refused(cluster: Cluster) -> None:
@@ -397,3 +429,77 @@ async def test_tail_is_found_behind_markers_and_in_what_retention_left(cluster: 
     cluster.delete_before(topic, stop)
     assert await last_sequence(cluster.kafka, topic, 0) is None
     await discard(producer)
+
+
+def relay_of(cluster: Cluster, outbox: Outbox, topic: str) -> Relay:
+    return Relay(outbox.store(), outbox.output, topic, 0, cluster.kafka, f"{topic}-{outbox.output}-0")
+
+
+async def test_relays_that_fence_each_other_send_each_row_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "FENCED_SECONDS", 0.02)
+    topic, outbox = cluster.topic(), Outbox()
+    relays = [relay_of(cluster, outbox, topic) for _ in range(2)]
+    tasks = [asyncio.create_task(relay.run()) for relay in relays]
+    last = 0
+    for _ in range(6):
+        last = await outbox.add(40)
+        for relay in relays:
+            relay.wake(last)
+        await until(lambda: len(outbox.server.outboxes["{0}:outbox:triggers"]) < 40)
+    await until(lambda: len(outbox.server.outboxes["{0}:outbox:triggers"]) == 0)
+    await ended(*tasks)
+    records = await read(cluster, topic)
+    assert [int(dict(record.headers)[SEQUENCE_HEADER]) for record in records] == list(range(1, last + 1))
+    assert {relay.mode for relay in relays} == {"fenced"}
+
+
+async def test_library_holds_what_was_committed_and_nothing_of_an_aborted_transaction(cluster: Cluster) -> None:
+    topic = cluster.topic(append_times=False)
+    contents = [ContentId("model", name, hashlib.sha256(name.encode()).hexdigest()) for name in ("one", "two", "three")]
+    library = ConfigurationLibrary(topic, cluster.kafka)
+    async with producing(cluster, transactional_id=f"{topic}-0") as producer:
+        for content, commit in zip(contents, (True, False, True), strict=True):
+            await producer.begin_transaction()
+            await producer.send_and_wait(topic, content.name.encode(), key=content.key().encode(), partition=0)
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+            if content.name == "one":
+                await library.start()
+    async with asyncio.timeout(20):
+        await library.wait_for([contents[0], contents[2]])
+    assert len(library) == 2
+    await library.stop()
+
+
+async def test_rows_that_a_later_owner_has_sent_and_trimmed_are_no_gap_to_the_former_one(cluster: Cluster) -> None:
+    topic, outbox = cluster.topic(), Outbox()
+    former, later = relay_of(cluster, outbox, topic), relay_of(cluster, outbox, topic)
+    running = asyncio.create_task(former.run())
+    former.wake(await outbox.add(3))
+    await until(lambda: former.backlog == 0)
+    await outbox.add(2)
+    taking_over = asyncio.create_task(later.run())
+    later.wake(5)
+    await until(lambda: len(outbox.server.outboxes["{0}:outbox:triggers"]) == 0)
+    await ended(taking_over)
+    former.wake(await outbox.add(1))
+    await until(lambda: running.done() or len(outbox.server.outboxes["{0}:outbox:triggers"]) == 0)
+    await ended(running)
+    records = await read(cluster, topic)
+    assert [int(dict(record.headers)[SEQUENCE_HEADER]) for record in records] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_row_missing_while_the_fence_is_held_stops_the_relay(cluster: Cluster) -> None:
+    topic, outbox = cluster.topic(), Outbox()
+    relay = relay_of(cluster, outbox, topic)
+    running = asyncio.create_task(relay.run())
+    relay.wake(await outbox.add(3))
+    await until(lambda: relay.backlog == 0)
+    last = await outbox.add(2)
+    del outbox.server.outboxes["{0}:outbox:triggers"][4]
+    relay.wake(last)
+    with pytest.raises(RelayGapError, match="after sequence 3 in partition 0 comes 5, expected 4"):
+        async with asyncio.timeout(20):
+            await running
+    assert len(await read(cluster, topic)) == 3

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import ModuleType
@@ -50,6 +50,20 @@ class LoopClock:
         return asyncio.get_running_loop().time()
 
     time = monotonic
+
+
+class LoopChance:
+    """Stands where aiokafka imports ``random``: seeded, and blind to the order of the sets that aiokafka draws from."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+
+    def choice(self, options: Sequence[Any]) -> Any:
+        return self._chance.choice(sorted(options, key=str))
+
+    def shuffle(self, options: list[Any]) -> None:
+        options.sort(key=str)
+        self._chance.shuffle(options)
 
 
 class SimulatedConnection:
@@ -207,7 +221,7 @@ def connected_to(
             await connection.connect()
         return connection
 
-    clock, chance = LoopClock(), random.Random(seed)
+    clock, chance = LoopClock(), LoopChance(seed)
     with ExitStack() as stack:
         stack.enter_context(_replaced(aiokafka.client, "create_conn", create_conn))
         for module in _TIMED:
