@@ -15,6 +15,7 @@ import orjson
 from stream.commands.broker import readable_errors
 from stream.commands.contents import activation_of, read_contents
 from stream.commands.control import control_records, read_signing, write_control
+from stream.commands.headers import read_headers
 from stream.commands.reading import KafkaReader
 from stream.commands.topics import facts
 from stream.errors import GroundswellError
@@ -128,23 +129,20 @@ def show(settings: Settings) -> list[Held]:
     """Return every version in the configuration topic, once each, and where it is active if Redis answers."""
     facts(settings, "config")
     latest = {held.identity: held for held in read_topic(settings)}
-    active = asyncio.run(_active(settings, facts(settings).partition_count))
+    active = _active(settings, facts(settings).partition_count)
     return [
         replace(held, active_in=None if active is None else tuple(active.get(held.identity, ())))
         for held in sorted(latest.values(), key=lambda held: (held.identity.kind, held.identity.name, held.offset))
     ]
 
 
-async def _active(settings: Settings, partitions: int) -> dict[ContentId, list[int]] | None:
+def _active(settings: Settings, partitions: int) -> dict[ContentId, list[int]] | None:
+    try:
+        headers = asyncio.run(read_headers(settings, partitions, RedisStore.read_header))
+    except GroundswellError:
+        return None
     active: dict[ContentId, list[int]] = {}
-    for number in range(partitions):
-        store = RedisStore(settings.redis.endpoint(), settings.key_prefix(number))
-        try:
-            header = await store.read_header()
-        except GroundswellError:
-            return None
-        finally:
-            await store.close()
+    for number, header in headers.items():
         for content in contents_of(header):
             active.setdefault(content, []).append(number)
     return active

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream.commands.given import settings_of
+from stream.commands.given import in_partitions, settings_of
 from stream.errors import printable
 
 config = typer.Typer(help="Models and campaigns.", no_args_is_help=True)
@@ -37,9 +37,7 @@ def show(context: typer.Context) -> None:
     from stream.commands.config import show
 
     for held in show(settings):
-        active = "unknown: Redis does not answer" if held.active_in is None else "no"
-        if held.active_in:
-            active = f"in partitions {', '.join(map(str, held.active_in))}"
+        active = in_partitions(held.active_in, "Redis does not answer")
         identity = held.identity
         typer.echo(
             f"{identity.kind} {printable(identity.name)}  {identity.sha256}  {held.size_bytes} bytes  active: {active}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import typer
@@ -25,3 +26,10 @@ def settings_of(context: typer.Context) -> Settings:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     given: Given = context.obj
     return given.settings()
+
+
+def in_partitions(numbers: Sequence[int] | None, unknown: str) -> str:
+    """Return in words where something counts; None: not known, and ``unknown`` says why."""
+    if numbers is None:
+        return f"unknown: {unknown}"
+    return f"in partitions {', '.join(map(str, numbers))}" if numbers else "no"

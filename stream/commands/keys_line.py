@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream.commands.given import settings_of
+from stream.commands.given import in_partitions, settings_of
 
 keys = typer.Typer(help="The secrets that sign control records.", no_args_is_help=True)
 
@@ -33,9 +33,7 @@ def show(context: typer.Context) -> None:
     from stream.commands.keys import show
 
     for key in show(settings):
-        place = "unknown: Kafka or Redis does not answer" if key.in_force is None else "no"
-        if key.in_force:
-            place = f"in partitions {', '.join(map(str, key.in_force))}"
+        place = in_partitions(key.in_force, "Kafka or Redis does not answer")
         typer.echo(f"{key.name}  {key.fingerprint}  in force: {place}")
 
 

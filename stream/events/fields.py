@@ -85,17 +85,16 @@ def _between(least: int, most: int) -> Check:
     return lambda value: _is_integer(value) and least <= value <= most
 
 
-def _is_content(value: Any) -> bool:
+def _has_texts(value: Any, patterns: Mapping[str, re.Pattern[str]]) -> bool:
+    """Return whether ``value`` is an object whose members of these names are texts of these patterns."""
     if type(value) is not dict:
         return False
-    name, sha256 = value.get("name"), value.get("sha256")
-    return (
-        type(name) is str
-        and NAME.fullmatch(name) is not None
-        and type(sha256) is str
-        and SHA256.fullmatch(sha256) is not None
-        and value.get("kind") in CONTENT_KINDS
-    )
+    texts = ((value.get(name), pattern) for name, pattern in patterns.items())
+    return all(type(text) is str and pattern.fullmatch(text) is not None for text, pattern in texts)
+
+
+def _is_content(value: Any) -> bool:
+    return _has_texts(value, {"name": NAME, "sha256": SHA256}) and value.get("kind") in CONTENT_KINDS
 
 
 def _are_contents(value: Any) -> bool:
@@ -105,15 +104,7 @@ def _are_contents(value: Any) -> bool:
 
 
 def _is_key(value: Any) -> bool:
-    if type(value) is not dict:
-        return False
-    name, fingerprint = value.get("id"), value.get("fingerprint")
-    return (
-        type(name) is str
-        and KEY_ID.fullmatch(name) is not None
-        and type(fingerprint) is str
-        and FINGERPRINT.fullmatch(fingerprint) is not None
-    )
+    return _has_texts(value, {"id": KEY_ID, "fingerprint": FINGERPRINT})
 
 
 def _are_keys(value: Any) -> bool:
