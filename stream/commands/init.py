@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stream.agents.tail import last_sequence
 from stream.commands.broker import readable_errors
 from stream.commands.reading import KafkaReader
-from stream.commands.topics import TopicFacts, require
+from stream.commands.topics import TopicFacts, chosen_partitions, require
 from stream.commands.verify import Bound
 from stream.errors import ConfigurationError, StateMismatchError
 from stream.records import Header
@@ -41,10 +41,7 @@ def init(settings: Settings, from_: str, partition: int | None = None) -> list[B
     """
     bound = Bound.parse(from_)
     topic = require(settings)
-    numbers = range(topic.partition_count) if partition is None else [partition]
-    if partition is not None and not 0 <= partition < topic.partition_count:
-        message = f"there is no partition {partition}: {topic.name!r} has {topic.partition_count}"
-        raise ConfigurationError(message)
+    numbers = chosen_partitions(topic.name, topic.partition_count, partition)
     if bound is None:
         message = "say where to begin: an offset, or a time like 2026-11-24T21:22:31Z"
         raise ConfigurationError(message)

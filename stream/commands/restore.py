@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from stream.commands.fitness import require_redis
 from stream.commands.headers import read_headers
-from stream.commands.topics import TopicFacts, facts, require
+from stream.commands.topics import TopicFacts, chosen_partitions, facts, require
 from stream.continuity import ANEW, LogFacts, foreign
 from stream.errors import (
     CommitRefusedError,
@@ -101,15 +101,12 @@ def plan(
     require(settings)
     require_redis(settings)
     topic = facts(settings, bounded=True)
-    if partition is not None and not 0 <= partition < topic.partition_count:
-        message = f"there is no partition {partition}: {topic.name!r} has {topic.partition_count}"
-        raise ConfigurationError(message)
+    numbers = chosen_partitions(topic.name, topic.partition_count, partition)
     storage = settings.snapshot.storage() if from_snapshots else None
     if storage is None and at_ms is not None:
         message = "a time is given, but snapshot.url is not set: without snapshots there is nothing of that time"
         raise ConfigurationError(message)
     headers = asyncio.run(read_headers(settings, topic.partition_count, readable_header))
-    numbers = range(topic.partition_count) if partition is None else [partition]
     if storage is None:
         plans = replays(topic, headers, numbers)
     else:

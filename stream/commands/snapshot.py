@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from stream.commands.headers import read_headers
-from stream.commands.topics import facts
+from stream.commands.topics import chosen_partitions, facts
 from stream.errors import ConfigurationError, GroundswellError, SnapshotFailedError, SnapshotRefusedError
 from stream.records import Header
 from stream.settings import Settings
@@ -92,11 +92,7 @@ def _catalogues(settings: Settings, partition: int | None) -> tuple[Sequence[int
     if storage is None:
         message = "snapshot.url is not set: say where snapshots are, such as --set snapshot.url=file:///backup"
         raise ConfigurationError(message)
-    count = facts(settings).partition_count
-    if partition is not None and not 0 <= partition < count:
-        message = f"there is no partition {partition}: {settings.topic('events')!r} has {count}"
-        raise ConfigurationError(message)
-    numbers = range(count) if partition is None else [partition]
+    numbers = chosen_partitions(settings.topic("events"), facts(settings).partition_count, partition)
     return numbers, {number: settings.snapshots_of(number, storage) for number in numbers}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from kafka.errors import TopicAlreadyExistsError, for_code
 
 from stream.commands.broker import administration, consumer
 from stream.continuity import LogFacts
-from stream.errors import TopicError
+from stream.errors import ConfigurationError, TopicError
 from stream.records import MAX_EVENT_BYTES, MAX_REJECT_BYTES, MAX_REJECT_KEY_BYTES
 from stream.settings import TOPIC_KINDS, Settings
 from stream.stores.fitness import Finding
@@ -50,6 +50,16 @@ class TopicFacts:
     def log(self, partition: int) -> LogFacts:
         """Return what is said of one partition, where its bounds were asked for."""
         return LogFacts(self.name, self.topic_id, self.partition_count, self.begins[partition], self.ends[partition])
+
+
+def chosen_partitions(topic: str, partition_count: int, partition: int | None) -> Sequence[int]:
+    """Return the partition that is asked for, or all; raise ConfigurationError where there is none such."""
+    if partition is None:
+        return range(partition_count)
+    if not 0 <= partition < partition_count:
+        message = f"there is no partition {partition}: {topic!r} has {partition_count}"
+        raise ConfigurationError(message)
+    return [partition]
 
 
 def wanted(settings: Settings) -> dict[str, Configuration]:

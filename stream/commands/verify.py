@@ -25,7 +25,7 @@ from stream.commands.comparison import (
 )
 from stream.commands.reading import KafkaReader, PartitionReader, ReadContents
 from stream.commands.replay import Derived, Replay
-from stream.commands.topics import facts
+from stream.commands.topics import chosen_partitions, facts
 from stream.continuity import LogFacts
 from stream.errors import ConfigurationError, SnapshotRefusedError, SnapshotStorageError, StateMismatchError
 from stream.interfaces import Library
@@ -334,9 +334,6 @@ def verify(
     """
     bounds = (Bound.parse(from_), Bound.parse(to))
     sources = sources_of(settings)
-    if partition is not None and not 0 <= partition < sources.partition_count:
-        message = f"there is no partition {partition}: {sources.events_topic!r} has {sources.partition_count}"
-        raise ConfigurationError(message)
     with _progress_bar(shown=progress) as step:
         return asyncio.run(verify_sources(sources, bounds, partition, step))
 
@@ -377,13 +374,14 @@ async def verify_sources(
     step: Step = lambda _partition, _done, _total: None,
 ) -> Report:
     """Compare every partition (or one) of what ``sources`` open; stop at the first difference."""
+    numbers = chosen_partitions(sources.events_topic, sources.partition_count, partition)
     report = Report()
     config = sources.reader("config", 0)
     try:
         library = ReadContents.read(config)
     finally:
         config.close()
-    for number in range(sources.partition_count) if partition is None else [partition]:
+    for number in numbers:
         verification = PartitionVerification(sources, number, bounds, step)
         try:
             report.not_compared += await verification.run(library)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
-from stream.continuity import LogFacts, foreign
+from stream.continuity import LogFacts, foreign, out_of_reach
 from stream.errors import SnapshotRefusedError
 from stream.snapshots.catalogue import Catalogue, Place
 from stream.snapshots.format import Manifest, SnapshotName
@@ -34,17 +34,10 @@ def refuse_misfit(manifest: Manifest, place: Place, log: LogFacts, where: str) -
     if other is not None:
         message = f"{where} {other.found}"
         raise SnapshotRefusedError(message)
-    if manifest.offset < log.begin:
-        message = (
-            f"{where} stands at offset {manifest.offset}, but the log begins at {log.begin}: retention passed it, "
-            "a newer snapshot is needed"
-        )
-        raise SnapshotRefusedError(message)
-    if manifest.offset > log.end:
-        message = (
-            f"{where} stands at offset {manifest.offset}, but the log ends at {log.end}: the log was cut, "
-            "an older snapshot is needed"
-        )
+    beyond = out_of_reach(manifest.offset, log)
+    if beyond is not None:
+        needed = "a newer" if manifest.offset < log.begin else "an older"
+        message = f"{where} {beyond.found}, {needed} snapshot is needed"
         raise SnapshotRefusedError(message)
 
 
