@@ -12,8 +12,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from stream.agents.closing import unbroken
-from stream.agents.fence import discard
+from stream.agents.closing import discard, unbroken
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,12 @@
 into the partition by its marker, and from then on the broker refuses whatever a predecessor still sends. An ordinary
 idempotent producer then writes under that id and epoch, so subscribers see nothing aborted and wait for nothing.
 
-The only module that touches private names of aiokafka.
+With ``stream.agents.closing`` the only module that touches private names of aiokafka.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,10 +22,7 @@ from aiokafka.protocol.transaction import (
     InitProducerIdRequest,
 )
 
-from stream.agents.closing import GRACE_SECONDS, heard
 from stream.errors import GroundswellError, RelayFencedError
-
-log = logging.getLogger(__name__)
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 """An owner that dies between the two requests of a marker holds up its successor no longer than this."""
@@ -52,30 +48,6 @@ class FenceUnsupportedError(GroundswellError):
 def adopt(producer: AIOKafkaProducer, producer_id: int, epoch: int) -> None:
     """Make an idempotent producer that was not started yet write under this id and epoch."""
     producer._txn_manager.set_pid_and_epoch(producer_id, epoch)  # noqa: SLF001 (no public way)
-
-
-async def discard(producer: AIOKafkaProducer, timeout_seconds: float = GRACE_SECONDS) -> None:
-    """Close a producer within about ``timeout_seconds``; what it still holds is failed, not flushed.
-
-    aiokafka's own ``stop`` waits for queued batches, and an idempotent producer retries those for ever: a batch of
-    unknown outcome would be written after its successor had read the partition's tail.
-    """
-    accumulator = producer._message_accumulator  # noqa: SLF001 (no public way)
-    queued = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
-    for batch in queued:
-        batch._drain_waiter.add_done_callback(heard)  # noqa: SLF001
-        batch.future.add_done_callback(heard)
-    accumulator.fail_all(kafka_errors.ProducerClosed())
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            await producer.stop()
-    except Exception as error:  # whatever it was that broke it, it is not used again
-        log.debug("a producer did not stop in order: %r", error)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await producer.client.close()
-        except Exception as second:
-            log.debug("a producer's connections did not close in order: %r", second)
 
 
 class Fence:

@@ -16,8 +16,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 
-from stream.agents.closing import unbroken
-from stream.agents.fence import REFUSALS, Fence, FenceUnsupportedError, discard
+from stream.agents.closing import discard, unbroken
+from stream.agents.fence import REFUSALS, Fence, FenceUnsupportedError
 from stream.agents.tail import last_sequence
 from stream.errors import RelayFencedError, RelayGapError, StoreUnavailableError
 from stream.interfaces import PartitionStore

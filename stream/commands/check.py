@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stream.agents.fence import Fence, FenceUnsupportedError, discard
+from stream.agents.closing import discard
+from stream.agents.fence import Fence, FenceUnsupportedError
 from stream.commands import keys, topics
 from stream.commands.broker import administration
 from stream.commands.contents import read_contents

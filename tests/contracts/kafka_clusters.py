@@ -27,8 +27,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.structs import TopicPartition as AdminPartition
 
-from stream.agents.closing import close_consumer
-from stream.agents.fence import discard
+from stream.agents.closing import close_consumer, discard
 from tests.simulation.kafka_broker import SimulatedKafka
 
 BROKER = os.environ.get("GROUNDSWELL_TEST_KAFKA", "")

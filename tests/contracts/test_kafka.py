@@ -23,8 +23,9 @@ from aiokafka.errors import (
 )
 
 from stream.agents import relay as relay_module
+from stream.agents.closing import discard
 from stream.agents.configuration import ConfigurationLibrary
-from stream.agents.fence import Fence, discard
+from stream.agents.fence import Fence
 from stream.agents.relay import Relay
 from stream.agents.tail import last_sequence
 from stream.errors import RelayGapError

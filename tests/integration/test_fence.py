@@ -15,7 +15,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 from kafka import KafkaConsumer, TopicPartition
 
-from stream.agents.fence import Fence, FenceUnsupportedError, discard
+from stream.agents.closing import discard
+from stream.agents.fence import Fence, FenceUnsupportedError
 from stream.agents.tail import last_sequence
 from stream.errors import RelayFencedError
 from stream.records import SEQUENCE_HEADER

@@ -12,7 +12,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
 
 from stream.agents import relay as relay_module
-from stream.agents.fence import Fence, discard
+from stream.agents.closing import discard
+from stream.agents.fence import Fence
 from stream.agents.forwards import ForwardRelay
 from stream.agents.relay import OutboxRelay, Relay
 from stream.columns import ORIGIN_HEADER

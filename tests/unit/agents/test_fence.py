@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerClosed
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
-from stream.agents.fence import adopt, discard
+from stream.agents.closing import discard
+from stream.agents.fence import adopt
 
 WHERE = TopicPartition("triggers", 3)
 ATTRIBUTES_AT, PRODUCER_AT = 21, 43
