@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 from faust.web import Request, Response, View
 
+from stream.agents.closing import failure_of
 from stream.agents.clock import Clock
 from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
@@ -258,8 +259,7 @@ class Worker(faust.App):
 
     def _spawn(self, part: Coroutine[Any, Any, None], name: str) -> None:
         def ended(task: asyncio.Task[None]) -> None:
-            error = None if task.cancelled() else task.exception()
-            if error is not None:
+            if (error := failure_of(task)) is not None:
                 end_process(error)
 
         task = asyncio.create_task(part, name=name)

@@ -1,4 +1,4 @@
-"""How aiokafka's clients are given up without leaving a connection behind.
+"""How tasks end, and how aiokafka's clients are given up without leaving a connection behind.
 
 With ``stream.agents.fence`` the only module that touches private names of aiokafka.
 """
@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, ProducerClosed
+
+from stream.errors import GroundswellError
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,15 @@ def heard(future: asyncio.Future[Any]) -> None:
     """Take note of how a future ended that nobody may await any more; unheard, its error would be logged as one."""
     if not future.cancelled() and future.exception() is None and isinstance(result := future.result(), asyncio.Future):
         result.add_done_callback(heard)
+
+
+def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """Return what ended a task that works until it is cancelled; None where somebody did cancel it, or it returned."""
+    if not task.cancelled():
+        return task.exception()
+    if task.cancelling():
+        return None
+    return GroundswellError(f"{task.get_name()} has ended though nobody stopped it: work within it was cancelled")
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:

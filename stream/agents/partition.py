@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stream.agents.closing import failure_of
 from stream.agents.commit import commit_exactly_once, retrying
 from stream.agents.surroundings import Limits, Log, Observer, Relaying, Snapshotting
 from stream.columns import Columns
@@ -218,9 +219,7 @@ class Partition:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Start the partition anew after a refused commit; whatever else ends a task ends the worker."""
-        if task.cancelled():
-            return
-        error = task.exception()
+        error = failure_of(task)
         if isinstance(error, CommitRefusedError):
             work = self._work
             if self._reclaim is not None or work is None or task not in work.tasks:

@@ -20,7 +20,7 @@ class Fault:
 
     operation: str
     """Name of the PartitionStore method that it meets."""
-    error: Exception
+    error: BaseException
     executed: bool = False
     """Whether the operation was carried out before its answer was lost."""
 

@@ -208,10 +208,12 @@ async def test_error_that_no_retry_mends_ends_the_worker(operation: str) -> None
     await closed(site)
 
 
-async def test_defect_while_processing_ends_the_worker_and_nothing_is_skipped() -> None:
+@pytest.mark.parametrize("defect", [ZeroDivisionError("defect"), asyncio.CancelledError()])
+async def test_defect_while_processing_ends_the_worker_and_nothing_is_skipped(defect: BaseException) -> None:
+    """A cancellation that nobody asked for is one: a library let it out of a task of its own."""
     site = site_of()
     await site.open()
-    site.server.faults.append(Fault("load", ZeroDivisionError("defect")))
+    site.server.faults.append(Fault("load", defect))
     site.tape.write(like("ada", 1), like("ada", 2))
     site.deliver(1)
     await until(lambda: site.failures)
