@@ -28,6 +28,7 @@ from stream.errors import (
 from stream.records import Commit, Header
 from stream.stores import RedisEndpoint, RedisStore, check_server
 from stream.stores.route import cluster_slots
+from tests.simulation import loop
 
 DOCUMENTED: Final = (
     CommitRefusedError,
@@ -209,8 +210,8 @@ class BrokenServer(RedisEndpoint):
 
 
 def try_answers(chance: random.Random, inputs: int) -> Counter[str]:
-    """Ask something of the store and give it mutated answers."""
-    return asyncio.run(_try_answers(chance, inputs))
+    """Ask something of the store and give it mutated answers; the waits between its tries pass in virtual time."""
+    return loop.run(_try_answers(chance, inputs))
 
 
 async def _try_answers(chance: random.Random, inputs: int) -> Counter[str]:
