@@ -17,8 +17,8 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 from faust.web import Request, Response, View
 
-from stream.agents.closing import failure_of
 from stream.agents.clock import Clock
+from stream.agents.closing import failure_of
 from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
 from stream.agents.forwards import ForwardRelay
