@@ -9,7 +9,7 @@ from typing import Final
 
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
 from stream.stores.names import header_key, outbox_key, request_key, voter_prefix
-from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of
+from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of, rows_of
 
 _PAGE_KEYS: Final = 1000
 
@@ -128,7 +128,7 @@ class MemoryStore:
         self._server.fault("outbox")
         box = self._server.outboxes.get(outbox_key(self._prefix, output), {})
         sequences = sorted(sequence for sequence in box if sequence > after)[:limit]
-        return [row_of(self._prefix, output, box[sequence]) for sequence in sequences]
+        return rows_of(self._prefix, output, [box[sequence] for sequence in sequences], after)
 
     async def trim(self, output: str, through: int) -> None:
         """Remove the rows of an output up to and with the sequence ``through``."""

@@ -16,7 +16,7 @@ from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import header_key, outbox_key, request_key, voter_prefix
 from stream.stores.outcomes import is_lost, nothing_changed
 from stream.stores.route import Route
-from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of
+from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, rows_of
 from stream.stores.wire import Session, Wire, first_error, pack
 
 _ATTEMPTS: Final = 10
@@ -131,7 +131,7 @@ class RedisStore:
     async def outbox(self, output: str, after: int, limit: int) -> list[OutboxRow]:
         """Return up to ``limit`` rows of an output with a sequence above ``after``, in sequence."""
         (rows,) = await self._read(_range(self._boxes[output], after, limit), 1)
-        return [row_of(self._prefix, output, row) for row in texts(rows)]
+        return rows_of(self._prefix, output, texts(rows), after)
 
     async def trim(self, output: str, through: int) -> None:
         """Remove the rows of an output up to and with the sequence ``through``; doing it twice does no harm."""
@@ -240,7 +240,7 @@ class RedisStore:
         after = -1
         while True:
             (found,) = _answers(await session.ask(_range(box, after, _PAGE_ROWS), 1))
-            rows = [row_of(self._prefix, "triggers", data) for data in texts(found)]
+            rows = rows_of(self._prefix, "triggers", texts(found), after)
             for row in rows:
                 if row.key in keys:
                     commands.append(pack(b"ZREMRANGEBYSCORE", box, *[b"%d" % row.sequence] * 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from stream.errors import CommitRefusedError, StateMismatchError
 from stream.records import Commit, Header, OutboxRow
 
@@ -56,3 +58,20 @@ def row_of(prefix: str, output: str, data: bytes) -> OutboxRow:
             "run `groundswell restore`"
         )
         raise StateMismatchError(message) from None
+
+
+def rows_of(prefix: str, output: str, found: Iterable[bytes], after: int) -> list[OutboxRow]:
+    """Return outbox rows that were asked for above the sequence ``after``; raise StateMismatchError if not in sequence.
+
+    Whoever reads page after page would not come to an end with rows that do not ascend.
+    """
+    rows = [row_of(prefix, output, data) for data in found]
+    for row in rows:
+        if row.sequence <= after:
+            message = (
+                f"the outbox {output} of partition {prefix[:-1]} holds sequence {row.sequence} behind {after}; "
+                "run `groundswell restore`"
+            )
+            raise StateMismatchError(message)
+        after = row.sequence
+    return rows

@@ -16,7 +16,7 @@ from stream.errors import (
     StoreFailedError,
     StoreUnavailableError,
 )
-from stream.records import Commit, Header
+from stream.records import Commit, Header, OutboxRow
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.redis import RedisStore
 from tests.unit.stores.resp import Answer, FakeRedis, bulk, close
@@ -263,6 +263,18 @@ async def test_damaged_outbox_row_does_not_show_whose_it_is() -> None:
     async with _fake(ZRANGEBYSCORE=b"*1\r\n" + bulk(b"\0ada")) as fake:
         store = _store(fake)
         assert "row of 4 bytes" in await _fails(StateMismatchError, store.outbox("triggers", 0, 10))
+        await store.close()
+
+
+async def test_outbox_that_is_not_in_sequence_is_damage_and_no_reading_without_end() -> None:
+    """A server that answers each page with the same full page; the commit of an erasure reads page after page."""
+    page = [OutboxRow(sequence, 0, b"bob", b"{}", ()).to_bytes() for sequence in range(1, 1001)]
+    async with _fake(ZRANGEBYSCORE=b"*1000\r\n" + b"".join(map(bulk, page))) as fake:
+        store = _store(fake)
+        message = "outbox triggers of partition {3} holds sequence 1 behind"
+        assert f"{message} 7" in await _fails(StateMismatchError, store.outbox("triggers", 7, 1000))
+        erasing = replace(_COMMIT, erased=frozenset({"ada"}))
+        assert f"{message} 1000" in await _fails(StateMismatchError, store.commit(erasing))
         await store.close()
 
 
