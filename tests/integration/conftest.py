@@ -25,12 +25,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 @pytest.fixture(scope="session")
 def site(guarded: Secured, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Topics that the operator has created under the documented permissions."""
-    configuration = tmp_path_factory.mktemp("configuration")
+    directory = tmp_path_factory.mktemp("secured-site")
     for folder, file, text in (("models", "eager.json", MODEL), ("campaigns", "hello.toml", CAMPAIGN)):
-        (configuration / folder).mkdir()
-        (configuration / folder / file).write_text(text)
-    made = Site(guarded, f"secured-{secrets.token_hex(4)}", configuration)
+        (directory / folder).mkdir()
+        (directory / folder / file).write_text(text)
+    made = Site(guarded, f"secured-{secrets.token_hex(4)}", directory)
     guarded.administer("kafka acls", made.namespace)
     guarded.administer("redis acls", made.namespace)
+    made.run("publisher", "keys", "new", "first", "--file", str(made.keys_file))
     made.run("operator", "topics", "create")
     return made

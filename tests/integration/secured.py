@@ -284,14 +284,29 @@ class Site:
 
     servers: Secured
     namespace: str
-    configuration: Path
+    directory: Path
+    """Holds the configuration, the keyring, and the snapshots."""
+
+    @property
+    def keys_file(self) -> Path:
+        return self.directory / "keyring"
+
+    def settings_of(self, role: str) -> dict[str, str]:
+        """Return what a role has beside its logins: only workers and operators have the keyring."""
+        if role not in ("worker", "operator"):
+            return {}
+        return {
+            "configuration_directory": str(self.directory),
+            "snapshot__url": (self.directory / "snapshots").as_uri(),
+            "security__keys_file": str(self.keys_file),
+        }
 
     def topic(self, kind: str) -> str:
         return f"{self.namespace}.engagement.{kind}"
 
     def run(self, role: str, *words: str, status: int = 0) -> str:
         """Run a command as a role; return what it said."""
-        done = self.servers.run(role, self.namespace, *words, configuration_directory=str(self.configuration))
+        done = self.servers.run(role, self.namespace, *words, **self.settings_of(role))
         assert done.returncode == status, (role, words, done.stdout, done.stderr)
         return done.stdout + done.stderr
 
@@ -299,7 +314,7 @@ class Site:
         """Return a worker under its own user, not started yet."""
         deployment = Deployment(self.namespace, self.servers.bootstrap, self.servers.redis_url, PARTITIONS)
         settings = {
-            **self.servers.environment("worker", self.namespace),
+            **self.servers.environment("worker", self.namespace, **self.settings_of("worker")),
             "GROUNDSWELL_WORKER__IDLE_COMMIT_SECONDS": "0.3",
         }
         return WorkerProcess(deployment, directory, name, settings)

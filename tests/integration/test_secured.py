@@ -85,15 +85,20 @@ def _operate(site: Site) -> None:
     assert "voter-3" in site.run("operator", "voter", "show", "voter-3")
     assert "are what the log up to offset" in site.run("operator", "verify")
     assert "2 of 2 partitions have state" in site.run("operator", "check")
+    # No worker runs: the operator copies the state itself.
+    assert site.run("operator", "snapshot").count("from Redis: no worker is at work") == PARTITIONS
 
 
 def _lose_and_restore(site: Site, worker: WorkerProcess) -> None:
-    """Damage a partition's state, bring it back as the operator, and let a worker replay it."""
+    """Damage a partition's state, bring it back as the operator, and let a worker replay it and take snapshots."""
     with site.servers.redis() as keys:
         keys.delete(header_key(partition_prefix(site.namespace, 0)))
-    site.run("operator", "restore", "--yes")
+    assert " is loaded, and " in site.run("operator", "restore", "--yes")
     site.start(worker)
     wait_until("all is replayed", site.is_drained, BOUND_SECONDS)
+    taken = len(site.run("operator", "snapshot", "--list").splitlines())
+    site.run("operator", "snapshot")
+    assert len(site.run("operator", "snapshot", "--list").splitlines()) == taken + PARTITIONS
     assert "are what the log up to offset" in site.run("operator", "verify")
     assert worker.end(signal.SIGTERM, 30)[0] == 0, worker.log
 
@@ -165,7 +170,7 @@ def test_only_operators_create_topics(site: Site, role: str) -> None:
 
 @pytest.mark.parametrize("role", ["publisher", "worker", "subscriber"])
 def test_only_operators_activate_configuration(site: Site, role: str) -> None:
-    said = site.servers.run(role, site.namespace, "config", "apply", configuration_directory=str(site.configuration))
+    said = site.servers.run(role, site.namespace, "config", "apply", **site.settings_of("operator"))
     assert said.returncode == 1, said.stdout
     assert len(said.stderr.splitlines()) == 1, said.stderr
     assert "Authoriz" in said.stderr
