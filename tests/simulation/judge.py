@@ -29,6 +29,8 @@ class Judge:
         self._records: dict[str, tuple[list[int], list[bytes]]] = {}
         """By voter, the offsets from which on each of its records stood."""
         self._erasures: dict[str, list[int]] = {}
+        self._committed: set[str] = set()
+        """Owners that have moved the header."""
 
     def _header(self) -> bytes:
         return orjson.dumps(_decided(self.oracle.header()), option=orjson.OPT_SORT_KEYS)
@@ -60,8 +62,13 @@ class Judge:
         offset = header["offset"]
         if before is not None:
             former = orjson.loads(before)
-            if former["owner"] == header["owner"] and former["offset"] >= offset:
+            # A claim whose answer was lost is repeated, and changes nothing; after its first commit an owner claims no
+            # more, and what moves nothing then is a commit that came twice.
+            repeats = before == after and header["owner"] not in self._committed
+            if former["owner"] == header["owner"] and former["offset"] >= offset and not repeats:
                 return f"owner {header['owner']} moved the header from {former['offset']} to {offset}"
+            if former["owner"] == header["owner"] and not repeats:
+                self._committed.add(header["owner"])
             if former["owner"] != header["owner"] and former["offset"] != offset:
                 return f"{header['owner']} moved the header of {former['owner']} from {former['offset']} to {offset}"
         expected = self._headers[bisect_right(self._offsets, offset) - 1]

@@ -74,10 +74,12 @@ class SimulatedRedis:
     def promote(self, replica: Dataset) -> SimulatedRedis:
         """Give address and role to a replica that holds ``replica``; return the old primary, now a replica itself.
 
-        Sessions stay with the old primary, which refuses their writes with READONLY; new ones go to the new one.
+        Sessions stay with the old primary, which refuses their writes with READONLY; new ones go to the new one. In
+        a cluster it has no slot any more, and answers MOVED to reads as well.
         """
         old = SimulatedRedis(self.host, self.port)
         old.data, old.sessions, old.settings, old.salt = self.data, self.sessions, self.settings, self.salt
+        old.cluster = self.cluster
         old.replica = True
         for session in old.sessions.values():
             session.server = old

@@ -7,7 +7,6 @@ import gc
 import hashlib
 import logging
 import random
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from tests.simulation.kafka_network import connected_to
 from tests.simulation.links import Wires
 from tests.simulation.loop import DeadlockError, run
 from tests.simulation.plan import PUBLISH_SECONDS, Scenario
-from tests.simulation.processes import gated
+from tests.simulation.processes import burial, gated
 from tests.simulation.redis_server import SimulatedCluster, SimulatedRedis
 from tests.simulation.redis_wire import endpoint_of
 from tests.simulation.worker import TOPIC, Site, Worker
@@ -402,8 +401,7 @@ def simulate(scenario: Scenario, listen: Callable[[str], None] | None = None) ->
             world.broken(str(error))
     result = world.result
     # Now, and not in the middle of the next run: a killed process leaves its clients unclosed.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with burial():
         world.bury()
         del world
         gc.collect()
