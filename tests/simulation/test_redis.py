@@ -272,6 +272,20 @@ async def test_store_follows_a_failover_inside_a_cluster(wires: Wires) -> None:
     assert await store.read_header() == second.header
 
 
+async def test_nothing_is_read_from_a_server_that_was_replaced_before_the_commits_reached_its_successor(
+    server: SimulatedRedis, wires: Wires
+) -> None:
+    first = _step(await RedisStore(endpoint_of(server, wires), PREFIX).claim("one", FRESH), 110)
+    store = RedisStore(endpoint_of(server, wires), PREFIX)
+    assert await store.read_header() is not None
+    server.promote(server.copy())
+    # The first commit's connection is the first that meets the new primary.
+    await store.commit(first)
+    assert await store.read_header() == first.header
+    assert await store.load(["voter-0"]) == [b"x" * 768]
+    assert len(await store.outbox("triggers", 0, 10)) == 1
+
+
 async def test_connection_reused_after_a_cancelled_await_reads_the_former_answer(
     server: SimulatedRedis, wires: Wires
 ) -> None:
