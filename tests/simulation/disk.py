@@ -109,5 +109,3 @@ def _settle(done: asyncio.Future[_Result], work: Callable[[], _Result]) -> None:
     else:
         if not done.done():
             done.set_result(result)
-
-

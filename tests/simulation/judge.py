@@ -66,7 +66,9 @@ class Judge:
         former = None if before is None else orjson.loads(before)
         if former is not None and former["restoring"]:
             if (former["owner"], former["offset"]) != (header["owner"], offset):
-                return f"{header['owner']} moved the header, at {former['offset']}, of a restoration by {former['owner']}"
+                return (
+                    f"{header['owner']} moved the header, at {former['offset']}, of a restoration by {former['owner']}"
+                )
         elif former is not None and before is not None:
             # A claim whose answer was lost is repeated, and changes nothing; after its first commit an owner claims no
             # more, and what moves nothing then is a commit that came twice.

@@ -102,6 +102,8 @@ class Operator:
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            if not process.alive:
+                return
             self._deployment.broken(f"{process.name} ended: {type(error).__name__}: {error}")
         else:
             self.is_busy = False

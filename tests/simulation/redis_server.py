@@ -283,6 +283,8 @@ class SimulatedCluster:
     def __init__(self, nodes: Sequence[SimulatedRedis]) -> None:
         self.nodes = list(nodes)
         self._owners = [self.nodes[slot * len(nodes) // 16_384] for slot in range(16_384)]
+        self._stretches: list[list[Any]] = []
+        """What CLUSTER SLOTS answers; empty where it is not known."""
         for node in nodes:
             node.cluster = self
 
@@ -297,6 +299,7 @@ class SimulatedCluster:
             to.write(key, old.data.values[key])
             old.write(key, None)
         self._owners[slot] = to
+        self._stretches = []
 
     def admit(self, node: SimulatedRedis, keys: Sequence[bytes]) -> None:
         """Raise RefusedError where ``node`` does not hold the keys' one slot."""
@@ -312,14 +315,14 @@ class SimulatedCluster:
 
     def slots(self) -> list[Any]:
         """Return the answer of CLUSTER SLOTS."""
-        stretches: list[list[Any]] = []
-        for slot, owner in enumerate(self._owners):
-            if slot and owner is self._owners[slot - 1]:
-                stretches[-1][1] = slot
-            else:
-                identity = f"{self.nodes.index(owner):040x}".encode()
-                stretches.append([slot, slot, [owner.host.encode(), owner.port, identity, []]])
-        return stretches
+        if not self._stretches:
+            for slot, owner in enumerate(self._owners):
+                if slot and owner is self._owners[slot - 1]:
+                    self._stretches[-1][1] = slot
+                else:
+                    identity = f"{self.nodes.index(owner):040x}".encode()
+                    self._stretches.append([slot, slot, [owner.host.encode(), owner.port, identity, []]])
+        return self._stretches
 
 
 def encoded(answer: Any) -> bytes:
