@@ -6,7 +6,7 @@ import asyncio
 import errno
 import random
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Final, TypeVar
 
 import fsspec
 from fsspec import AbstractFileSystem
@@ -17,15 +17,15 @@ from tests.simulation.processes import current_process
 
 _Result = TypeVar("_Result")
 
-OFFLOAD_SECONDS = 0.01
+PROTOCOL: Final = "simulated"
+OFFLOAD_SECONDS: Final = 0.01
 """Longest time that a file takes, by default."""
 
 
-class SimulatedDisk(AbstractFileSystem):
+class SimulatedDisk(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Files by path, of the disk named in ``simulated://NAME/``; a write may be torn, a move is one step."""
 
-    protocol: ClassVar[str] = "simulated"
-    root_marker = ""
+    protocol = PROTOCOL
 
     def __init__(self, name: str = "", **options: Any) -> None:
         super().__init__(**options)
@@ -60,7 +60,7 @@ class SimulatedDisk(AbstractFileSystem):
 
     def mv(self, path1: str, path2: str, *_: Any, **__: Any) -> None:
         self.files[path2] = self.files.pop(path1)
-        folder, _, name = path2.rpartition("/")
+        folder, name = path2.rsplit("/", 1)
         if name == MANIFEST:
             self.on_snapshot(folder)
 
@@ -69,13 +69,13 @@ class SimulatedDisk(AbstractFileSystem):
             del self.files[name]
 
 
-fsspec.register_implementation(SimulatedDisk.protocol, SimulatedDisk, clobber=True)
+fsspec.register_implementation(PROTOCOL, SimulatedDisk, clobber=True)
 
 
 def new_disk(name: str) -> SimulatedDisk:
     """Return an empty disk, which ``simulated://NAME/`` then means; the disks before it are forgotten."""
     SimulatedDisk.clear_instance_cache()
-    disk: SimulatedDisk = fsspec.filesystem(SimulatedDisk.protocol, name=name)
+    disk: SimulatedDisk = fsspec.filesystem(PROTOCOL, name=name)
     return disk
 
 

@@ -34,8 +34,14 @@ class Deployment(Protocol):
     """What is restored."""
 
     partitions: int
-    endpoint: Callable[[], RedisEndpoint]
-    catalogue: Callable[[int], Catalogue]
+
+    def endpoint(self) -> RedisEndpoint:
+        """Return the running process's way to Redis."""
+        ...
+
+    def catalogue(self, partition: int) -> Catalogue:
+        """Return a partition's snapshots."""
+        ...
 
     def facts(self) -> TopicFacts:
         """Return what the broker says of the events topic."""

@@ -27,7 +27,7 @@ from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import header_key, outbox_key, partition_prefix, voter_prefix
 from tests.logs import BEGIN_MS, Generator, Log
 from tests.oracle import Key
-from tests.simulation.disk import SimulatedDisk, new_disk, threads
+from tests.simulation.disk import PROTOCOL, new_disk, threads
 from tests.simulation.faults import Faults
 from tests.simulation.group import Group
 from tests.simulation.judge import Judge
@@ -108,16 +108,7 @@ class World:
         self.other = SimulatedRedis("redis-2", 6380)
         if chance.random() < 0.25:
             SimulatedCluster([self.redis, self.other])
-        self.disk = new_disk(str(seed))
-        self.disk.on_snapshot = self._check_snapshot
-        self._storage = FileSnapshots(f"{SimulatedDisk.protocol}://{seed}/snapshots")
-        self._offload = threads(random.Random(f"threads {seed}"))
-        kinds = {fault.kind for fault in scenario.faults}
-        seconds = chance.choice([0.0, 1.0, 2.5])
-        self.snapshot_seconds = 1.0 if kinds & {"head_deleted", "disk_full", "snapshot_torn"} else seconds
-        self.snapshots: dict[str, Manifest] = {}
-        """By folder, those that were finished."""
-        self.torn: set[str] = set()
+        self._lay_out_snapshots(chance)
         self._deleted: dict[int, list[Record]] = {number: [] for number in range(self.partitions)}
         """Events that retention took."""
         self.operator = Operator(self, random.Random(f"operator {seed}"))
@@ -148,6 +139,19 @@ class World:
         self.judges = [Judge(number, self.partitions, contents, TOPIC) for number in range(self.partitions)]
         for server in (self.redis, self.other):
             self.watch(server)
+
+    def _lay_out_snapshots(self, chance: random.Random) -> None:
+        seed = self.scenario.seed
+        self.disk = new_disk(str(seed))
+        self.disk.on_snapshot = self._check_snapshot
+        self._storage = FileSnapshots(f"{PROTOCOL}://{seed}/snapshots")
+        self._offload = threads(random.Random(f"threads {seed}"))
+        kinds = {fault.kind for fault in self.scenario.faults}
+        seconds = chance.choice([0.0, 1.0, 2.5])
+        self.snapshot_seconds = 1.0 if kinds & {"head_deleted", "disk_full", "snapshot_torn"} else seconds
+        self.snapshots: dict[str, Manifest] = {}
+        """By folder, those that were finished."""
+        self.torn: set[str] = set()
 
     def _lay_out_logs(self) -> list[Log]:
         seed, count = self.scenario.seed, self.partitions
