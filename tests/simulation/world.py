@@ -46,6 +46,8 @@ from tests.simulation.worker import TOPIC, TOPIC_ID, Site, Worker
 SESSION_SECONDS: Final = 2.5
 SETTLE_SECONDS: Final = SESSION_SECONDS + 12.0
 """Longest time from the last fault's end, or the last event, to all work done."""
+LONGEST_SECONDS: Final = 120.0
+"""Of a run: a worker that ends and is started again for ever is no fault that ends some time."""
 STOP_SECONDS: Final = 12.0
 """Longest time that a worker may take to stop in order."""
 OUTPUTS: Final = ("triggers", "rejects", "forwards")
@@ -351,6 +353,8 @@ class World:
                 self.calm_at = max(self.calm_at, loop.time())
             if loop.time() - self.calm_at > SETTLE_SECONDS:
                 self.broken(f"work is left {SETTLE_SECONDS} s after the last fault: {left}")
+            if loop.time() > LONGEST_SECONDS:
+                self.broken(f"work is left after {LONGEST_SECONDS} s, whatever keeps the last fault going: {left}")
             await asyncio.sleep(0.1)
         self.result.settled_seconds = max(loop.time() - self.calm_at, 0.0)
         if self._stands_still:
