@@ -44,8 +44,9 @@ from tests.simulation.redis_wire import endpoint_of
 from tests.simulation.worker import TOPIC, TOPIC_ID, Site, Worker
 
 SESSION_SECONDS: Final = 2.5
-SETTLE_SECONDS: Final = SESSION_SECONDS + 12.0
-"""Longest time from the last fault's end, or the last event, to all work done."""
+SETTLE_SECONDS: Final = SESSION_SECONDS + 6.0
+"""Longest time from the last fault's end, or the last event, to all work done: a session, a relay's longest back-off, a
+second."""
 LONGEST_SECONDS: Final = 120.0
 """Of a run: a worker that ends and is started again for ever is no fault that ends some time."""
 STOP_SECONDS: Final = 12.0
