@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 
 def fits(value: object, hint: Any) -> bool:
     """Return whether ``value`` has exactly the type of ``hint``: str, bool, int (64 bits), None, unions, list, dict."""
-    kind = get_origin(hint)
+    return _check_of(hint)(value)
+
+
+@cache
+def _check_of(hint: Any) -> Callable[[Any], bool]:
+    """Return what checks values against a hint: hints are few, and taking one apart costs more than a check."""
+    kind, parts = get_origin(hint), [_check_of(part) for part in get_args(hint)]
     if kind is UnionType:
-        return any(fits(value, option) for option in get_args(hint))
+        return lambda value: any(part(value) for part in parts)
     if kind is list:
-        return type(value) is list and all(fits(item, get_args(hint)[0]) for item in value)
+        return lambda value: type(value) is list and all(map(parts[0], value))
     if kind is dict:
-        name, content = get_args(hint)
-        return type(value) is dict and all(fits(key, name) and fits(item, content) for key, item in value.items())
+        return lambda value: type(value) is dict and all(map(parts[0], value)) and all(map(parts[1], value.values()))
     if hint is int:
-        return type(value) is int and -(1 << 63) <= value < 1 << 63
-    return type(value) is (NoneType if hint is None else hint)
+        return lambda value: type(value) is int and -(1 << 63) <= value < 1 << 63
+    expected = NoneType if hint is None else hint
+    return lambda value: type(value) is expected

@@ -231,12 +231,22 @@ class OutboxRelay(ABC):
         return rows
 
     def _check_next(self, last: int, row: OutboxRow, where: str) -> None:
-        if row.sequence != last + 1:
-            message = (
-                f"output {self._output!r} for {self._topic} has a gap: after sequence {last} in {where} comes "
-                f"{row.sequence}, expected {last + 1}; run `groundswell verify`"
+        if row.sequence == last + 1:
+            return
+        missing = f"after sequence {last} in {where} comes {row.sequence}, expected {last + 1}"
+        mend = "run `groundswell verify`"
+        if last == 0:
+            missing = (
+                f"{where} begins at offset 0 and holds no row, and the next is {row.sequence}, expected 1: what was "
+                "sent is lost, or the topic was made anew"
             )
-            raise RelayGapError(message)
+            mend = (
+                "`groundswell restore --no-snapshot` has all of it sent again, where the log reaches back to the "
+                f"deployment's start; to go on without it, have Kafka delete the records of {where} up to its end "
+                "(kafka-delete-records.sh)"
+            )
+        message = f"output {self._output!r} for {self._topic} has a gap: {missing}; {mend}"
+        raise RelayGapError(message)
 
     async def _await_more(self, writer: Writer) -> None:
         try:
@@ -326,8 +336,8 @@ class Relay(OutboxRelay):
     async def _send_page(self, writer: Writer, last: int | None) -> int | None:
         """Send what the outbox holds, or wait for more; return the last sequence known to stand in the topic.
 
-        ``last`` is None where the topic retains nothing that was sent: whatever is lowest in the outbox is next then,
-        since rows leave it only when they are known to be written.
+        ``last`` is None where retention took all that was sent: whatever is lowest in the outbox is next then, since
+        rows leave it only when they are known to be written. It is 0 where nothing was ever sent.
         """
         rows = await self._take_page()
         if not rows:

@@ -163,6 +163,8 @@ class PartitionSnapshots:
             return held.committed_offset
 
         try:
+            # Polled since who knows when, it may lead to a server that a failover has replaced, and that says nothing.
+            await self.store.close()
             manifest = await capture.run(self.catalogue.place, self.topic, created_ms, committed)
         except asyncio.CancelledError:
             # Whoever gives the partition back is waiting.

@@ -16,7 +16,10 @@ GROWTH: Final = 8
 
 
 async def last_sequence(kafka: Mapping[str, Any], topic: str, partition: int) -> int | None:
-    """Return the sequence that a partition's last ``groundswell-sequence`` header reached, None where none is retained.
+    """Return the sequence that a partition's last ``groundswell-sequence`` header reached.
+
+    Where none is retained: 0 if the log begins at offset 0, since then retention has taken nothing and the next row
+    is the first there is; None if it begins later, since then nothing tells how far it went.
 
     Reads backward in growing windows, uncommitted records too: every write that the broker accepted counts. Raises
     aiokafka's KafkaError, and bounds nothing by time itself.
@@ -42,7 +45,7 @@ async def last_sequence(kafka: Mapping[str, Any], topic: str, partition: int) ->
             if found is not None:
                 return found
             stop, size = start, size * GROWTH
-        return None
+        return 0 if first == 0 else None
     finally:
         await close_consumer(consumer)
 

@@ -77,7 +77,7 @@ async def _write(settings: Settings, topic: TopicFacts, begun: Sequence[Begun]) 
             for output in _OUTPUTS:
                 name = settings.topic(output)
                 sequence = await last_sequence(settings.kafka.aiokafka(), name, number)
-                if sequence is not None:
+                if sequence:
                     raise _occupied(settings, number, f"has put out {sequence} {output} already, in {name!r}")
         for place in begun:
             root = root_of(settings.keyring())

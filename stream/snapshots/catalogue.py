@@ -62,7 +62,10 @@ class Catalogue:
         return SnapshotWriter(self.storage, f"{self.place.folder}/{name.text}", self._offload)
 
     async def clear_away(self, retention: Retention, now_ms: int) -> list[SnapshotName]:
-        """Remove what need not be kept, and return it; never the newest snapshot, nor one that may be being written."""
+        """Remove what need not be kept, and return it; never the newest snapshot, nor one that may be being written.
+
+        Nor the one that is furthest in the log.
+        """
         complete, incomplete = await self._folders()
         doomed = [
             *outdated(complete, retention, now_ms),
@@ -87,11 +90,15 @@ class Catalogue:
 
 
 def outdated(names: Sequence[SnapshotName], retention: Retention, now_ms: int) -> list[SnapshotName]:
-    """Return which of a partition's snapshots, newest first, need not be kept."""
+    """Return which of a partition's snapshots, newest first, need not be kept.
+
+    Kept is also the one that is furthest in the log: after a clock was set back the one just taken is the oldest.
+    """
+    furthest = max(names, key=lambda name: name.offset, default=None)
     return [
         name
         for place, name in enumerate(names)
-        if place and (place >= retention.count or name.created_ms < now_ms - retention.age_ms)
+        if place and name != furthest and (place >= retention.count or name.created_ms < now_ms - retention.age_ms)
     ]
 
 

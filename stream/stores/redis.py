@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
+from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
 from stream.errors import CommitUnknownError, StoreFailedError, StoreUnavailableError
@@ -32,7 +33,9 @@ class RedisStore:
     """One partition's state in Redis (interfaces.PartitionStore): one connection for commits, one for the rest.
 
     Nothing is retried behind the caller's back. A connection whose await was cancelled or that met an error is
-    dropped, and the next call makes a new one. What each error of Redis becomes is listed in ``outcomes``.
+    dropped, and the next call makes a new one. What each error of Redis becomes is listed in ``outcomes``. Nothing is
+    read on a connection that is older than the one that commits: a failover may lie between the two, and a server that
+    was replaced answers reads for ever with what it had then, without a word.
 
     After CommitUnknownError the caller settles what happened by ``read_header``, which then runs on a new
     connection: the commit is done where the header equals the commit's own; where it still has the offset from
@@ -48,7 +51,7 @@ class RedisStore:
         self._voters = voter_prefix(prefix)
         self._boxes = {output: outbox_key(prefix, output).encode() for output in OUTPUTS}
         self._route = Route(endpoint, prefix)
-        self._commits = Wire(self._route.connect, endpoint.answer_timeout_seconds)
+        self._commits = Wire(self._connect_to_commit, endpoint.answer_timeout_seconds)
         self._reads = Wire(self._route.connect, endpoint.answer_timeout_seconds)
 
     async def read_header(self) -> Header | None:
@@ -297,6 +300,11 @@ class RedisStore:
         except (CommitUnknownError, StoreFailedError, StoreUnavailableError):
             await self._lose()
             raise
+
+    async def _connect_to_commit(self) -> Connection:
+        connection = await self._route.connect()
+        await self._reads.drop()
+        return connection
 
     async def _lose(self) -> None:
         self._route.forget()

@@ -416,10 +416,11 @@ async def test_fence_lets_the_owner_write_and_nobody_before_it(cluster: Cluster)
 
 async def test_tail_is_found_behind_markers_and_in_what_retention_left(cluster: Cluster) -> None:
     topic = cluster.topic()
-    assert await last_sequence(cluster.kafka, topic, 0) is None
+    assert await last_sequence(cluster.kafka, topic, 0) == 0
     producer = AIOKafkaProducer(**cluster.kafka, enable_idempotence=True, acks="all")
     fence = Fence(producer, f"{topic}-0", topic, 0)
     await fence.claim()
+    assert await last_sequence(cluster.kafka, topic, 0) == 0
     await sequenced(producer, topic, 1, 2, 3)
     for _ in range(20):
         await fence.renew()
@@ -504,3 +505,31 @@ async def test_row_missing_while_the_fence_is_held_stops_the_relay(cluster: Clus
         async with asyncio.timeout(20):
             await running
     assert len(await read(cluster, topic)) == 3
+
+
+async def test_topic_that_lost_all_it_had_acknowledged_stops_the_relay(cluster: Cluster) -> None:
+    topic, outbox = cluster.topic(), Outbox()
+    last = await outbox.add(5)
+    # Sent and trimmed, and then the topic's only copy was lost.
+    await outbox.store().trim("triggers", 3)
+    relay = relay_of(cluster, outbox, topic)
+    relay.wake(last)
+    with pytest.raises(RelayGapError, match="begins at offset 0 and holds no row, and the next is 4, expected 1"):
+        async with asyncio.timeout(20):
+            await relay.run()
+    assert await read(cluster, topic) == []
+
+
+async def test_topic_that_retention_emptied_is_gone_on_with(cluster: Cluster) -> None:
+    topic, outbox = cluster.topic(), Outbox()
+    async with producing(cluster) as producer:
+        await write(producer, topic, b"old")
+    cluster.delete_before(topic, 1)
+    last = await outbox.add(5)
+    await outbox.store().trim("triggers", 3)
+    relay = relay_of(cluster, outbox, topic)
+    running = asyncio.create_task(relay.run())
+    relay.wake(last)
+    await until(lambda: relay.backlog == 0)
+    await ended(running)
+    assert [int(dict(record.headers)[SEQUENCE_HEADER]) for record in await read(cluster, topic, start=1)] == [4, 5]

@@ -12,8 +12,10 @@ from aiokafka import errors as kafka_errors
 from redis.crc import key_slot
 
 from stream.errors import RelayGapError, StateMismatchError
-from stream.stores.names import partition_prefix
+from stream.stores.names import header_key, partition_prefix
+from tests.simulation.operators import names_restore
 from tests.simulation.plan import Fault
+from tests.simulation.redis_data import Dataset
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -37,6 +39,8 @@ class Faults:
         self.copies: deque[tuple[Any, Any]] = deque(maxlen=_COPIES)
         self._context = copy_context()
         self._is_misled = False
+        self._is_lost = False
+        """Whether state, or the log behind it, was taken away."""
 
     def context(self) -> Context:
         """Return the context of the world, which is no process."""
@@ -59,6 +63,11 @@ class Faults:
         """Say whether a fault that was done is meant to end a worker with this error."""
         if isinstance(error, RelayGapError):
             return bool(self.world.lost_tails)
+        if isinstance(error, StateMismatchError) and self._is_lost:
+            if names_restore(error):
+                self.world.operator.call()
+                return True
+            return "is to be read from" in str(error)
         return isinstance(error, StateMismatchError) and self._is_misled and "is to be read from" in str(error)
 
     def _until(self, seconds: float, undo: Callable[[], None]) -> None:
@@ -125,6 +134,50 @@ class Faults:
 
     def _redis_slow(self, fault: Fault) -> None:
         self._slow(self.world.redis_wires, fault)
+
+    def _redis_lost(self, fault: Fault) -> None:
+        """Be a Redis without an append-only file that was started anew, or one that lost a header and more."""
+        world = self.world
+        self._is_lost = True
+        if fault.amount < 0.5:
+            world.redis.fall_back(Dataset())
+            world.other.fall_back(Dataset())
+        else:
+            prefix = partition_prefix("", fault.target % world.partitions)
+            for server in (world.redis, world.other):
+                for key in sorted(key for key in server.data.values if key.startswith(prefix.encode())):
+                    if key == header_key(prefix).encode() or world.chance.random() < fault.amount - 0.5:
+                        server.write(key, None)
+        if world.chance.random() < 0.5:
+            world.operator.call()
+
+    # --- snapshots and the log behind them ----------------------------------------------------------------
+
+    def _head_deleted(self, fault: Fault) -> None:
+        """Be retention that takes the events up to the last whole snapshot."""
+        number = fault.target % self.world.partitions
+        offsets = [offset for _, offset in self.world.whole_snapshots(number)]
+        if offsets:
+            self._is_lost = True
+            self.world.delete_events_before(number, max(offsets))
+
+    def _disk_full(self, fault: Fault) -> None:
+        disk = self.world.disk
+        disk.is_full = True
+        self._until(0.5 + 3 * fault.amount, lambda: setattr(disk, "is_full", False))
+
+    def _snapshot_torn(self, fault: Fault) -> None:
+        """Damage a file of a snapshot, where the state can be restored without it."""
+        world = self.world
+        number = fault.target % world.partitions
+        start = world.bounds(number)[0]
+        usable = [folder for folder, offset in world.whole_snapshots(number) if offset >= start]
+        if usable and (start == 0 or len(usable) > 1):
+            files = sorted(name for name in world.disk.files if name.startswith(f"{usable[-1]}/"))
+            name = files[int(fault.amount * len(files))]
+            data = world.disk.files[name]
+            world.disk.files[name] = data[: len(data) // 2] if world.chance.random() < 0.5 else bytes(len(data))
+            world.torn.add(usable[-1])
 
     # --- Kafka ---------------------------------------------------------------------------------------
 

@@ -105,6 +105,11 @@ class Group:
             return None
         return self.generation, self._deals[member]
 
+    def awaits(self, member: Member) -> bool:
+        """Return whether a member's wish to take part still stands: a round that began after it takes another."""
+        seat = self._seats.get(member)
+        return seat is not None and seat.joined
+
     def rebalance(self) -> None:
         """Begin a rebalance without a reason of the members' own."""
         self._begin()
@@ -229,7 +234,8 @@ class Member:
         self.group.join(self)
         while (deal := self.group.deal(self)) is None:
             await asyncio.sleep(self._hop() + 0.02)
-            if self.group.heartbeat(self, self._generation) == "unknown":
+            # Whoever did not hear of its deal before the next round is told so at once (REBALANCE_IN_PROGRESS).
+            if self.group.heartbeat(self, self._generation) == "unknown" or not self.group.awaits(self):
                 self.group.join(self)
         self._generation, self.assigned = deal
         self._epoch_of_assignment = object()

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from stream.columns import ORIGIN_HEADER
-from stream.records import SEQUENCE_HEADER, TOMBSTONE_HEADER
+from stream.records import SEQUENCE_HEADER, TOMBSTONE_HEADER, OutboxRow
 from tests.oracle import Key, Output, Partition, Row
 from tests.simulation.kafka_batches import Record
 
@@ -29,6 +29,8 @@ class Judge:
         self._records: dict[str, tuple[list[int], list[bytes]]] = {}
         """By voter, the offsets from which on each of its records stood."""
         self._erasures: dict[str, list[int]] = {}
+        self._committed: set[str] = set()
+        """Owners that have moved the header."""
 
     def _header(self) -> bytes:
         return orjson.dumps(_decided(self.oracle.header()), option=orjson.OPT_SORT_KEYS)
@@ -58,10 +60,23 @@ class Judge:
         """
         header = orjson.loads(after)
         offset = header["offset"]
-        if before is not None:
-            former = orjson.loads(before)
-            if former["owner"] == header["owner"] and former["offset"] >= offset:
+        if header["restoring"]:
+            # A restoration may begin over anything, and what it loads is judged by the header that ends it.
+            return ""
+        former = None if before is None else orjson.loads(before)
+        if former is not None and former["restoring"]:
+            if (former["owner"], former["offset"]) != (header["owner"], offset):
+                return (
+                    f"{header['owner']} moved the header, at {former['offset']}, of a restoration by {former['owner']}"
+                )
+        elif former is not None and before is not None:
+            # A claim whose answer was lost is repeated, and changes nothing; after its first commit an owner claims no
+            # more, and what moves nothing then is a commit that came twice.
+            repeats = before == after and header["owner"] not in self._committed
+            if former["owner"] == header["owner"] and former["offset"] >= offset and not repeats:
                 return f"owner {header['owner']} moved the header from {former['offset']} to {offset}"
+            if former["owner"] == header["owner"] and not repeats:
+                self._committed.add(header["owner"])
             if former["owner"] != header["owner"] and former["offset"] != offset:
                 return f"{header['owner']} moved the header of {former['owner']} from {former['offset']} to {offset}"
         expected = self._headers[bisect_right(self._offsets, offset) - 1]
@@ -76,6 +91,39 @@ class Judge:
             expected = versions[place] if place >= 0 else None
             if found.get(prefix + voter.encode()) != expected:
                 return f"the record of {voter!r} is not the oracle's at the header's offset {offset}"
+        return ""
+
+    def check_snapshot(
+        self,
+        header: Mapping[str, Any],
+        records: Sequence[tuple[str, bytes]],
+        rows: Mapping[str, Sequence[OutboxRow]],
+        unsent: Mapping[str, int],
+    ) -> str:
+        """Return what is wrong with a snapshot: it must be the oracle's state at its offset; outputs all but sent ones.
+
+        ``unsent`` is by output the first sequence that counts.
+        """
+        offset = header["offset"]
+        decided = orjson.dumps(_decided(header), option=orjson.OPT_SORT_KEYS)
+        expected = self._headers[bisect_right(self._offsets, offset) - 1]
+        if decided != expected:
+            return f"the header of the snapshot of offset {offset} is {decided!r}, the oracle has {expected!r}"
+        found = {voter.encode(): data for voter, data in records}
+        if any(found[voter.encode()] != data for voter, data in records):
+            return f"a voter comes twice, and differs, in the snapshot of offset {offset}"
+        problem = self._check_records_at(offset, found, b"")
+        if problem:
+            return f"snapshot: {problem}"
+        for output, first in unsent.items():
+            last = header["sequences"][output]
+            counted = [row for row in rows.get(output, ()) if row.sequence >= first]
+            if [row.sequence for row in counted] != list(range(first, last + 1)):
+                return f"the snapshot of offset {offset} has {len(counted)} {output} from {first} on, up to {last}"
+            for row in counted:
+                record = Record(0, 0, row.key, row.value, tuple(row.headers))
+                if not self._fits(output, self.oracle.outputs[output][row.sequence - 1], record):
+                    return f"{output} {row.sequence} in the snapshot of offset {offset} is not the oracle's: {row}"
         return ""
 
     # --- at its end ----------------------------------------------------------------------------------

@@ -31,12 +31,19 @@ class Weather:
 class Wires:
     """All wires to one server."""
 
-    def __init__(self, chance: random.Random, latency_seconds: float, tell: Callable[[str], None]) -> None:
-        """``tell`` takes a line for the trace."""
+    def __init__(
+        self,
+        chance: random.Random,
+        latency_seconds: float,
+        tell: Callable[[str], None],
+        lasts: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """``tell`` takes a line for the trace, ``lasts`` how long something on its way will be there yet."""
         self.weather = Weather()
         self.chance = chance
         self.latency_seconds = latency_seconds
         self.tell = tell
+        self._lasts = lasts
 
     def link(self, name: str) -> Wire:
         """Return a new wire for the client of that name, in the process that runs."""
@@ -55,7 +62,11 @@ class Wires:
         seconds = self.latency_seconds * chance.random()
         if chance.random() < 0.02:
             seconds *= 50
-        return seconds * self.weather.slow
+        seconds *= self.weather.slow
+        if self.weather.slow != 1.0:
+            # Bad weather is over when what it holds up has come.
+            self._lasts(seconds)
+        return seconds
 
 
 class Wire:

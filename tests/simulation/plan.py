@@ -37,6 +37,11 @@ KINDS: Final = {
     "fetch_stalls": 2,
     "out_of_range": 1,
     "tail_lost": 1,
+    # New kinds go to the end, and still change what every seed draws.
+    "redis_lost": 2,
+    "head_deleted": 2,
+    "disk_full": 2,
+    "snapshot_torn": 1,
 }
 """By kind, how often it is drawn."""
 

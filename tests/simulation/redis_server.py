@@ -74,10 +74,12 @@ class SimulatedRedis:
     def promote(self, replica: Dataset) -> SimulatedRedis:
         """Give address and role to a replica that holds ``replica``; return the old primary, now a replica itself.
 
-        Sessions stay with the old primary, which refuses their writes with READONLY; new ones go to the new one.
+        Sessions stay with the old primary, which refuses their writes with READONLY; new ones go to the new one. In
+        a cluster it has no slot any more, and answers MOVED to reads as well.
         """
         old = SimulatedRedis(self.host, self.port)
         old.data, old.sessions, old.settings, old.salt = self.data, self.sessions, self.settings, self.salt
+        old.cluster = self.cluster
         old.replica = True
         for session in old.sessions.values():
             session.server = old
@@ -281,6 +283,8 @@ class SimulatedCluster:
     def __init__(self, nodes: Sequence[SimulatedRedis]) -> None:
         self.nodes = list(nodes)
         self._owners = [self.nodes[slot * len(nodes) // 16_384] for slot in range(16_384)]
+        self._stretches: list[list[Any]] = []
+        """What CLUSTER SLOTS answers; empty where it is not known."""
         for node in nodes:
             node.cluster = self
 
@@ -295,6 +299,7 @@ class SimulatedCluster:
             to.write(key, old.data.values[key])
             old.write(key, None)
         self._owners[slot] = to
+        self._stretches = []
 
     def admit(self, node: SimulatedRedis, keys: Sequence[bytes]) -> None:
         """Raise RefusedError where ``node`` does not hold the keys' one slot."""
@@ -310,14 +315,14 @@ class SimulatedCluster:
 
     def slots(self) -> list[Any]:
         """Return the answer of CLUSTER SLOTS."""
-        stretches: list[list[Any]] = []
-        for slot, owner in enumerate(self._owners):
-            if slot and owner is self._owners[slot - 1]:
-                stretches[-1][1] = slot
-            else:
-                identity = f"{self.nodes.index(owner):040x}".encode()
-                stretches.append([slot, slot, [owner.host.encode(), owner.port, identity, []]])
-        return stretches
+        if not self._stretches:
+            for slot, owner in enumerate(self._owners):
+                if slot and owner is self._owners[slot - 1]:
+                    self._stretches[-1][1] = slot
+                else:
+                    identity = f"{self.nodes.index(owner):040x}".encode()
+                    self._stretches.append([slot, slot, [owner.host.encode(), owner.port, identity, []]])
+        return self._stretches
 
 
 def encoded(answer: Any) -> bytes:

@@ -17,7 +17,7 @@ from stream.stores.redis import RedisStore
 from stream.stores.route import connected
 from stream.stores.wire import Session, pack
 from tests.simulation.link import LinkBrokenError
-from tests.simulation.redis_server import SimulatedCluster, SimulatedRedis
+from tests.simulation.redis_server import SimulatedCluster, SimulatedRedis, encoded
 from tests.simulation.redis_wire import Payload, endpoint_of
 
 PREFIX = "{3}:"
@@ -243,6 +243,47 @@ async def test_store_follows_its_slot_to_the_other_node_of_a_cluster(wires: Wire
     await store.commit(second)
     assert await store.read_header() == second.header
     assert {finding.level for finding in await check_server(endpoint_of(nodes[0]))} == {"ok"}
+
+
+async def test_store_follows_a_failover_inside_a_cluster(wires: Wires) -> None:
+    nodes = [SimulatedRedis("redis-1", 7001), SimulatedRedis("redis-2", 7002)]
+    cluster = SimulatedCluster(nodes)
+    store = RedisStore(endpoint_of(nodes[0], wires), PREFIX)
+    first = _step(await store.claim("one", FRESH), 110, 3)
+    await store.commit(first)
+    primary = cluster.owner(PREFIX.encode())
+    seen: list[bytes] = []
+
+    async def promote(payload: Payload) -> bytes:
+        old = primary.promote(primary.copy())
+        session = next(iter(old.sessions.values()))
+        # A node that was made a replica redirects reads as well, and still tells who has which slot.
+        seen.append(encoded(session.execute([b"GET", PREFIX.encode()])))
+        seen.append(encoded(session.execute([b"CLUSTER", b"SLOTS"])))
+        return payload()
+
+    second = _step(first.header, 120, 3)
+    wires.at, wires.strike = "commit", promote
+    with pytest.raises(StoreUnavailableError, match="MOVED"):
+        await store.commit(second)
+    assert seen[0].startswith(b"-MOVED ")
+    assert seen[1].startswith(b"*2\r\n")
+    await store.commit(second)
+    assert await store.read_header() == second.header
+
+
+async def test_nothing_is_read_from_a_server_that_was_replaced_before_the_commits_reached_its_successor(
+    server: SimulatedRedis, wires: Wires
+) -> None:
+    first = _step(await RedisStore(endpoint_of(server, wires), PREFIX).claim("one", FRESH), 110)
+    store = RedisStore(endpoint_of(server, wires), PREFIX)
+    assert await store.read_header() is not None
+    server.promote(server.copy())
+    # The first commit's connection is the first that meets the new primary.
+    await store.commit(first)
+    assert await store.read_header() == first.header
+    assert await store.load(["voter-0"]) == [b"x" * 768]
+    assert len(await store.outbox("triggers", 0, 10)) == 1
 
 
 async def test_connection_reused_after_a_cancelled_await_reads_the_former_answer(

@@ -14,11 +14,13 @@ from stream.agents.engagement import Engagement
 from stream.agents.forwards import ForwardRelay
 from stream.agents.partition import Partition
 from stream.agents.relay import OutboxRelay, Relay
+from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.columns import Columns
 from stream.interfaces import PartitionStore
 from stream.metrics import Metrics
 from stream.records import OutboxRow
+from stream.snapshots import Catalogue, Retention
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import partition_prefix
 from stream.stores.redis import RedisStore
@@ -30,6 +32,7 @@ TOPIC = "engagement.events"
 TOPIC_ID = "topic-1"
 SUSPEND_SECONDS = 1.0
 TICK_SECONDS = 5.0
+SNAPSHOTS_KEPT = 3
 
 
 class _Partition(Partition):
@@ -57,6 +60,10 @@ class Site:
     failed: Callable[[Worker, BaseException], None]
     broken: Callable[[str], None]
     """Told of an invariant that does not hold."""
+    catalogue: Callable[[int], Catalogue]
+    """A partition's snapshots."""
+    snapshot_seconds: float
+    """How often they are taken; never where 0."""
 
 
 class Worker:
@@ -68,7 +75,8 @@ class Worker:
         self.name = name
         self.process = Process(name)
         self.chance = random.Random(seed)
-        self.counts = dict.fromkeys(("commits", "refused", "unknown", "sent"), 0)
+        self.counts = dict.fromkeys(("commits", "refused", "unknown", "sent", "snapshots", "snapshots failed"), 0)
+        self._snapshot_turn = asyncio.Lock()
         self._follows: dict[int, tuple[int, int]] = {}
         """By partition, the epoch of the last batch and where the next one of it must start."""
         self.member: Member | None = None
@@ -176,7 +184,31 @@ class Worker:
         )
         partition = _Partition(number, log, store, self.library, Table, self._new_relays, limits, observer)
         partition.tell = self.site.broken
+        if self.site.snapshot_seconds:
+            partition.snapshots = self._new_snapshots(number)
         return partition
+
+    def _new_snapshots(self, number: int) -> PartitionSnapshots:
+        def count(what: str) -> None:
+            self.counts[what] += 1
+
+        site, chance = self.site, self.chance
+        return PartitionSnapshots(
+            topic=TOPIC,
+            catalogue=site.catalogue(number),
+            store=RedisStore(site.endpoint(), partition_prefix("", number)),
+            schedule=Schedule(site.snapshot_seconds, number, site.partitions),
+            retention=Retention(SNAPSHOTS_KEPT, 10**12),
+            observer=SnapshotObserver(
+                found=lambda number, created_ms: None,
+                taken=lambda number, manifest, seconds, hold_seconds: count("snapshots"),
+                failed=lambda number: count("snapshots failed"),
+            ),
+            turn=self._snapshot_turn,
+            now=lambda: site.now_ms() / 1000,
+            clock=asyncio.get_running_loop().time,
+            token=lambda: f"{chance.getrandbits(32):08x}",
+        )
 
     def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:
         relays: dict[str, OutboxRelay] = {

@@ -7,21 +7,27 @@ import gc
 import hashlib
 import logging
 import random
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
 
+import orjson
 from aiokafka.errors import OffsetOutOfRangeError
 
+from stream.columns import ORIGIN_HEADER
+from stream.commands.topics import TopicFacts
 from stream.errors import RelayGapError
-from stream.records import ContentId, Header
+from stream.records import SEQUENCE_HEADER, ContentId, Header, OutboxRow
+from stream.snapshots import Catalogue, FileSnapshots, Manifest, Place
+from stream.snapshots.format import MANIFEST, VOTERS, unpack_records, unpack_rows
+from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import header_key, outbox_key, partition_prefix, voter_prefix
 from tests.logs import BEGIN_MS, Generator, Log
 from tests.oracle import Key
+from tests.simulation.disk import PROTOCOL, new_disk, threads
 from tests.simulation.faults import Faults
 from tests.simulation.group import Group
 from tests.simulation.judge import Judge
@@ -30,18 +36,30 @@ from tests.simulation.kafka_broker import SimulatedKafka
 from tests.simulation.kafka_network import connected_to
 from tests.simulation.links import Wires
 from tests.simulation.loop import DeadlockError, run
+from tests.simulation.operators import Operator
 from tests.simulation.plan import PUBLISH_SECONDS, Scenario
-from tests.simulation.processes import gated
+from tests.simulation.processes import burial, gated
 from tests.simulation.redis_server import SimulatedCluster, SimulatedRedis
 from tests.simulation.redis_wire import endpoint_of
-from tests.simulation.worker import TOPIC, Site, Worker
+from tests.simulation.worker import TOPIC, TOPIC_ID, Site, Worker
 
 SESSION_SECONDS: Final = 2.5
-SETTLE_SECONDS: Final = SESSION_SECONDS + 12.0
-"""Longest time from the last fault's end, or the last event, to all work done."""
+SETTLE_SECONDS: Final = SESSION_SECONDS + 6.0
+"""Longest time from the last fault's end, or the last event, to all work done: a session, a relay's longest back-off, a
+second."""
+LONGEST_SECONDS: Final = 120.0
+"""Of a run: a worker that ends and is started again for ever is no fault that ends some time."""
 STOP_SECONDS: Final = 12.0
 """Longest time that a worker may take to stop in order."""
 OUTPUTS: Final = ("triggers", "rejects", "forwards")
+_PAGE_SIZES: Final = {
+    "stream.snapshots.capture.SCAN_KEYS": (5, 30),
+    "stream.snapshots.capture.PAGE_VOTERS": (2, 50),
+    "stream.snapshots.capture._PAGE_ROWS": (2, 50),
+    "stream.snapshots.writing.CHUNK_RECORDS": (3, 50),
+    "stream.stores.redis._SCAN_KEYS": (20, 10_000),
+    "stream.commands.restore._FILL_ITEMS": (3, 50),
+}
 
 
 @dataclass
@@ -53,7 +71,13 @@ class Result:
     trace: list[str] = field(default_factory=list)
     settled_seconds: float = 0.0
     counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("commits", "refused", "unknown", "sent", "starts", "triggers"), 0)
+        default_factory=lambda: dict.fromkeys(
+            (
+                *("commits", "refused", "unknown", "sent", "starts", "triggers"),
+                *("snapshots", "snapshots failed", "restorations"),
+            ),
+            0,
+        )
     )
 
     @property
@@ -87,8 +111,12 @@ class World:
         self.other = SimulatedRedis("redis-2", 6380)
         if chance.random() < 0.25:
             SimulatedCluster([self.redis, self.other])
-        self.redis_wires = Wires(random.Random(f"redis {seed}"), 0.002, self.tell)
-        self.kafka_wires = Wires(random.Random(f"kafka {seed}"), 0.004, self.tell)
+        self._lay_out_snapshots(chance)
+        self._deleted: dict[int, list[Record]] = {number: [] for number in range(self.partitions)}
+        """Events that retention took."""
+        self.operator = Operator(self, random.Random(f"operator {seed}"))
+        self.redis_wires = Wires(random.Random(f"redis {seed}"), 0.002, self.tell, self._lasts)
+        self.kafka_wires = Wires(random.Random(f"kafka {seed}"), 0.004, self.tell, self._lasts)
         self.group = Group(self.partitions, SESSION_SECONDS, random.Random(f"group {seed}"))
         self.stalled: set[int] = set()
         self.out_of_range: set[int] = set()
@@ -114,6 +142,19 @@ class World:
         self.judges = [Judge(number, self.partitions, contents, TOPIC) for number in range(self.partitions)]
         for server in (self.redis, self.other):
             self.watch(server)
+
+    def _lay_out_snapshots(self, chance: random.Random) -> None:
+        seed = self.scenario.seed
+        self.disk = new_disk(str(seed))
+        self.disk.on_snapshot = self._check_snapshot
+        self._storage = FileSnapshots(f"{PROTOCOL}://{seed}/snapshots")
+        self._offload = threads(random.Random(f"threads {seed}"))
+        kinds = {fault.kind for fault in self.scenario.faults}
+        seconds = chance.choice([0.0, 1.0, 2.5])
+        self.snapshot_seconds = 1.0 if kinds & {"head_deleted", "disk_full", "snapshot_torn"} else seconds
+        self.snapshots: dict[str, Manifest] = {}
+        """By folder, those that were finished."""
+        self.torn: set[str] = set()
 
     def _lay_out_logs(self) -> list[Log]:
         seed, count = self.scenario.seed, self.partitions
@@ -144,7 +185,11 @@ class World:
         """Call something in the context of the world, which is no process; no calm before."""
         loop = asyncio.get_running_loop()
         loop.call_later(seconds, call, context=self.faults.context())
-        self.calm_at = max(self.calm_at, loop.time() + seconds)
+        self._lasts(seconds)
+
+    def _lasts(self, seconds: float) -> None:
+        """Note that a fault is not over before so long."""
+        self.calm_at = max(self.calm_at, _now() + seconds)
 
     def fetch(self, partition: int, offset: int, most: int) -> tuple[list[Record], int] | None:
         """Be the log that workers fetch from (group.EventsLog)."""
@@ -162,6 +207,58 @@ class World:
         """Return where a partition's log begins and ends."""
         log = self.kafka.logs[TOPIC, partition]
         return log.start, log.last_stable_offset
+
+    def endpoint(self) -> RedisEndpoint:
+        """Return the running process's way to Redis."""
+        return endpoint_of(self.redis, self.redis_wires.link, answer_timeout_seconds=1.0)
+
+    def catalogue(self, partition: int) -> Catalogue:
+        """Return a partition's snapshots."""
+        return Catalogue(self._storage, Place("", partition), self._offload)
+
+    def facts(self) -> TopicFacts:
+        """Return what the broker says of the events topic."""
+        begins, ends = zip(*map(self.bounds, range(self.partitions)), strict=True)
+        return TopicFacts(TOPIC, TOPIC_ID, self.partitions, begins, ends)
+
+    def whole_snapshots(self, partition: int) -> list[tuple[str, int]]:
+        """Return folders and offsets of a partition's snapshots that can be restored, by offset."""
+        files = self.disk.files
+        found = [
+            (folder, manifest.offset)
+            for folder, manifest in self.snapshots.items()
+            if manifest.partition == partition
+            and folder not in self.torn
+            and all(f"{folder}/{name}" in files for name in (MANIFEST, *(entry.name for entry in manifest.files)))
+        ]
+        return sorted(found, key=lambda snapshot: snapshot[1])
+
+    def delete_events_before(self, partition: int, offset: int) -> None:
+        """Be retention."""
+        judge = self.judges[partition]
+        judge.read(self.log_of(TOPIC, partition, judge.oracle.offset))
+        self._deleted[partition] += [row for row in self.log_of(TOPIC, partition) if row.offset < offset]
+        self.kafka.logs[TOPIC, partition].delete_before(offset)
+        self.tell(f"the log of partition {partition} begins at {offset}")
+
+    def _check_snapshot(self, folder: str) -> None:
+        """Judge a snapshot at the moment at which its manifest is written."""
+        files = self.disk.files
+        manifest = Manifest.from_bytes(files[f"{folder}/{MANIFEST}"], folder)
+        self.tell(f"snapshot {folder}")
+        self.snapshots[folder] = manifest
+        found = [(entry, files.get(f"{folder}/{entry.name}")) for entry in manifest.files]
+        if any(data is None for _, data in found):
+            # Written by the thread of one that was given up, and cleared away, meanwhile.
+            return
+        records = [pair for entry, data in found if entry.kind == VOTERS for pair in unpack_records(data or b"")]
+        rows: dict[str, list[OutboxRow]] = {}
+        for entry, data in found:
+            if entry.kind != VOTERS:
+                rows.setdefault(entry.kind, []).extend(unpack_rows(data or b""))
+        judge = self.judges[manifest.partition]
+        judge.read(self.log_of(TOPIC, judge.number, judge.oracle.offset))
+        self.broken(judge.check_snapshot(orjson.loads(manifest.header), records, rows, manifest.unsent))
 
     def watch(self, server: SimulatedRedis) -> None:
         """Look at every header that is written."""
@@ -186,8 +283,9 @@ class World:
         self.broken(judge.check_write(before if isinstance(before, bytes) else None, value, values, prefix))
 
     def log_of(self, topic: str, partition: int, offset: int = 0) -> list[Record]:
-        """Return what a subscriber reads in a partition from an offset on."""
-        return self.kafka.fetch(topic, partition, offset, 1 << 30)[0]
+        """Return what a subscriber reads in a partition from an offset on, or from where its log begins."""
+        start = self.kafka.logs[topic, partition].start
+        return self.kafka.fetch(topic, partition, max(offset, start), 1 << 30)[0]
 
     # --- workers -------------------------------------------------------------------------------------
 
@@ -197,12 +295,14 @@ class World:
         site = Site(
             self.group,
             self,
-            lambda: endpoint_of(self.redis, self.redis_wires.link, answer_timeout_seconds=1.0),
+            self.endpoint,
             lambda name: {"bootstrap_servers": "kafka", "client_id": name},
             self.now_ms,
             self.partitions,
             self._failed,
             self.broken,
+            self.catalogue,
+            self.snapshot_seconds,
         )
         name = f"worker-{place}.{self.result.counts['starts']}"
         worker = Worker(site, name, self.chance.randrange(1 << 30))
@@ -233,8 +333,8 @@ class World:
 
     def bury(self) -> None:
         """Let go of everything that was left running."""
-        for worker in self._all_workers:
-            worker.process.bury()
+        for process in (*self.operator.processes, *(worker.process for worker in self._all_workers)):
+            process.bury()
 
     # --- the run -------------------------------------------------------------------------------------
 
@@ -250,8 +350,12 @@ class World:
         await publishing
         self.calm_at = max(self.calm_at, loop.time())
         while not self.result.problem and not self._stands_still and (left := self._left()):
+            if self.operator.is_busy:
+                self.calm_at = max(self.calm_at, loop.time())
             if loop.time() - self.calm_at > SETTLE_SECONDS:
                 self.broken(f"work is left {SETTLE_SECONDS} s after the last fault: {left}")
+            if loop.time() > LONGEST_SECONDS:
+                self.broken(f"work is left after {LONGEST_SECONDS} s, whatever keeps the last fault going: {left}")
             await asyncio.sleep(0.1)
         self.result.settled_seconds = max(loop.time() - self.calm_at, 0.0)
         if self._stands_still:
@@ -266,7 +370,7 @@ class World:
         self._ending = True
         for worker in self.workers:
             worker.stop()
-        deadline = loop.time() + STOP_SECONDS
+        deadline = max(loop.time(), self.calm_at) + STOP_SECONDS
         while any(worker.process.alive for worker in self.workers):
             if loop.time() > deadline:
                 names = [worker.name for worker in self.workers if worker.process.alive]
@@ -312,22 +416,38 @@ class World:
 
     def _left(self) -> list[str]:
         """Return what is still to be done."""
-        values, left = self._values(), []
+        values, left = self._values(), ["a restoration is under way"] if self.operator.is_busy else []
         for number in range(self.partitions):
             prefix = partition_prefix("", number)
             header = values.get(header_key(prefix).encode())
             offset = Header.from_bytes(header).offset if header else 0
+            if header is None or Header.from_bytes(header).restoring:
+                left.append(f"partition {number} has no state")
             rows = self.log_of(TOPIC, number, offset)
             if rows:
                 left.append(f"partition {number} stands at {offset} of {rows[-1].offset + 1}")
             for output in OUTPUTS:
-                if box := values.get(outbox_key(prefix, output).encode()):
-                    left.append(f"partition {number} has {len(box)} {output} unsent")
+                box = values.get(outbox_key(prefix, output).encode(), ())
+                if unsent := [row for row in map(OutboxRow.from_bytes, box) if not self._is_sent(number, output, row)]:
+                    left.append(f"partition {number} has {len(unsent)} {output} unsent")
         return left
+
+    def _is_sent(self, number: int, output: str, row: OutboxRow) -> bool:
+        """Say whether a row stands in its topic: one that was trimmed may have come back with a Redis that lost that.
+
+        It is trimmed again before the output's next row, or by the next owner.
+        """
+        name, where = (ORIGIN_HEADER, (TOPIC, row.partition))
+        if output != "forwards":
+            name, where = (SEQUENCE_HEADER, (f"engagement.{output}", number))
+        mark = dict(row.headers)[name]
+        taken = self._deleted[row.partition] if output == "forwards" else []
+        return any((name, mark) in record.headers for record in (*taken, *self.log_of(*where)))
 
     def _judge(self) -> None:
         values = self._values()
-        logs = {number: self.log_of(TOPIC, number) for number in range(self.partitions)}
+        logs = {number: self._deleted[number] + self.log_of(TOPIC, number) for number in range(self.partitions)}
+        self.result.counts["restorations"] += self.operator.restored
         self._judge_outputs()
         for judge in self.judges:
             prefix = voter_prefix(partition_prefix("", judge.number)).encode()
@@ -386,6 +506,16 @@ def _logging_to(listen: Callable[[str], None] | None) -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextmanager
+def _small_pages(chance: random.Random) -> Iterator[None]:
+    """Copy and load a few voters at a time, so that much may happen in between."""
+    sizes = {name: chance.choice(choices) for name, choices in _PAGE_SIZES.items()}
+    with ExitStack() as stack:
+        for name, size in sizes.items():
+            stack.enter_context(patch(name, size))
+        yield
+
+
 def simulate(scenario: Scenario, listen: Callable[[str], None] | None = None) -> Result:
     """Run one scenario; the result's ``problem`` is empty where every invariant held."""
     world = World(scenario, listen)
@@ -395,6 +525,8 @@ def simulate(scenario: Scenario, listen: Callable[[str], None] | None = None) ->
         _logging_to(listen),
         connected_to(world.kafka, world.kafka_wires.link, scenario.seed),
         patch("stream.agents.partition.secrets", tokens),
+        patch("stream.commands.restore.secrets", tokens),
+        _small_pages(random.Random(f"pages {scenario.seed}")),
     ):
         try:
             run(world.live())
@@ -402,8 +534,7 @@ def simulate(scenario: Scenario, listen: Callable[[str], None] | None = None) ->
             world.broken(str(error))
     result = world.result
     # Now, and not in the middle of the next run: a killed process leaves its clients unclosed.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with burial():
         world.bury()
         del world
         gc.collect()

@@ -57,6 +57,18 @@ async def test_only_so_many_and_so_young_are_kept_but_always_the_newest(
     assert all(any(names[hours].text in file for hours in left) for file in storage.files)
 
 
+async def test_snapshot_taken_after_the_clock_was_set_back_is_kept() -> None:
+    storage = MemorySnapshots()
+    former = await taken(storage, 3, 2, 1)
+    further = kept.server(kept.header(9, triggers=2), {"ada": kept.record(8)})
+    last = await kept.snapshot(storage, further, NOW - 4 * HOUR)
+    await kept.catalogue(storage).clear_away(RETENTION, NOW - 4 * HOUR)
+    assert await kept.catalogue(storage).complete() == [*reversed(former), last]
+    latest = await kept.snapshot(storage, kept.server(kept.header(11)), NOW - int(3.5 * HOUR))
+    await kept.catalogue(storage).clear_away(RETENTION, NOW - 4 * HOUR)
+    assert await kept.catalogue(storage).complete() == [*reversed(former), latest]
+
+
 async def test_unfinished_folder_goes_once_nobody_can_be_at_it_any_more() -> None:
     storage = MemorySnapshots()
     abandoned, current, whole = await taken(storage, 7, 5, 1)
