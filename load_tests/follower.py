@@ -42,6 +42,8 @@ class Followed:
         """Read before the row that they follow from."""
         self._ticks: deque[int] = deque()
         """Offsets of the ticks behind the last row that is none."""
+        self._forwards = 0
+        """How many were let go."""
 
     def feed(self, row: Row) -> None:
         """Take one row of the log."""
@@ -50,7 +52,9 @@ class Followed:
         else:
             self._ticks.clear()
         self.oracle.feed(row)
-        self.oracle.outputs["forwards"][:] = [_COMPARED] * len(self.oracle.outputs["forwards"])
+        forwards = self.oracle.outputs["forwards"]
+        forwards[self._forwards :] = [_COMPARED] * (len(forwards) - self._forwards)
+        self._forwards = len(forwards)
 
     def take(self, output: str, found: Found) -> None:
         """Take one record of an output topic."""
