@@ -189,17 +189,22 @@ class Follower:
     def check(self) -> None:
         """Raise RuntimeError if it has ended by itself."""
         if self._process.exitcode is not None:
-            message = f"the checker ended by itself with status {self._process.exitcode}"
+            message = f"the checker ended by itself with status {self._process.exitcode}, after {self.rows} rows"
             raise RuntimeError(message)
 
     def finish(self, seconds: float) -> Findings:
-        """Return what was found, once all that stands in the topics is compared; the workers must have ended."""
+        """Return what was found, once all that stands in the topics is compared; the workers must have ended.
+
+        However far behind it is, it may catch up; raises TimeoutError where it decides no row for ``seconds``.
+        """
         self._stop.value = 1
-        end = time.monotonic() + seconds
+        rows, end = -1, 0.0
         while not self._result.poll(1.0):
             self.check()
-            if time.monotonic() > end:
-                message = f"the checker has not come to the end within {seconds:g} s, after {self.rows} rows"
+            if self.rows > rows:
+                rows, end = self.rows, time.monotonic() + seconds
+            elif time.monotonic() > end:
+                message = f"the checker has decided nothing for {seconds:g} s, after {rows} rows, and is not at the end"
                 raise TimeoutError(message)
         findings: Findings = self._result.recv()
         self._process.join(10)

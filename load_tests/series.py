@@ -154,9 +154,8 @@ def draw(samples: Sequence[Sample], path: Path, title: str) -> None:
     from matplotlib import pyplot, ticker  # noqa: PLC0415
 
     minutes = [sample.seconds / 60 for sample in samples]
-    figure, (memory, near, latency, backlog) = pyplot.subplots(
-        4, 1, figsize=(13, 12), sharex=True, layout="constrained"
-    )
+    figure, rooms = pyplot.subplots(4, 1, figsize=(13, 12), sharex=True, layout="constrained")
+    memory, near, latency, backlog = rooms
     figure.suptitle(title)
     memory.plot(minutes, [sample.rss_mb for sample in samples], label="worker, resident")
     memory.plot(minutes, [sample.anonymous_mb for sample in samples], label="of it anonymous")
@@ -176,7 +175,7 @@ def draw(samples: Sequence[Sample], path: Path, title: str) -> None:
     backlog.set_yscale("symlog")
     backlog.yaxis.set_major_formatter(ticker.FuncFormatter(lambda rows, _: f"{rows:,.0f}"))
     backlog.set_xlabel("minutes")
-    for axes in (memory, near, latency, backlog):
+    for axes in rooms:
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small")
     figure.savefig(path, dpi=110)

@@ -20,8 +20,9 @@ CAN_GIVE_BACK: Final = _trim is not None
 def give_back() -> bool:
     """Give freed memory back to the operating system; return whether there was any that could be.
 
-    asyncio takes 256 KiB for whatever it may receive and keeps the few bytes that came; so the heap comes to
-    consist of holes a little too small for the next such request, and grows at its end. glibc gives back what lies
-    at the end alone, and never a hole, until it is asked. Costs some ms for each 100 MB of holes.
+    asyncio takes 256 KiB for whatever it may receive and keeps the few bytes that came, and lz4 as much for what it
+    unpacks. Once small blocks lie between, the heap consists of holes a little too small for the next such request,
+    and grows at its end. glibc gives back what lies at the end alone, and never a hole, until it is asked. Costs
+    some ms for each 100 MB of holes.
     """
     return _trim is not None and _trim(0) == 1
