@@ -2,7 +2,8 @@
 
 ``python -m load_tests.soak --hours 1`` writes ``soak.csv``, ``soak.png`` and ``soak.json`` in ``load_tests/results``.
 Kafka and Redis are those of GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS; ``make soak`` starts both where they are
-not set. The exit status is 0 only if memory was flat and nothing was lost, applied twice, missing, doubled or altered.
+not set. The exit status is 0 only if memory was flat, the backlog did not grow, and nothing was lost, applied twice,
+missing, doubled or altered.
 
 First every voter acts once, so that neither the worker's table nor Redis grows from there; how fast that went is what
 the machine bears, publisher and broker on it too. The outside checker goes along and decides every event of the
@@ -15,6 +16,7 @@ import argparse
 import math
 import os
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -314,7 +316,7 @@ class Soak:
         if samples[-1].seconds > LEAST_SECONDS:
             self.rows += judged(samples)
         else:
-            say(f"memory is judged only in a run of more than {LEAST_SECONDS / 60:g} minutes")
+            say(f"memory and backlog are judged only in a run of more than {LEAST_SECONDS / 60:g} minutes")
         wrong = sum(self.findings.wrong.values())
         self.rows.append(Row("events and triggers lost, doubled, missing or altered", wrong, goal=0, holds=wrong == 0))
         show_rows(self.rows)
@@ -353,7 +355,10 @@ def main() -> int:
     soak = Soak(deployment, directory, Plan(given.hours, given.rate, given.voters, given.name, environment))
     soak.run()
     deployment.delete()
-    return 0 if all(row.holds is not False for row in soak.rows) else 1
+    if any(row.holds is False for row in soak.rows):
+        return 1
+    shutil.rmtree(directory)
+    return 0
 
 
 if __name__ == "__main__":
