@@ -52,8 +52,12 @@ DECIDED_A_SECOND: Final = 1000.0 * (os.cpu_count() or 1)
 """Events that the outside checker decides anew with a fifth of the machine; beyond these only those of some partitions.
 
 At least one partition is decided in any case."""
-_LOG_CONFIGURATION: Final = {"retention.ms": "7200000", "retention.bytes": str(1 << 30), "segment.ms": "300000"}
-"""So far may the checker be behind before the log's head goes; 1 GiB a partition bounds the disk at any rate."""
+LOG_SECONDS: Final = 7200.0
+"""For so long events are kept: so far the checker may be behind."""
+LOG_BYTES: Final = 8e9
+"""Or less long, where this much disk would not do."""
+_EVENT_BYTES: Final = 100.0
+"""Of disk; 75 were seen."""
 _SEED: Final = 11
 _DRAIN_SECONDS: Final = 120.0
 _FINISH_SECONDS: Final = 120.0
@@ -221,7 +225,6 @@ class Soak:
         """Do it all; what was started has ended when it returns."""
         deployment = self.deployment
         deployment.create()
-        configure(deployment.bootstrap, deployment.topic("events"), _LOG_CONFIGURATION)
         deployment.activate(contents())
         reader = Subscriber(deployment)
         try:
@@ -230,6 +233,7 @@ class Soak:
             workload = Skewed(_SEED, self.plan.voters)
             before, bears = self._calibrate(workload)
             rate = self.plan.rate or bears / 2
+            configure(deployment.bootstrap, deployment.topic("events"), retention(rate))
             numbers = range(min(PARTITIONS, max(1, int(DECIDED_A_SECOND * PARTITIONS / rate))))
             say(f"{rate:,.0f} events/s for {self.plan.hours:g} h; decided anew: {len(numbers)} of {PARTITIONS}")
             publisher = Publisher(deployment.bootstrap, deployment.topic("events"), workload, rate)
@@ -322,6 +326,15 @@ class Soak:
         show_rows(self.rows)
         say(checked(self.findings))
         say(f"{write(name, self.rows)}  {path}")
+
+
+def retention(rate: float) -> dict[str, str]:
+    """Return the configuration of a log of ``rate`` events a second that keeps the disk bounded.
+
+    By time alone: a worker does not start where size bounds a log.
+    """
+    seconds = min(LOG_SECONDS, LOG_BYTES / (rate * _EVENT_BYTES))
+    return {"retention.ms": str(int(seconds * 1000)), "segment.ms": "300000"}
 
 
 def configure(bootstrap: str, topic: str, configuration: dict[str, str]) -> None:
