@@ -93,19 +93,26 @@ def trend(seconds: Sequence[float], values: Sequence[float], block_seconds: floa
     line through these: the slope's standard error from the residuals, times Student's t of n - 2 degrees of freedom.
     Raises ValueError for fewer than four blocks.
     """
-    at, found = np.asarray(seconds, np.float64), np.asarray(values, np.float64)
-    block = ((at - at[0]) // block_seconds).astype(np.int64) if len(at) else np.zeros(0, np.int64)
-    kept = np.unique(block)
-    if len(kept) < _LEAST_BLOCKS:
-        message = f"{len(kept)} blocks of {block_seconds:g} s, expected at least {_LEAST_BLOCKS}: run for longer"
+    x, y = _means(np.asarray(seconds, np.float64), np.asarray(values, np.float64), block_seconds)
+    if len(x) < _LEAST_BLOCKS:
+        message = f"{len(x)} blocks of {block_seconds:g} s, expected at least {_LEAST_BLOCKS}: run for longer"
         raise ValueError(message)
-    x = np.array([at[block == number].mean() for number in kept]) / 3600.0
-    y = np.array([found[block == number].mean() for number in kept])
+    x /= 3600.0
     spread = float(((x - x.mean()) ** 2).sum())
     slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
     residuals = y - y.mean() - slope * (x - x.mean())
     error = float(np.sqrt((residuals**2).sum() / (len(x) - 2) / spread))
     return Trend(slope, _student_95(len(x) - 2) * error, len(x))
+
+
+def _means(at: Floats, found: Floats, block_seconds: float) -> tuple[Floats, Floats]:
+    """Return the mean time and value of each block of time."""
+    block = ((at - at[0]) // block_seconds).astype(np.int64) if len(at) else np.zeros(0, np.int64)
+    kept = np.unique(block)
+    return (
+        np.array([at[block == number].mean() for number in kept], np.float64),
+        np.array([found[block == number].mean() for number in kept], np.float64),
+    )
 
 
 def _student_95(freedom: int) -> float:
@@ -191,11 +198,13 @@ def _draw_trend(axes: Any, samples: Sequence[Sample]) -> None:
     settled = [sample for sample in samples if sample.seconds >= SETTLING_SECONDS]
     seconds, values = np.array([(sample.seconds, sample.rss_mb) for sample in settled]).T
     found = trend(seconds.tolist(), values.tolist())
-    axes.plot(seconds / 60, values, label="resident")
+    axes.plot(seconds / 60, values, alpha=0.5, label="resident")
+    at, means = _means(seconds, values, _BLOCK_SECONDS)
+    axes.plot(at / 60, means, "o", label=f"its means of {_BLOCK_SECONDS:g} s")
     hours, middle = (seconds - seconds.mean()) / 3600, values.mean()
     label = f"its trend: {found.slope:+.2f} +-{found.error:.2f} MB an hour"
     axes.plot(seconds / 60, middle + found.slope * hours, label=label)
-    axes.plot(seconds / 60, middle + GOAL_MB_AN_HOUR * hours, "--", color="grey", label="the goal: no more than this")
+    axes.plot(seconds / 60, middle + GOAL_MB_AN_HOUR * hours, "--", color="grey", label="no steeper than this")
     axes.axvline(SETTLING_SECONDS / 60, color="grey", linestyle=":", label="judged from here")
 
 
