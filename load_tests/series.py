@@ -106,9 +106,14 @@ def trend(seconds: Sequence[float], values: Sequence[float], block_seconds: floa
 
 
 def _means(at: Floats, found: Floats, block_seconds: float) -> tuple[Floats, Floats]:
-    """Return the mean time and value of each block of time."""
+    """Return the mean time and value of each block of time; a last one that hardly began is left out.
+
+    It would weigh as much as a whole one, at the end of the line, where a deviation tilts it most.
+    """
     block = ((at - at[0]) // block_seconds).astype(np.int64) if len(at) else np.zeros(0, np.int64)
-    kept = np.unique(block)
+    kept, counts = np.unique(block, return_counts=True)
+    if len(kept) and counts[-1] < counts.max() / 2:
+        kept = kept[:-1]
     return (
         np.array([at[block == number].mean() for number in kept], np.float64),
         np.array([found[block == number].mean() for number in kept], np.float64),

@@ -56,6 +56,13 @@ def test_interval_holds_the_true_slope_as_often_as_it_says_though_neighbours_are
     assert 178 <= hits <= 198
 
 
+def test_a_block_that_hardly_began_does_not_tilt_the_line() -> None:
+    seconds = [10.0 * number for number in range(180)]
+    level = [300.0] * 180
+    tail = [1800.0 + 10.0 * number for number in range(5)]
+    assert trend([*seconds, *tail], [*level, *[340.0] * 5]) == trend(seconds, level)
+
+
 def test_too_short_a_run_is_refused_with_what_it_had() -> None:
     with pytest.raises(ValueError, match="2 blocks of 300 s, expected at least 4"):
         trend([0.0, 130.0, 310.0], [1.0, 1.0, 1.0])
