@@ -42,6 +42,8 @@ class Followed:
         """Read before the row that they follow from."""
         self._ticks: deque[int] = deque()
         """Offsets of the ticks behind the last row that is none."""
+        self._forwards = 0
+        """How many were let go."""
 
     def feed(self, row: Row) -> None:
         """Take one row of the log."""
@@ -50,7 +52,9 @@ class Followed:
         else:
             self._ticks.clear()
         self.oracle.feed(row)
-        self.oracle.outputs["forwards"][:] = [_COMPARED] * len(self.oracle.outputs["forwards"])
+        forwards = self.oracle.outputs["forwards"]
+        forwards[self._forwards :] = [_COMPARED] * (len(forwards) - self._forwards)
+        self._forwards = len(forwards)
 
     def take(self, output: str, found: Found) -> None:
         """Take one record of an output topic."""
@@ -185,17 +189,22 @@ class Follower:
     def check(self) -> None:
         """Raise RuntimeError if it has ended by itself."""
         if self._process.exitcode is not None:
-            message = f"the checker ended by itself with status {self._process.exitcode}"
+            message = f"the checker ended by itself with status {self._process.exitcode}, after {self.rows} rows"
             raise RuntimeError(message)
 
     def finish(self, seconds: float) -> Findings:
-        """Return what was found, once all that stands in the topics is compared; the workers must have ended."""
+        """Return what was found, once all that stands in the topics is compared; the workers must have ended.
+
+        However far behind it is, it may catch up; raises TimeoutError where it decides no row for ``seconds``.
+        """
         self._stop.value = 1
-        end = time.monotonic() + seconds
+        rows, end = -1, 0.0
         while not self._result.poll(1.0):
             self.check()
-            if time.monotonic() > end:
-                message = f"the checker has not come to the end within {seconds:g} s, after {self.rows} rows"
+            if self.rows > rows:
+                rows, end = self.rows, time.monotonic() + seconds
+            elif time.monotonic() > end:
+                message = f"the checker has decided nothing for {seconds:g} s, after {rows} rows, and is not at the end"
                 raise TimeoutError(message)
         findings: Findings = self._result.recv()
         self._process.join(10)

@@ -30,6 +30,7 @@ from stream.agents.warmup import warm_up
 from stream.errors import GroundswellError
 from stream.interfaces import PartitionStore
 from stream.logs import logging_config
+from stream.memory import give_back
 from stream.metrics import Metrics
 from stream.records import OutboxRow
 from stream.settings import Settings
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 1.0
 _PUBLISH_SECONDS = 5.0
+_GIVE_BACK_SECONDS = 30.0
 _BOUNDS_SECONDS = 0.5
 _BACKGROUND_SECONDS = 1.0
 
@@ -224,6 +226,7 @@ class Worker(faust.App):
         self._spawn(self.clock.run(), "clock")
         self._spawn(self._watch(), "watch")
         self._spawn(self._publish(), "offsets")
+        self._spawn(self._give_back(), "memory")
         self._settle_memory()
         logger.info("joining the group %s", self.settings.group())
 
@@ -297,6 +300,12 @@ class Worker(faust.App):
             }
             if offsets:
                 await consumer.publish_offsets(offsets)
+
+    async def _give_back(self) -> None:
+        """Keep what was freed from staying with the process: it would grow for hours, with nothing in it."""
+        while True:
+            await asyncio.sleep(_GIVE_BACK_SECONDS)
+            give_back()
 
 
 def _faust_settings(settings: Settings) -> Mapping[str, Any]:

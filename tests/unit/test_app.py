@@ -150,6 +150,16 @@ def test_what_a_start_leaves_is_not_searched_for_garbage_again() -> None:
     assert not any(found is worker.engagement for found in gc.get_objects())
 
 
+async def test_freed_memory_is_given_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[None] = []
+    monkeypatch.setattr(app_room, "_GIVE_BACK_SECONDS", 0.001)
+    monkeypatch.setattr(app_room, "give_back", lambda: given.append(None))
+    giving = asyncio.create_task(worker_of()._give_back())
+    await until(lambda: len(given) >= 3)
+    giving.cancel()
+    await asyncio.wait([giving])
+
+
 # --- its end ---------------------------------------------------------------------------------------------
 
 HANGING_STOP = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,13 @@ def test_interval_holds_the_true_slope_as_often_as_it_says_though_neighbours_are
     assert 178 <= hits <= 198
 
 
+def test_a_block_that_hardly_began_does_not_tilt_the_line() -> None:
+    seconds = [10.0 * number for number in range(180)]
+    level = [300.0] * 180
+    tail = [1800.0 + 10.0 * number for number in range(5)]
+    assert trend([*seconds, *tail], [*level, *[340.0] * 5]) == trend(seconds, level)
+
+
 def test_too_short_a_run_is_refused_with_what_it_had() -> None:
     with pytest.raises(ValueError, match="2 blocks of 300 s, expected at least 4"):
         trend([0.0, 130.0, 310.0], [1.0, 1.0, 1.0])
@@ -62,10 +70,28 @@ def test_too_short_a_run_is_refused_with_what_it_had() -> None:
 
 @pytest.mark.parametrize(("slope", "holds"), [(0.0, True), (0.9, True), (-0.9, True), (1.1, False), (35.0, False)])
 def test_memory_is_judged_by_its_slope_after_the_first_ten_minutes(slope: float, holds: bool) -> None:
-    first, *others = judged(soaked(slope))
+    first, *others, backlog = judged(soaked(slope))
     assert first.ours == pytest.approx(slope, abs=1e-6)
     assert (first.goal, first.holds) == (GOAL_MB_AN_HOUR, holds)
     assert all(row.holds is None for row in others)
+    assert backlog.holds
+
+
+@pytest.mark.parametrize(("behind", "holds"), [(0.0, True), (0.0002, True), (0.0005, False), (0.1, False)])
+def test_a_worker_that_falls_behind_does_not_pass(behind: float, holds: bool) -> None:
+    """``behind`` is the share of what is published that is never caught up with."""
+    chance = np.random.default_rng(4)
+    samples = [
+        replace(
+            sample,
+            sent=int(sample.seconds * 5000),
+            backlog_events=int(sample.seconds * 5000 * behind + chance.exponential(300.0)),
+        )
+        for sample in soaked(0.0)
+    ]
+    found = judged(samples)[-1]
+    assert found.ours == pytest.approx(3600 * behind, abs=0.1)
+    assert found.holds is holds
 
 
 def test_samples_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
@@ -79,6 +105,7 @@ def test_samples_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
     assert [(sample.voters, sample.sent) for sample in found] == [(sample.voters, sample.sent) for sample in samples]
 
 
-def test_picture_is_drawn(tmp_path: Path) -> None:
-    draw(soaked(0.0, minutes=12), tmp_path / "soak.png", "a soak")
+@pytest.mark.parametrize("minutes", [2, 12, 31])
+def test_picture_is_drawn_of_any_length(tmp_path: Path, minutes: int) -> None:
+    draw(soaked(0.0, minutes), tmp_path / "soak.png", "a soak")
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
