@@ -1,0 +1,90 @@
+"""A worker that tells when each of its batches and snapshots ended: ``python -m load_tests.watched FILE``.
+
+It is ``groundswell worker`` itself; one line is written to FILE after each batch and each snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from stream import app
+from stream.agents.engagement import Engagement
+from stream.agents.snapshots import PartitionSnapshots
+from stream.cli import main as stream_main
+
+if TYPE_CHECKING:
+    from stream.agents.surroundings import Held
+    from stream.pipeline import Outcome
+    from stream.snapshots import Manifest, Request
+
+BATCH: Final = "batch"
+SNAPSHOT: Final = "snapshot"
+NOTHING: Final = "nothing"
+"""A snapshot that was not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A batch or a snapshot that has ended."""
+
+    what: str
+    ended: float
+    """By the machine's monotonic clock, in seconds: ``time.perf_counter`` of any process."""
+    seconds: float
+    count: int
+    """Rows of the batch, records of the snapshot."""
+
+    @property
+    def begun(self) -> float:
+        """When it began."""
+        return self.ended - self.seconds
+
+    def line(self) -> bytes:
+        """Return it as it stands in the file."""
+        return f"{self.what} {self.ended!r} {self.seconds!r} {self.count}\n".encode()
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Read a line of the file."""
+        what, ended, seconds, count = line.split()
+        return cls(what, float(ended), float(seconds), int(count))
+
+
+def read(path: Path) -> list[Done]:
+    """Return what a worker has told so far, in the order in which it ended."""
+    # The last line may be half written.
+    return [Done.parse(line) for line in path.read_text().rpartition("\n")[0].splitlines()]
+
+
+def main() -> None:
+    """Run the worker until SIGTERM."""
+    told = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    class WatchedEngagement(Engagement):
+        def observe_batch(self, number: int, outcome: Outcome, seconds: float) -> None:
+            ended = time.perf_counter()
+            super().observe_batch(number, outcome, seconds)
+            os.write(told, Done(BATCH, ended, seconds, outcome.rows).line())
+
+    class WatchedSnapshots(PartitionSnapshots):
+        async def take(self, held: Held, request: Request | None = None) -> Manifest | None:
+            begun = time.perf_counter()
+            manifest = await PartitionSnapshots.take(self, held, request)
+            ended = time.perf_counter()
+            what, records = (NOTHING, 0) if manifest is None else (SNAPSHOT, manifest.records)
+            os.write(told, Done(what, ended, ended - begun, records).line())
+            return manifest
+
+    app.Engagement = WatchedEngagement  # type: ignore[attr-defined]
+    app.PartitionSnapshots = WatchedSnapshots  # type: ignore[attr-defined]
+    sys.argv[1:] = ["worker"]
+    stream_main()
+
+
+if __name__ == "__main__":
+    main()
