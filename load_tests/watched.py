@@ -38,6 +38,8 @@ class Done:
     seconds: float
     count: int
     """Rows of the batch, records of the snapshot."""
+    waited: float = 0.0
+    """How long, since it began to run, the worker's thread waited for a processor that others had, in seconds."""
 
     @property
     def begun(self) -> float:
@@ -46,13 +48,13 @@ class Done:
 
     def line(self) -> bytes:
         """Return it as it stands in the file."""
-        return f"{self.what} {self.ended!r} {self.seconds!r} {self.count}\n".encode()
+        return f"{self.what} {self.ended!r} {self.seconds!r} {self.count} {self.waited!r}\n".encode()
 
     @classmethod
     def parse(cls, line: str) -> Self:
         """Read a line of the file."""
-        what, ended, seconds, count = line.split()
-        return cls(what, float(ended), float(seconds), int(count))
+        what, ended, seconds, count, waited = line.split()
+        return cls(what, float(ended), float(seconds), int(count), float(waited))
 
 
 def read(path: Path) -> list[Done]:
@@ -63,13 +65,18 @@ def read(path: Path) -> list[Done]:
 
 def main() -> None:
     """Run the worker until SIGTERM."""
+    schedule = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+
+    def waited() -> float:
+        return int(os.pread(schedule, 100, 0).split()[1]) / 1e9
+
     told = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     class WatchedEngagement(Engagement):
         def observe_batch(self, number: int, outcome: Outcome, seconds: float) -> None:
             ended = time.perf_counter()
             super().observe_batch(number, outcome, seconds)
-            os.write(told, Done(BATCH, ended, seconds, outcome.rows).line())
+            os.write(told, Done(BATCH, ended, seconds, outcome.rows, waited()).line())
 
     class WatchedSnapshots(PartitionSnapshots):
         async def take(self, held: Held, request: Request | None = None) -> Manifest | None:
@@ -77,7 +84,7 @@ def main() -> None:
             manifest = await PartitionSnapshots.take(self, held, request)
             ended = time.perf_counter()
             what, records = (NOTHING, 0) if manifest is None else (SNAPSHOT, manifest.records)
-            os.write(told, Done(what, ended, ended - begun, records).line())
+            os.write(told, Done(what, ended, ended - begun, records, waited()).line())
             return manifest
 
     app.Engagement = WatchedEngagement  # type: ignore[attr-defined]
