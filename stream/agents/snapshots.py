@@ -50,7 +50,7 @@ class SnapshotObserver:
     found: Callable[[int, int], None]
     """When the newest snapshot was begun (ms), as it was found at the start."""
     taken: Callable[[int, Manifest, float, float], None]
-    """The manifest, the seconds that it took, and the longest time that it kept everything else waiting."""
+    """The manifest, the seconds that it took, and the longest time that it kept a batch waiting."""
     failed: Callable[[int], None]
 
 
