@@ -44,6 +44,8 @@ SAMPLE_SECONDS: Final = 0.05
 COPIES_AT_ONCE: Final = 2000
 SNAPSHOT_SECONDS: Final = 60.0
 ONE_BATCH: Final = 1.0
+VOTER_BYTES: Final = 950
+"""What a voter takes in a worker's memory (load_tests/memory.py measures it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Span:
     undisturbed: tuple[float, ...]
     """The same, less what the worker's thread waited for a processor, which others had."""
     memory_bytes: int
-    """Most that the worker had."""
+    """Most that the worker had, less what the voters took whose records were in it."""
 
     @property
     def rate(self) -> float:
@@ -124,7 +126,7 @@ def span(done: Sequence[watched.Done], memory: Memory, begun: float, ended: floa
             batches[place].ended - batches[place - 1].ended - batches[place].waited + batches[place - 1].waited
             for place in within
         ),
-        memory.most(begun, ended),
+        memory.most(begun, ended) - max(batches[place].voters for place in within) * VOTER_BYTES,
     )
 
 
@@ -266,7 +268,16 @@ def report(found: Sequence[Measured], voters: int) -> list[Row]:
     spans = {"without": [one.quiet for one in found], "with a snapshot": [one.busy for one in found]}
     show(
         f"{len(found)} rounds, median (range); times in ms",
-        ("", "seconds", "events/s", "batch", "longest batch", "longest standstill", "undisturbed", "memory MB"),
+        (
+            "",
+            "seconds",
+            "events/s",
+            "batch",
+            "longest batch",
+            "longest standstill",
+            "undisturbed",
+            "memory less voters, MB",
+        ),
         [
             (
                 name,

@@ -40,6 +40,8 @@ class Done:
     """Rows of the batch, records of the snapshot."""
     waited: float = 0.0
     """How long, since it began to run, the worker's thread waited for a processor that others had, in seconds."""
+    voters: int = 0
+    """In memory, in the batch's partition."""
 
     @property
     def begun(self) -> float:
@@ -48,13 +50,13 @@ class Done:
 
     def line(self) -> bytes:
         """Return it as it stands in the file."""
-        return f"{self.what} {self.ended!r} {self.seconds!r} {self.count} {self.waited!r}\n".encode()
+        return f"{self.what} {self.ended!r} {self.seconds!r} {self.count} {self.waited!r} {self.voters}\n".encode()
 
     @classmethod
     def parse(cls, line: str) -> Self:
         """Read a line of the file."""
-        what, ended, seconds, count, waited = line.split()
-        return cls(what, float(ended), float(seconds), int(count), float(waited))
+        what, ended, seconds, count, waited, voters = line.split()
+        return cls(what, float(ended), float(seconds), int(count), float(waited), int(voters))
 
 
 def read(path: Path) -> list[Done]:
@@ -76,7 +78,9 @@ def main() -> None:
         def observe_batch(self, number: int, outcome: Outcome, seconds: float) -> None:
             ended = time.perf_counter()
             super().observe_batch(number, outcome, seconds)
-            os.write(told, Done(BATCH, ended, seconds, outcome.rows, waited()).line())
+            state = self.partitions[number].state
+            voters = 0 if state is None else len(state.table)
+            os.write(told, Done(BATCH, ended, seconds, outcome.rows, waited(), voters).line())
 
     class WatchedSnapshots(PartitionSnapshots):
         async def take(self, held: Held, request: Request | None = None) -> Manifest | None:

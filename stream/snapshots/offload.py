@@ -57,18 +57,19 @@ class OwnLoop(Generic[_Store]):
 
         Cancelled, this ends at once, and ``work`` is cancelled in its thread.
         """
+        here, ended = asyncio.get_running_loop(), asyncio.Event()
         loop = asyncio.new_event_loop()
         task = loop.create_task(self._closing(work))
         executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         running = executor.submit(_run, loop, task)
         executor.shutdown(wait=False)
+        running.add_done_callback(lambda _: _call(here, ended.set))
         try:
-            return await asyncio.shield(asyncio.wrap_future(running))
+            await ended.wait()
         except asyncio.CancelledError:
-            # Closed meanwhile: it has ended.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(task.cancel)
+            _call(loop, task.cancel)
             raise
+        return running.result()
 
     async def _closing(self, work: Callable[[_Store], Coroutine[Any, Any, _Result]]) -> _Result:
         store = self._open_store()
@@ -76,6 +77,12 @@ class OwnLoop(Generic[_Store]):
             return await work(store)
         finally:
             await store.close()
+
+
+def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:
+    """Call ``what`` on another thread's loop, unless that is over."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(what)
 
 
 def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task[_Result]) -> _Result:
