@@ -138,6 +138,7 @@ class Bench:
         self.rig = rig
         self.voters = voters
         self.count = count
+        self.end = 0
         self.told = rig.directory / "told"
         self._redis: Any = redis.Redis.from_url(rig.redis_url)
 
@@ -158,6 +159,8 @@ class Bench:
             self._await(worker, lambda: self._offset() >= end and rig.unsent() == 0, "the first voters' records")
         self._multiply(grown)
         fill(rig.kafka, topic, self.count, self.voters)
+        # The clock goes on writing there.
+        (self.end,) = rig.ends()
 
     def _multiply(self, grown: int) -> None:
         start = voter_prefix(self.rig.settings.key_prefix(0))
@@ -198,8 +201,14 @@ class Bench:
                 time.sleep(SETTLING_SECONDS)
                 for number in range(1, count + 1):
                     measured = self._round(worker, memory)
+                    if self._offset() >= self.end:
+                        print(f"round {number} does not count: the worker came to the end of its log", flush=True)
+                        break
                     found.append(measured)
                     print(f"round {number}: {told(measured)}", flush=True)
+        if not found:
+            message = f"the worker did its log of {self.count} events too soon: give it more by --events"
+            raise BenchmarkError(message)
         return found
 
     def _round(self, worker: Worker, memory: Memory) -> Measured:
@@ -214,9 +223,6 @@ class Bench:
         self._await(worker, lambda: len(self._snapshots()) and self._snapshots()[-1].ended > ended, "a snapshot")
         done = watched.read(self.told)
         taken = self._snapshots()[-1]
-        if self._offset() >= self.rig.ends()[0]:
-            message = f"the worker came to the end of its log of {self.count} events: give it more by --events"
-            raise BenchmarkError(message)
         newest = listing(self.rig.settings, 0)[0]
         if newest.manifest is None:
             raise BenchmarkError(str(newest))
@@ -352,7 +358,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--voters", type=int, default=VOTERS)
-    parser.add_argument("--events", type=int, default=2_500_000, help="in the worker's log")
+    parser.add_argument("--events", type=int, default=3_000_000, help="in the worker's log")
     arguments = parser.parse_args()
     try:
         rows = report(run(arguments.voters, arguments.events, arguments.rounds), arguments.voters)

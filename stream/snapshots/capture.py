@@ -102,7 +102,7 @@ class Capture:
         self._clock = clock
         self._aside = aside or self._here
         self._stands_still = stands_still
-        self._kept: deque[tuple[list[str], list[bytes]]] = deque()
+        self._kept: deque[tuple[list[str], NDArray[np.void]]] = deque()
         # Each is counted up on one side alone.
         self._kept_records = 0
         self._written_records = 0
@@ -116,19 +116,19 @@ class Capture:
     def keep(self, table: VoterTable, slots: NDArray[np.int64]) -> None:
         """Copy those of the records in ``slots`` (repeats and -1 allowed) that are still as they were at S.
 
-        To be called before each change of them. One that did not exist at S is left out; one that the change then
-        leaves as it is may be copied again.
+        To be called before each change of them. One that the change then leaves as it is may be copied again.
         """
         started = self._clock()
-        chosen = np.unique(slots[slots >= 0])
+        # np.unique would import half of NumPy's masked arrays at its first call, which takes longer than a batch.
+        chosen = np.sort(slots[slots >= 0])
+        chosen = chosen[np.flatnonzero(np.diff(chosen, prepend=-1))]
         chosen = chosen[table.records["last_offset"][chosen] < self.offset]
-        blocks = table.records.view(_BLOCK).take(chosen).tolist()
-        kept = [(slot, block) for slot, block in zip(chosen.tolist(), blocks, strict=True) if block != _FRESH]
-        if self._kept_records - self._written_records + len(kept) > MOST_KEPT:
+        if self._kept_records - self._written_records + len(chosen) > MOST_KEPT:
             self._overrun = True
-        elif kept:
-            self._kept_records += len(kept)
-            self._kept.append(([table.voter(slot) for slot, _ in kept], [block for _, block in kept]))
+        elif len(chosen):
+            self._kept_records += len(chosen)
+            voters = [table.voter(slot) for slot in chosen.tolist()]
+            self._kept.append((voters, table.records.view(_BLOCK).take(chosen)))
         self.longest_hold_seconds = max(self.longest_hold_seconds, self._clock() - started)
 
     async def run(self, place: Place, topic: str, created_ms: int, committed: Callable[[], Awaitable[int]]) -> Manifest:
@@ -191,9 +191,10 @@ class Capture:
             message = f"the snapshots' storage is too slow: {MOST_KEPT} records changed before they could be written"
             raise SnapshotFailedError(message)
         while self._kept:
-            voters, records = self._kept.popleft()
-            await self._writer.add_records(voters, records)
-            self._written_records += len(records)
+            voters, blocks = self._kept.popleft()
+            pairs = [pair for pair in zip(voters, blocks.tolist(), strict=True) if pair[1] != _FRESH]
+            await self._writer.add_records([voter for voter, _ in pairs], [record for _, record in pairs])
+            self._written_records += len(voters)
 
     async def _copy_outbox(self, store: CopiedStore, output: str) -> int:
         """Write an output's unsent rows up to S's sequence; return the first that was not known to be sent.
