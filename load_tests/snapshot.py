@@ -37,7 +37,7 @@ from stream.stores.names import voter_prefix
 VOTERS: Final = 1_000_000
 GROWN: Final = 20_000
 """Voters whose records come of ten events each; the others' are copies of theirs, with recent events of their own."""
-QUIET_SECONDS: Final = 20.0
+LEAST_SECONDS: Final = 10.0
 SETTLING_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = 600.0
 SAMPLE_SECONDS: Final = 0.05
@@ -71,7 +71,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One round: a time without a snapshot, and the snapshot after it."""
+    """One round: a snapshot, and as long a time without one after it."""
 
     quiet: Span
     busy: Span
@@ -212,17 +212,19 @@ class Bench:
         return found
 
     def _round(self, worker: Worker, memory: Memory) -> Measured:
-        begun = time.perf_counter()
-        time.sleep(QUIET_SECONDS)
-        ended = time.perf_counter()
+        asked = time.perf_counter()
         answers: list[Taken] = []
         take(self.rig.settings, None, answers.append)
         if any(answer.is_error for answer in answers):
             raise BenchmarkError(str(answers[0]))
-        # The last line is the snapshot's, once its file is closed; older snapshots are removed after that.
-        self._await(worker, lambda: len(self._snapshots()) and self._snapshots()[-1].ended > ended, "a snapshot")
-        done = watched.read(self.told)
+        # The last line is the snapshot's: older ones are removed after whoever asked was told.
+        self._await(worker, lambda: any(one.ended > asked for one in self._snapshots()), "a snapshot")
         taken = self._snapshots()[-1]
+        # As long: the longest of many standstills is longer than that of few.
+        begun = time.perf_counter()
+        time.sleep(max(taken.seconds, LEAST_SECONDS))
+        ended = time.perf_counter()
+        done = watched.read(self.told)
         newest = listing(self.rig.settings, 0)[0]
         if newest.manifest is None:
             raise BenchmarkError(str(newest))
