@@ -300,7 +300,12 @@ def report(found: Sequence[Measured], voters: int) -> list[Row]:
             for name, some in spans.items()
         ],
     )
-    quiet, busy = spans.values()
+    return judged(found, voters)
+
+
+def judged(found: Sequence[Measured], voters: int) -> list[Row]:
+    """Return the result rows."""
+    quiet, busy = [one.quiet for one in found], [one.busy for one in found]
     # What others on the machine take of the processors is no snapshot's doing, and may be more than a batch.
     batch_ms = statistics.median([seconds for one in quiet for seconds in one.undisturbed]) * 1e3
     longest_ms = max(max(one.undisturbed) for one in busy) * 1e3
