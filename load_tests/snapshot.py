@@ -1,7 +1,7 @@
 """What a snapshot of a million voters in one partition costs a worker under full load: its longest pause, above all.
 
-``python -m load_tests.snapshot`` prints tables and writes ``load_tests/results/snapshot.json``. The worker has a log
-before it that it does not come to the end of; times with a snapshot and times without one follow each other. Then the
+``python -m load_tests.snapshot`` prints tables and writes ``load_tests/results/snapshot.json``. The worker has events
+before it all the time, as many as it can do; times with a snapshot and times without one follow each other. Then the
 log is cut off at the newest snapshot, and ``groundswell verify`` replays from it and compares every voter's record.
 """
 
@@ -27,7 +27,7 @@ from kafka.errors import KafkaError
 from load_tests import watched
 from load_tests.report import Row, compare, judge, show, show_rows, spread, write
 from load_tests.rig import BenchmarkError, Rig, Worker
-from load_tests.throughput import fill
+from load_tests.throughput import SEED, fill
 from load_tests.workload import EVENTS_PER_VOTER, voter
 from stream.commands.snapshot import Taken, listing, take
 from stream.errors import GroundswellError
@@ -42,6 +42,10 @@ SETTLING_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = 600.0
 SAMPLE_SECONDS: Final = 0.05
 COPIES_AT_ONCE: Final = 2000
+AHEAD_EVENTS: Final = 300_000
+"""Between the worker and its log's end; some batches are fetched ahead, and a feeding takes a second or more."""
+FED_EVENTS: Final = 50_000
+FED_SECONDS: Final = 0.1
 SNAPSHOT_SECONDS: Final = 60.0
 ONE_BATCH: Final = 1.0
 VOTER_BYTES: Final = 950
@@ -133,12 +137,10 @@ def span(done: Sequence[watched.Done], memory: Memory, begun: float, ended: floa
 class Bench:
     """A rig of one partition, and the worker on it."""
 
-    def __init__(self, rig: Rig, voters: int, count: int) -> None:
-        """Take a rig whose topics exist; ``count`` events go into its log."""
+    def __init__(self, rig: Rig, voters: int) -> None:
+        """Take a rig whose topics exist."""
         self.rig = rig
         self.voters = voters
-        self.count = count
-        self.end = 0
         self.told = rig.directory / "told"
         self._redis: Any = redis.Redis.from_url(rig.redis_url)
 
@@ -158,9 +160,30 @@ class Bench:
         with self.worker() as worker:
             self._await(worker, lambda: self._offset() >= end and rig.unsent() == 0, "the first voters' records")
         self._multiply(grown)
-        fill(rig.kafka, topic, self.count, self.voters)
-        # The clock goes on writing there.
-        (self.end,) = rig.ends()
+
+    @contextmanager
+    def fed(self) -> Iterator[None]:
+        """Keep the log ahead of the worker for the block."""
+        rig, ended = self.rig, threading.Event()
+        (end,) = rig.ends()
+
+        def feed() -> None:
+            seed, written = 0, 0
+            while not ended.is_set():
+                if end + written - self._offset() < AHEAD_EVENTS:
+                    seed += 1
+                    fill(rig.kafka, rig.settings.topic("events"), FED_EVENTS, self.voters, SEED + seed)
+                    written += FED_EVENTS
+                else:
+                    ended.wait(FED_SECONDS)
+
+        thread = threading.Thread(target=feed, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _multiply(self, grown: int) -> None:
         start = voter_prefix(self.rig.settings.key_prefix(0))
@@ -193,22 +216,15 @@ class Bench:
     def rounds(self, count: int) -> list[Measured]:
         """Let the worker work ``count`` times without a snapshot and with one."""
         found = []
-        with self.worker() as worker:
+        with self.fed(), self.worker() as worker:
             memory = Memory(worker)
             offset = self._offset()
             with memory.sampled():
                 self._await(worker, lambda: self._offset() > offset, "the first batch")
                 time.sleep(SETTLING_SECONDS)
                 for number in range(1, count + 1):
-                    measured = self._round(worker, memory)
-                    if self._offset() >= self.end:
-                        print(f"round {number} does not count: the worker came to the end of its log", flush=True)
-                        break
-                    found.append(measured)
-                    print(f"round {number}: {told(measured)}", flush=True)
-        if not found:
-            message = f"the worker did its log of {self.count} events too soon: give it more by --events"
-            raise BenchmarkError(message)
+                    found.append(self._round(worker, memory))
+                    print(f"round {number}: {told(found[-1])}", flush=True)
         return found
 
     def _round(self, worker: Worker, memory: Memory) -> Measured:
@@ -346,13 +362,13 @@ def judged(found: Sequence[Measured], voters: int) -> list[Row]:
     ]
 
 
-def run(voters: int, count: int, rounds: int) -> list[Measured]:
+def run(voters: int, rounds: int) -> list[Measured]:
     """Measure on a rig of its own, and have the last snapshot proved right."""
     namespace = f"snapshot-{uuid.uuid4().hex[:6]}"
     # Nothing is due by itself while it is measured.
     with Rig(namespace, 1, interval_minutes=10_000, keep_count=1) as rig:
-        bench = Bench(rig, voters, count)
-        print(f"making {voters:,} voters and writing {count:,} events", flush=True)
+        bench = Bench(rig, voters)
+        print(f"making {voters:,} voters", flush=True)
         bench.prepare()
         found = bench.rounds(rounds)
         print("verifying from the newest snapshot", flush=True)
@@ -365,10 +381,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--voters", type=int, default=VOTERS)
-    parser.add_argument("--events", type=int, default=3_000_000, help="in the worker's log")
     arguments = parser.parse_args()
     try:
-        rows = report(run(arguments.voters, arguments.events, arguments.rounds), arguments.voters)
+        rows = report(run(arguments.voters, arguments.rounds), arguments.voters)
     except (BenchmarkError, GroundswellError, KafkaError) as error:
         print(f"no figures: {error}", file=sys.stderr)
         return 2

@@ -55,7 +55,7 @@ class Measured:
         return self.cpu_seconds / self.events * 1e6
 
 
-def fill(bootstrap: str, topic: str, count: int, voters: int | None = None) -> None:
+def fill(bootstrap: str, topic: str, count: int, voters: int | None = None, seed: int = SEED) -> None:
     """Write ``count`` events of the workload, that end now, into a topic: of ``voters``, or as many as it has."""
     producer = confluent_kafka.Producer(
         {
@@ -75,7 +75,7 @@ def fill(bootstrap: str, topic: str, count: int, voters: int | None = None) -> N
             failed.append(str(error))
 
     end_ms = time.time_ns() // 1_000_000
-    for number, (key, value) in enumerate(events(count, voters or count // EVENTS_PER_VOTER, SEED, end_ms)):
+    for number, (key, value) in enumerate(events(count, voters or count // EVENTS_PER_VOTER, seed, end_ms)):
         while True:
             try:
                 producer.produce(topic, value, key, on_delivery=delivered)
