@@ -25,9 +25,10 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
 from load_tests import watched
+from load_tests.feeding import Feeder
 from load_tests.report import Row, compare, judge, show, show_rows, spread, write
 from load_tests.rig import BenchmarkError, Rig, Worker
-from load_tests.throughput import SEED, fill
+from load_tests.throughput import fill
 from load_tests.workload import EVENTS_PER_VOTER, voter
 from stream.commands.snapshot import Taken, listing, take
 from stream.errors import GroundswellError
@@ -42,10 +43,6 @@ SETTLING_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = 600.0
 SAMPLE_SECONDS: Final = 0.05
 COPIES_AT_ONCE: Final = 2000
-AHEAD_EVENTS: Final = 300_000
-"""Between the worker and its log's end; some batches are fetched ahead, and a feeding takes a second or more."""
-FED_EVENTS: Final = 50_000
-FED_SECONDS: Final = 0.1
 SNAPSHOT_SECONDS: Final = 60.0
 ONE_BATCH: Final = 1.0
 VOTER_BYTES: Final = 950
@@ -161,30 +158,6 @@ class Bench:
             self._await(worker, lambda: self._offset() >= end and rig.unsent() == 0, "the first voters' records")
         self._multiply(grown)
 
-    @contextmanager
-    def fed(self) -> Iterator[None]:
-        """Keep the log ahead of the worker for the block."""
-        rig, ended = self.rig, threading.Event()
-        (end,) = rig.ends()
-
-        def feed() -> None:
-            seed, written = 0, 0
-            while not ended.is_set():
-                if end + written - self._offset() < AHEAD_EVENTS:
-                    seed += 1
-                    fill(rig.kafka, rig.settings.topic("events"), FED_EVENTS, self.voters, SEED + seed)
-                    written += FED_EVENTS
-                else:
-                    ended.wait(FED_SECONDS)
-
-        thread = threading.Thread(target=feed, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-
     def _multiply(self, grown: int) -> None:
         start = voter_prefix(self.rig.settings.key_prefix(0))
         found = self._redis.mget([start + voter(number) for number in range(grown)])
@@ -216,7 +189,8 @@ class Bench:
     def rounds(self, count: int) -> list[Measured]:
         """Let the worker work ``count`` times without a snapshot and with one."""
         found = []
-        with self.fed(), self.worker() as worker:
+        feeder = Feeder(self.rig, self.voters, self._offset)
+        with feeder.fed(), self.worker() as worker:
             memory = Memory(worker)
             offset = self._offset()
             with memory.sampled():
@@ -224,6 +198,7 @@ class Bench:
                 time.sleep(SETTLING_SECONDS)
                 for number in range(1, count + 1):
                     found.append(self._round(worker, memory))
+                    feeder.check()
                     print(f"round {number}: {told(found[-1])}", flush=True)
         return found
 
