@@ -42,9 +42,9 @@ format: $(SYNCED) ## Put the style right
 integration: $(SYNCED) ## The tests on Apache Kafka and Redis
 	@bash -c '$(REAL); $(BIN)/python -m pytest -m kafka'
 
-bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent; start; memory
+bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent; start; memory (PARTS=snapshot: its cost)
 	@bash -c '$(REAL); status=0; \
-		for part in throughput start memory; do $(BIN)/python -m load_tests.$$part || status=$$?; done; exit $$status'
+		for part in $(or $(PARTS),throughput start memory); do $(BIN)/python -m load_tests.$$part || status=$$?; done; exit $$status'
 
 faults: $(SYNCED) ## Brokers, Redis, workers and wires broken under load, and checked from outside: ROUNDS=200 SEED=1
 	@bash -c 'source .ci/bring; $(BIN)/python -m load_tests.faults --rounds $${ROUNDS:-200} --seed $${SEED:-1}'

@@ -51,22 +51,26 @@ def addresses() -> tuple[str, str]:
 class Rig:
     """Topics and keys under one namespace, all gone when the ``with`` block ends."""
 
-    def __init__(self, namespace: str) -> None:
-        """Nothing is created yet."""
+    def __init__(self, namespace: str, partitions: int = PARTITIONS, **snapshot: float) -> None:
+        """Nothing is created yet. ``snapshot`` are settings of that group; with any, snapshots are in the rig's own."""
         self.namespace = namespace
+        self.partitions = partitions
         self.kafka, self.redis_url = addresses()
         self._directory = tempfile.TemporaryDirectory(prefix="groundswell-bench-")
         self.directory = Path(self._directory.name)
         self.web_port = free_port()
-        flags = {
+        flags: dict[str, str | float] = {
             "namespace": namespace,
             "configuration_directory": str(self.directory),
             "kafka.bootstrap_servers": self.kafka,
             "redis.url": self.redis_url,
-            "topics.partitions": PARTITIONS,
+            "topics.partitions": partitions,
             "web.host": "127.0.0.1",
             "web.port": self.web_port,
         }
+        if snapshot:
+            flags["snapshot.url"] = f"file://{self.directory}/snapshots"
+            flags |= {f"snapshot.{name}": value for name, value in snapshot.items()}
         self.environment = {PREFIX + name.upper().replace(".", "__"): str(value) for name, value in flags.items()}
         self.settings = Settings.load(flags=flags)
         self._redis: Any = redis.Redis.from_url(self.redis_url)
@@ -92,8 +96,8 @@ class Rig:
         self._directory.cleanup()
 
     def create_topic(self, name: str, configuration: Mapping[str, str]) -> None:
-        """Create one more topic, with PARTITIONS partitions."""
-        options = {"num_partitions": PARTITIONS, "replication_factor": -1, "configs": dict(configuration)}
+        """Create one more topic, with as many partitions."""
+        options = {"num_partitions": self.partitions, "replication_factor": -1, "configs": dict(configuration)}
         with administration(self.settings, f"creating {name}") as admin:
             admin.create_topics({name: options})
         self._topics.append(name)
@@ -123,12 +127,12 @@ class Rig:
 
     def headers(self) -> list[Header | None]:
         """Return each partition's header as it stands in Redis."""
-        keys = [header_key(self.settings.key_prefix(number)) for number in range(PARTITIONS)]
+        keys = [header_key(self.settings.key_prefix(number)) for number in range(self.partitions)]
         return [None if data is None else Header.from_bytes(data) for data in self._redis.mget(keys)]
 
     def unsent(self) -> int:
         """Return how many triggers and rejects are committed and not yet known to stand in Kafka."""
-        prefixes = [self.settings.key_prefix(number) for number in range(PARTITIONS)]
+        prefixes = [self.settings.key_prefix(number) for number in range(self.partitions)]
         boxes = [outbox_key(prefix, output) for prefix in prefixes for output in ("triggers", "rejects")]
         return sum(self._redis.zcard(box) for box in boxes)
 
@@ -137,13 +141,13 @@ class Rig:
         return facts(self.settings, bounded=True).ends
 
     def count(self, topic: str) -> int:
-        """Return how many records a topic of PARTITIONS partitions holds, read one by one."""
+        """Return how many records a topic of as many partitions holds, read one by one."""
         settings = {"group.id": "count", "enable.partition.eof": True, "enable.auto.commit": False}
         consumer = confluent_kafka.Consumer({"bootstrap.servers": self.kafka, **settings})
         begin = confluent_kafka.OFFSET_BEGINNING
-        consumer.assign([confluent_kafka.TopicPartition(topic, number, begin) for number in range(PARTITIONS)])
+        consumer.assign([confluent_kafka.TopicPartition(topic, number, begin) for number in range(self.partitions)])
         found, ended = 0, 0
-        while ended < PARTITIONS:
+        while ended < self.partitions:
             for message in consumer.consume(10_000, 1.0):
                 error = message.error()
                 if error is None:
@@ -155,11 +159,15 @@ class Rig:
         consumer.close()
         return found
 
+    def surroundings(self) -> dict[str, str]:
+        """Return the environment of a worker or a command on this rig."""
+        return {**os.environ, **self.environment}
+
     @contextmanager
-    def worker(self, environment: Mapping[str, str] | None = None) -> Iterator[Worker]:
+    def worker(self, environment: Mapping[str, str] | None = None, command: Sequence[str] = WORKER) -> Iterator[Worker]:
         """Run a worker for the block, and end it as an operator does; ``environment`` comes on top of this one."""
         worker = Worker(
-            {**os.environ, **self.environment, **(environment or {})}, self.web_port, self.directory / "worker.log"
+            {**self.surroundings(), **(environment or {})}, self.web_port, self.directory / "worker.log", command
         )
         try:
             yield worker
@@ -171,14 +179,16 @@ class Rig:
 class Worker:
     """``groundswell worker`` as a process of its own, seen from outside."""
 
-    def __init__(self, environment: Mapping[str, str], web_port: int, log: Path) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], web_port: int, log: Path, command: Sequence[str] = WORKER
+    ) -> None:
         """Start it, with its log in a file."""
         self._port = web_port
         self.log = log
         self.started = time.perf_counter()
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
-                WORKER, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
 
     @property
@@ -209,6 +219,10 @@ class Worker:
         finally:
             connection.close()
         return sum(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE))
+
+    def memory_bytes(self) -> int:
+        """Return how much of its memory is resident."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self) -> None:
         """End it by SIGTERM; raise BenchmarkError if it does not end well."""

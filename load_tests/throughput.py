@@ -55,8 +55,8 @@ class Measured:
         return self.cpu_seconds / self.events * 1e6
 
 
-def fill(bootstrap: str, topic: str, count: int) -> None:
-    """Write ``count`` events of the workload, that end now, into a topic."""
+def fill(bootstrap: str, topic: str, count: int, voters: int | None = None, seed: int = SEED) -> None:
+    """Write ``count`` events of the workload, that end now, into a topic: of ``voters``, or as many as it has."""
     producer = confluent_kafka.Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -75,7 +75,7 @@ def fill(bootstrap: str, topic: str, count: int) -> None:
             failed.append(str(error))
 
     end_ms = time.time_ns() // 1_000_000
-    for number, (key, value) in enumerate(events(count, count // EVENTS_PER_VOTER, SEED, end_ms)):
+    for number, (key, value) in enumerate(events(count, voters or count // EVENTS_PER_VOTER, seed, end_ms)):
         while True:
             try:
                 producer.produce(topic, value, key, on_delivery=delivered)

@@ -35,7 +35,7 @@ from stream.metrics import Metrics
 from stream.records import OutboxRow
 from stream.settings import Settings
 from stream.signatures import UNSIGNED, Signer
-from stream.snapshots import Manifest, Retention, SnapshotStorage
+from stream.snapshots import Manifest, OwnLoop, Retention, SnapshotStorage
 from stream.stores.redis import RedisStore
 from stream.stores.table import Table
 from stream.transport import FAUST_SETTINGS, BatchHooks
@@ -140,10 +140,14 @@ class Worker(faust.App):
             metrics.snapshot_bytes.labels(str(number)).set(manifest.size)
             metrics.snapshot_hold_seconds.labels(str(number)).set(hold_seconds)
 
+        def store() -> RedisStore:
+            return RedisStore(self.settings.redis.endpoint(), self.settings.key_prefix(number))
+
         return PartitionSnapshots(
             topic=self.events_topic,
             catalogue=self.settings.snapshots_of(number, storage),
-            store=RedisStore(self.settings.redis.endpoint(), self.settings.key_prefix(number)),
+            store=store(),
+            aside=OwnLoop(store),
             schedule=Schedule(settings.interval_minutes * 60, number, self.partition_count),
             retention=Retention(settings.keep_count, int(settings.keep_days * 86_400_000)),
             observer=SnapshotObserver(

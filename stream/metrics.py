@@ -92,7 +92,7 @@ class Metrics:
         )
         self.snapshot_hold_seconds = Gauge(
             "groundswell_snapshot_hold_seconds",
-            "Longest time that a step of the newest snapshot kept all else waiting",
+            "Longest time that a batch waited for records to be copied before it changed them, newest snapshot",
             ["partition"],
             registry=r,
         )

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from stream.agents.surroundings import Held
 from stream.errors import GroundswellError
-from stream.snapshots.capture import Capture, CopiedStore
+from stream.snapshots.capture import Aside, Capture, CopiedStore
 from stream.snapshots.catalogue import Catalogue, Retention
 from stream.snapshots.format import Manifest, SnapshotName
 from stream.snapshots.requests import Request
@@ -50,7 +50,7 @@ class SnapshotObserver:
     found: Callable[[int, int], None]
     """When the newest snapshot was begun (ms), as it was found at the start."""
     taken: Callable[[int, Manifest, float, float], None]
-    """The manifest, the seconds that it took, and the longest time that it kept everything else waiting."""
+    """The manifest, the seconds that it took, and the longest time that it kept a batch waiting."""
     failed: Callable[[int], None]
 
 
@@ -83,6 +83,8 @@ class PartitionSnapshots:
     schedule: Schedule
     retention: Retention
     observer: SnapshotObserver
+    aside: Aside | None = None
+    """Has the records read elsewhere than on this event loop; None: here, by ``store``."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Shared by a worker's partitions: one snapshot at a time."""
     now: Callable[[], float] = time.time
@@ -153,7 +155,7 @@ class PartitionSnapshots:
         state = held.state
         name = SnapshotName.make(created_ms, state.header.offset, token)
         writer = self.catalogue.writer(name)
-        capture = Capture(deepcopy(state.header), self.store, writer, self.clock)
+        capture = Capture(deepcopy(state.header), self.store, writer, self.clock, aside=self.aside)
         state.before_change = partial(capture.keep, state.table)
 
         async def committed() -> int:

@@ -8,9 +8,10 @@ last event is before S is as it was at S; one that has gone on was kept before i
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,14 @@ from stream.snapshots.catalogue import Place
 from stream.snapshots.format import Manifest
 from stream.snapshots.writing import SnapshotWriter
 
-PAGE_VOTERS: Final = 500
-"""Records read at once: a page takes the event loop about a millisecond."""
-SCAN_KEYS: Final = 1000
+PAGE_VOTERS: Final = 2000
+"""Records read at once: 1.5 MB, which Redis gives in less time than it takes a commit of a full batch."""
+SCAN_KEYS: Final = 4000
 MOST_KEPT: Final = 200_000
 """Records kept that are not written yet (150 MB); beyond these the storage is too slow for the load."""
 _PAGE_ROWS: Final = 500
 _BLOCK: Final = np.dtype((np.void, VOTER.itemsize))
+_Result = TypeVar("_Result")
 
 
 def _fresh() -> bytes:
@@ -61,8 +63,19 @@ class CopiedStore(Protocol):
         ...
 
 
+class Aside(Protocol):
+    """Has the state read where that keeps nothing else waiting, which may be in a thread (offload.OwnLoop)."""
+
+    async def __call__(self, work: Callable[[CopiedStore], Coroutine[Any, Any, _Result]], /) -> _Result:
+        """Return what ``work`` does of a store of the same state."""
+        ...
+
+
 class Capture:
-    """One snapshot, from its offset to its manifest."""
+    """One snapshot, from its offset to its manifest.
+
+    ``keep`` may be called while another thread copies: what it kept is handed over through a deque alone.
+    """
 
     def __init__(
         self,
@@ -71,23 +84,28 @@ class Capture:
         writer: SnapshotWriter,
         clock: Callable[[], float] = time.perf_counter,
         *,
+        aside: Aside | None = None,
         stands_still: bool = False,
     ) -> None:
         """``header`` is a copy of the state's at this moment: its offset is S, and nothing past it is in the records.
 
-        ``clock`` gives seconds, for ``longest_hold_seconds`` alone. Where the state ``stands_still`` nobody calls
+        ``clock`` gives seconds, for ``longest_hold_seconds`` alone. ``aside`` has the records and rows read; without
+        one they are read here, by ``store``. Where the state ``stands_still`` nobody calls
         ``keep``, and a record past S is damage.
         """
         self.header = replace(header, owner="", restoring=False)
         self.longest_hold_seconds = 0.0
-        """Longest time that a step of the capture kept everything else waiting."""
+        """Longest time that a step of the capture kept the work waiting: records were kept."""
         self._owner = header.owner
         self._store = store
         self._writer = writer
         self._clock = clock
+        self._aside = aside or self._here
         self._stands_still = stands_still
-        self._voters: list[str] = []
-        self._records: list[bytes] = []
+        self._kept: deque[tuple[list[str], NDArray[np.void]]] = deque()
+        # Each is counted up on one side alone.
+        self._kept_records = 0
+        self._written_records = 0
         self._overrun = False
 
     @property
@@ -98,20 +116,20 @@ class Capture:
     def keep(self, table: VoterTable, slots: NDArray[np.int64]) -> None:
         """Copy those of the records in ``slots`` (repeats and -1 allowed) that are still as they were at S.
 
-        To be called before each change of them. One that did not exist at S is left out; one that the change then
-        leaves as it is may be copied again.
+        To be called before each change of them. One that the change then leaves as it is may be copied again.
         """
         started = self._clock()
-        chosen = np.unique(slots[slots >= 0])
+        # np.unique would import half of NumPy's masked arrays at its first call, which takes longer than a batch.
+        chosen = np.sort(slots[slots >= 0])
+        chosen = chosen[np.flatnonzero(np.diff(chosen, prepend=-1))]
         chosen = chosen[table.records["last_offset"][chosen] < self.offset]
-        blocks = table.records.view(_BLOCK).take(chosen).tolist()
-        kept = [(slot, block) for slot, block in zip(chosen.tolist(), blocks, strict=True) if block != _FRESH]
-        if len(self._voters) + len(kept) > MOST_KEPT:
+        if self._kept_records - self._written_records + len(chosen) > MOST_KEPT:
             self._overrun = True
-        else:
-            self._voters += [table.voter(slot) for slot, _ in kept]
-            self._records += [block for _, block in kept]
-        self._held(started)
+        elif len(chosen):
+            self._kept_records += len(chosen)
+            voters = [table.voter(slot) for slot in chosen.tolist()]
+            self._kept.append((voters, table.records.view(_BLOCK).take(chosen)))
+        self.longest_hold_seconds = max(self.longest_hold_seconds, self._clock() - started)
 
     async def run(self, place: Place, topic: str, created_ms: int, committed: Callable[[], Awaitable[int]]) -> Manifest:
         """Copy everything and write the manifest; ``committed`` returns, at S or past it, what a commit has reached.
@@ -120,12 +138,7 @@ class Capture:
         what the store raises. Whoever gets any exception has the writer abandon the files.
         """
         await committed()
-        async for page in self._store.voters(SCAN_KEYS):
-            for first in range(0, len(page), PAGE_VOTERS):
-                await self._copy(page[first : first + PAGE_VOTERS])
-        await self._write_kept()
-        unsent = {output: await self._copy_outbox(output) for output in OUTPUTS}
-        await self._writer.flush()
+        unsent = await self._aside(self._copy)
         await self._still_held(await committed())
         manifest = Manifest(
             namespace=place.namespace,
@@ -146,30 +159,44 @@ class Capture:
         await self._writer.finish(manifest)
         return manifest
 
-    async def _copy(self, voters: Sequence[str]) -> None:
+    async def _here(self, work: Callable[[CopiedStore], Coroutine[Any, Any, _Result]]) -> _Result:
+        return await work(self._store)
+
+    async def _copy(self, store: CopiedStore) -> dict[str, int]:
+        """Write all records and rows; return by output the first row that was not known to be sent."""
+        async for page in store.voters(SCAN_KEYS):
+            for first in range(0, len(page), PAGE_VOTERS):
+                voters = page[first : first + PAGE_VOTERS]
+                await self._write(voters, await store.load(voters))
+                await self._write_kept()
+        # What a page gave as it was after S was kept before it was committed, and so before it was read.
+        await self._write_kept()
+        unsent = {output: await self._copy_outbox(store, output) for output in OUTPUTS}
+        await self._writer.flush()
+        return unsent
+
+    async def _write(self, voters: Sequence[str], values: Sequence[bytes | None]) -> None:
         """Write the records among these voters' that are as they were at S; the others were kept, or came later."""
-        values = await self._store.load(voters)
-        started = self._clock()
         found = [(voter, data) for voter, data in zip(voters, values, strict=True) if data is not None]
         chosen = np.flatnonzero(_parsed([data for _, data in found])["last_offset"] < self.offset).tolist()
-        self._held(started)
         if self._stands_still and len(chosen) < len(found):
             message = (
                 f"a voter's record has folded in an event at or past offset {self.offset}: run `groundswell verify`"
             )
             raise SnapshotFailedError(message)
         await self._writer.add_records([found[row][0] for row in chosen], [found[row][1] for row in chosen])
-        await self._write_kept()
 
     async def _write_kept(self) -> None:
         if self._overrun:
             message = f"the snapshots' storage is too slow: {MOST_KEPT} records changed before they could be written"
             raise SnapshotFailedError(message)
-        voters, self._voters = self._voters, []
-        records, self._records = self._records, []
-        await self._writer.add_records(voters, records)
+        while self._kept:
+            voters, blocks = self._kept.popleft()
+            pairs = [pair for pair in zip(voters, blocks.tolist(), strict=True) if pair[1] != _FRESH]
+            await self._writer.add_records([voter for voter, _ in pairs], [record for _, record in pairs])
+            self._written_records += len(voters)
 
-    async def _copy_outbox(self, output: str) -> int:
+    async def _copy_outbox(self, store: CopiedStore, output: str) -> int:
         """Write an output's unsent rows up to S's sequence; return the first that was not known to be sent.
 
         Where rows were trimmed between two pages, all that lie before were sent as well.
@@ -177,7 +204,7 @@ class Capture:
         last = self.header.sequences[output]
         after, first = 0, 0
         while after < last:
-            rows = await self._store.outbox(output, after, _PAGE_ROWS)
+            rows = await store.outbox(output, after, _PAGE_ROWS)
             rows = [row for row in rows if row.sequence <= last]
             if not rows:
                 break
@@ -188,9 +215,6 @@ class Capture:
             after = rows[-1].sequence
         # What was there up to the end may have been sent since: the relay finds it in the topic.
         return first or 1 if after == last else last + 1
-
-    def _held(self, started: float) -> None:
-        self.longest_hold_seconds = max(self.longest_hold_seconds, self._clock() - started)
 
     async def _still_held(self, committed: int) -> None:
         """Raise SnapshotFailedError unless all that was read was this owner's state, and no older one."""

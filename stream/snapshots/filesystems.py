@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,12 @@ _FILE_MODE: Final = 0o640
 _FOLDER_MODE: Final = 0o750
 _ATOMIC: Final = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"))
 """Protocols whose files appear whole, by one put."""
-_EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+_S3: Final = ("s3", "s3fs")
+_GCS: Final = ("gcs", "gcsfs")
+_AZURE: Final = ("azure", "adlfs")
+_EXTRAS: Final = {"s3": _S3, "s3a": _S3, "gs": _GCS, "gcs": _GCS, "az": _AZURE, "abfs": _AZURE, "abfss": _AZURE}
+"""By protocol, the optional dependencies that bring its library, and the library."""
+_WITHOUT_SLASHES: Final = re.compile(r"(?!file:|local:)[A-Za-z][A-Za-z0-9+.-]*:(?!//)")
 
 
 class FileSnapshots:
@@ -32,11 +38,15 @@ class FileSnapshots:
         self.url = _without_credentials(url)
         protocol = url.partition("://")[0] if "://" in url else "file"
         try:
+            # fsspec would take both for names in the working directory.
+            if not url or _WITHOUT_SLASHES.match(url):
+                message = "nothing is said" if not url else "`//` is missing"
+                raise ValueError(message)
             found: tuple[Any, str] = url_to_fs(url)
         except ImportError as error:
-            extra = _EXTRAS.get(protocol)
-            mend = f"install groundswell[{extra}]" if extra else f"install what fsspec needs for it ({error})"
-            message = f"snapshot.url is {self.url!r}, and no library for {protocol!r} is installed: {mend}"
+            message = (
+                f"snapshot.url is {self.url!r}, and no library for {protocol!r} is installed: {_mend(protocol, error)}"
+            )
             raise ConfigurationError(message) from error
         except Exception as error:
             message = f"snapshot.url is {self.url!r}, expected a URL such as file:///var/lib/groundswell ({error})"
@@ -50,9 +60,12 @@ class FileSnapshots:
         """Return the names of all files under a folder, at any depth."""
         start = f"{self._path(folder)}/"
         with self._speaking("list", folder):
-            # Others write here too: what was listed before is no longer true.
-            self._system.invalidate_cache()
-            found = [self._system._strip_protocol(path) for path in self._system.find(start)]  # noqa: SLF001 (no other way)
+            if self._is_local:
+                found = _found(start)
+            else:
+                # Others write here too: what was listed before is no longer true.
+                self._system.invalidate_cache()
+                found = [self._system._strip_protocol(path) for path in self._system.find(start)]  # noqa: SLF001 (no other way)
         return sorted(f"{folder}/{path[len(start) :]}" for path in found if path.startswith(start))
 
     def read(self, name: str) -> bytes | None:
@@ -96,9 +109,29 @@ class FileSnapshots:
             raise SnapshotStorageError(message) from error
 
 
+def _mend(protocol: str, error: ImportError) -> str:
+    if protocol not in _EXTRAS:
+        return f"install what fsspec needs for it ({error})"
+    extra, library = _EXTRAS[protocol]
+    return f"run `pip install {library}` (in a checkout `uv sync --inexact --extra {extra}`)"
+
+
 def _open_private(path: str, flags: int) -> int:
     """Open a file that holds voters' records: for its owner, and to be read by its group (an operator restores)."""
     return os.open(path, flags, _FILE_MODE)
+
+
+def _found(folder: str) -> list[str]:
+    """Return the paths of all files under a folder; raise OSError where one that is there cannot be looked into.
+
+    fsspec would leave that one out, and a restoration would go on without its snapshots.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    return [os.path.join(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names]
 
 
 def _write_durably(path: Path, data: bytes) -> None:

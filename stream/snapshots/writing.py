@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from stream.errors import SnapshotFailedError
 from stream.records import OutboxRow
 from stream.snapshots.format import MANIFEST, VOTERS, FileEntry, Manifest, pack_records, pack_rows
 from stream.snapshots.offload import Offload
@@ -31,6 +33,9 @@ class SnapshotWriter:
         self._records: list[bytes] = []
         self._rows: dict[str, list[OutboxRow]] = {}
         self._row_bytes = 0
+        # A cancelled await leaves the writing of its file behind, in a thread.
+        self._writing = threading.Lock()
+        self._abandoned = False
 
     async def add_records(self, voters: Sequence[str], records: Sequence[bytes]) -> None:
         """Take voters' records; raise SnapshotStorageError where a file cannot be written."""
@@ -59,8 +64,8 @@ class SnapshotWriter:
         await self._offload(partial(self._storage.write, f"{self.folder}/{MANIFEST}", manifest.to_bytes()))
 
     async def abandon(self) -> None:
-        """Remove all that was written."""
-        await self._offload(partial(self._storage.remove, self.folder))
+        """Remove all that was written; what is still on its way is waited for, or refused."""
+        await self._offload(self._remove)
 
     async def _flush_records(self, count: int) -> None:
         voters, self._voters = self._voters[:count], self._voters[count:]
@@ -74,12 +79,18 @@ class SnapshotWriter:
 
     async def _write(self, kind: str, rows: int, pack: Callable[[], bytes]) -> None:
         name = f"{kind}-{len(self.files):05d}.zst"
-        self.files.append(await self._offload(partial(_write_file, self._storage, self.folder, name, kind, rows, pack)))
+        self.files.append(await self._offload(partial(self._write_file, name, kind, rows, pack)))
 
+    def _write_file(self, name: str, kind: str, rows: int, pack: Callable[[], bytes]) -> FileEntry:
+        data = pack()
+        with self._writing:
+            if self._abandoned:
+                message = f"the snapshot {self.folder} was given up"
+                raise SnapshotFailedError(message)
+            self._storage.write(f"{self.folder}/{name}", data)
+        return FileEntry(name, kind, rows, len(data), hashlib.sha256(data).hexdigest())
 
-def _write_file(
-    storage: SnapshotStorage, folder: str, name: str, kind: str, rows: int, pack: Callable[[], bytes]
-) -> FileEntry:
-    data = pack()
-    storage.write(f"{folder}/{name}", data)
-    return FileEntry(name, kind, rows, len(data), hashlib.sha256(data).hexdigest())
+    def _remove(self) -> None:
+        with self._writing:
+            self._abandoned = True
+            self._storage.remove(self.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -105,8 +106,24 @@ def test_storage_that_is_away_raises_its_one_error(
 
 def test_file_in_the_way_of_a_directory_is_one_error_too(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
-    with pytest.raises(SnapshotStorageError, match="cannot write ns/a under"):
-        FileSnapshots(f"{tmp_path}/file").write("ns/a", b"")
+    storage = FileSnapshots(f"{tmp_path}/file")
+    with pytest.raises(SnapshotStorageError, match=r"cannot write ns/a under .*: NotADirectoryError"):
+        storage.write("ns/a", b"")
+    with pytest.raises(SnapshotStorageError, match=r"cannot list ns under .*: NotADirectoryError"):
+        storage.names("ns")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may do less")
+def test_directory_of_another_user_is_one_line_whether_written_or_listed(tmp_path: Path) -> None:
+    storage = FileSnapshots(f"{tmp_path}/kept")
+    storage.write("ns/0/a/data", b"x")
+    os.seteuid(65_534)
+    try:
+        for ask in (lambda: storage.write("ns/0/b/data", b"x"), lambda: storage.names("ns")):
+            with pytest.raises(SnapshotStorageError, match=r"cannot (write|list) .*Permission denied"):
+                ask()
+    finally:
+        os.seteuid(0)
 
 
 def test_full_memory_refuses() -> None:
@@ -119,16 +136,24 @@ def test_full_memory_refuses() -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("s3://bucket/prefix", r"snapshot\.url is 's3://bucket/prefix', .*install groundswell\[s3\]"),
-        ("gs://bucket", r"install groundswell\[gcs\]"),
-        ("abfs://box@account/x", r"install groundswell\[azure\]"),
+        (
+            "s3://bucket/prefix",
+            r"^snapshot\.url is 's3://bucket/prefix', and no library for 's3' is installed: "
+            r"run `pip install s3fs` \(in a checkout `uv sync --inexact --extra s3`\)$",
+        ),
+        ("gs://bucket", r"run `pip install gcsfs` .*--extra gcs`"),
+        ("abfs://box@account/x", r"run `pip install adlfs` .*--extra azure`"),
+        ("sftp://host/x", r"no library for 'sftp' is installed: install what fsspec needs for it \(.*paramiko"),
+        ("", r"snapshot\.url is '', expected a URL such as .*nothing is said"),
+        ("s3:/bucket", r"'s3:/bucket', expected a URL .*`//` is missing"),
+        ("s3:bucket", r"'s3:bucket', expected a URL .*`//` is missing"),
         ("carrier-pigeon://loft", r"'carrier-pigeon://loft', expected a URL such as file:///var/lib/groundswell"),
     ],
 )
 def test_url_that_nothing_here_serves_is_quoted_with_what_to_install(
     url: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("s3fs", "gcsfs", "adlfs"):
+    for name in ("s3fs", "gcsfs", "adlfs", "paramiko"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     with pytest.raises(ConfigurationError, match=says):
         FileSnapshots(url)

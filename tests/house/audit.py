@@ -38,6 +38,8 @@ ACCEPTED: Final = {
     # Used unmodified, as a library of its own that whoever runs this may replace.
     "crc32c": "LGPL-2.1-or-later",
     "orjson": "MPL-2.0 AND (Apache-2.0 OR MIT)",
+    # Apache-2.0 or BSD-3-Clause, as one likes; what an object store's library (botocore) needs holds it at 2.9.
+    "python-dateutil": "Dual License",
     # Permissive, and known to no list of licences.
     "venusian": "BSD-derived (Repoze)",
 }

@@ -13,7 +13,7 @@ from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserv
 from stream.agents.warmup import warm_up
 from stream.errors import StoreUnavailableError
 from stream.records import OUTPUTS, Header, OutboxRow
-from stream.snapshots import Catalogue, Manifest, MemorySnapshots, Place, inline
+from stream.snapshots import Catalogue, Manifest, MemorySnapshots, OwnLoop, Place, in_thread, inline
 from stream.snapshots import capture as captures
 from stream.snapshots.catalogue import Retention
 from stream.snapshots.requests import Request
@@ -183,7 +183,10 @@ async def test_snapshot_is_the_state_at_its_offset_whatever_goes_on_meanwhile(
         assert (await desk.answer()).state == "taken"
         assert desk.failures == 0
         assert state.before_change is None
-    content = await desk.content()
+    await assert_state_at_its_offset(site, log, await desk.content())
+
+
+async def assert_state_at_its_offset(site: Site, log: list[bytes], content: kept.Content) -> None:
     records, header, outputs = await state_at(log, content.manifest.offset)
     assert content.header == header
     assert content.records == records
@@ -221,6 +224,49 @@ async def test_snapshot_begins_on_connections_of_its_own_time(monkeypatch: pytes
         await until(lambda: desk.taken)
     # What was polled until then may be a server that a failover has replaced.
     assert done[:2] == ["closed", "read"]
+
+
+class ThreadsStore(MemoryStore):
+    """A store over a server that another thread works on."""
+
+    async def voters(self, step: int = 1000) -> AsyncIterator[list[str]]:
+        start = f"{self._prefix}v:"
+        found = [key.removeprefix(start) for key in list(self._server.values) if key.startswith(start)]
+        for first in range(0, len(found), step):
+            await asyncio.sleep(0.0005)
+            yield found[first : first + step]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_snapshot_copied_in_a_thread_is_the_state_at_its_offset(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await warm_up()
+    random = Random(seed)
+    monkeypatch.setattr(captures, "SCAN_KEYS", random.choice([1, 3]))
+    monkeypatch.setattr("stream.snapshots.writing.CHUNK_RECORDS", 4)
+    site = site_of(voters=lambda: random.choice([5, 1000]))
+    log = rows(site.shelf, seed, 1500)
+    site.tape.write(*log)
+    desk = Desk(site)
+    desk.store.free()
+    desk.snapshots.catalogue = Catalogue(desk.storage, Place("", 0), in_thread)
+    desk.snapshots.aside = OwnLoop(lambda: ThreadsStore(site.server, site.prefix))
+    async with opened(site):
+        while site.tape.position < random.randrange(50, 400):
+            site.partition.feed(site.tape.take(random.randrange(1, 30)))
+            await turns(random.randrange(20))
+        await desk.ask()
+        while not desk.taken:
+            if site.tape.position < site.tape.end:
+                site.partition.feed(site.tape.take(random.randrange(1, 30)))
+            await asyncio.sleep(0.0005 * random.random())
+        while site.tape.position < site.tape.end:
+            site.partition.feed(site.tape.take(100))
+        await until(site.is_done)
+    content = await desk.content()
+    assert content.manifest.offset < site.header().offset
+    await assert_state_at_its_offset(site, log, content)
 
 
 async def test_partition_given_back_meanwhile_leaves_no_file_of_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,19 +50,21 @@ async def test_state_that_stands_still_is_copied_whole(monkeypatch: pytest.Monke
     assert len(content.manifest.files) == 6 + 2
 
 
-def test_records_are_kept_before_their_first_change_alone() -> None:
+async def test_records_are_kept_before_their_first_change_alone() -> None:
     table = Table(10)
-    voters = ["old", "new", "gone on", "other"]
-    slots, unknown = table.index(voters)
+    slots, unknown = table.index(["old", "new", "gone on", "other"])
     table.fill(unknown, [kept.record(4), None, kept.record(6), kept.record(0)], 9)
-    capture = Capture(kept.header(5), MemoryStore(kept.server(kept.header(5)), PREFIX), writer(MemorySnapshots()))
+    storage = MemorySnapshots()
+    capture = Capture(kept.header(5), kept.store(kept.server(kept.header(5))), writer(storage))
     capture.keep(table, np.array([slots[2], -1, slots[0], slots[0], slots[1]]))
-    assert (capture._voters, capture._records) == (["old"], [kept.record(4)])
-    table.records["last_offset"][slots[0]] = 7
+    table.records["last_offset"][slots[:2]] = 7
     capture.keep(table, slots)
-    assert (capture._voters, capture._records) == (["old", "other"], [kept.record(4), kept.record(0)])
     capture.keep(table, np.array([-1, -1]))
-    assert len(capture._voters) == 2
+    table.records["last_offset"][slots[3]] = 8
+    manifest = await run(capture)
+    # One that did not exist at the offset is none of its state.
+    assert (await kept.content(storage, NAME)).records == {"old": kept.record(4), "other": kept.record(0)}
+    assert manifest.records == 2
 
 
 def writer(storage: MemorySnapshots) -> writing.SnapshotWriter:
@@ -190,7 +192,7 @@ async def test_storage_too_slow_for_the_load_ends_the_capture_and_holds_no_more(
     table.fill(unknown, [kept.record(1)] * 3, 5)
     capture = Capture(kept.header(5), kept.store(kept.server(kept.header(5))), writer(MemorySnapshots()))
     capture.keep(table, slots)
-    assert capture._voters == []
+    assert not capture._kept
     with pytest.raises(SnapshotFailedError, match="too slow: 2 records changed before they could be written"):
         await run(capture)
 
