@@ -14,6 +14,7 @@ from redis.crc import key_slot
 from stream.errors import RelayGapError, StateMismatchError
 from stream.stores.names import partition_prefix
 from tests.simulation.plan import Fault
+from tests.simulation.zombies import Sleeper
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -210,3 +211,13 @@ class Faults:
 
     def _clock_jumps(self, fault: Fault) -> None:
         self.world.jump_ms += int((fault.amount - 0.3) * 100_000)
+
+    # --- moments that chance alone seldom meets -------------------------------------------------------
+
+    def _zombie(self, fault: Fault) -> None:
+        Sleeper(self.world, self._worker(fault), fault)
+
+    def _slow_rebalance(self, fault: Fault) -> None:
+        """Rebalance while Redis is slow, so that what is revoked has asked it something."""
+        self._slow(self.world.redis_wires, fault)
+        self.world.group.rebalance()

@@ -37,12 +37,15 @@ KINDS: Final = {
     "fetch_stalls": 2,
     "out_of_range": 1,
     "tail_lost": 1,
+    "zombie": 5,
+    "slow_rebalance": 2,
 }
 """By kind, how often it is drawn."""
 
 CUT_OPERATIONS: Final = {
     "redis_cuts": ("", "commit", "commit", "claim", "get", "mget", "zrangebyscore"),
     "kafka_cuts": ("", "produce", "produce", "fetch", "init_producer_id", "add_partitions_to_txn", "end_txn"),
+    "zombie": ("claimed", "fencing", "fenced"),
 }
 
 
