@@ -37,6 +37,8 @@ class Wires:
         self.chance = chance
         self.latency_seconds = latency_seconds
         self.tell = tell
+        self.on_answer: list[Callable[[Process | None, str, Any], None]] = []
+        """Told of each answer as it leaves for the process that asked: process, operation, answer."""
 
     def link(self, name: str) -> Wire:
         """Return a new wire for the client of that name, in the process that runs."""
@@ -92,6 +94,8 @@ class Wire:
             if manner == "after":
                 fail()
             elif not manner:
+                for heard in list(wires.on_answer):
+                    heard(self._process, operation, outcome[0])
                 loop.call_later(wires.delay(), _give, answer, outcome, context=context)
 
         there = wires.delay()

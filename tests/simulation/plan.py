@@ -45,7 +45,14 @@ KINDS: Final = {
 CUT_OPERATIONS: Final = {
     "redis_cuts": ("", "commit", "commit", "claim", "get", "mget", "zrangebyscore"),
     "kafka_cuts": ("", "produce", "produce", "fetch", "init_producer_id", "add_partitions_to_txn", "end_txn"),
-    "zombie": ("claimed", "fencing", "fenced"),
+    "zombie": (
+        "steps>claimed",
+        "watch>claimed",
+        "zrangebyscore>fencing",
+        "zrangebyscore>fenced",
+        "produce>fenced",
+        "produce>refilled",
+    ),
 }
 
 

@@ -1,17 +1,20 @@
 """A worker that falls asleep in the middle of its work, and wakes at the moment at which another takes its place.
 
 A pause of some seconds, begun and ended at any time, seldom ends in the milliseconds that the protocols guard: between
-a new owner's claim and its first commit, or between its fence's epoch, its marker, and its reading of the tail.
+a new owner's claim and its first commit, say, or between its fence's epoch, its marker, and its reading of the tail.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from stream.stores.names import header_key, partition_prefix
+from stream.records import OUTPUTS
+from stream.stores.names import header_key, outbox_key, partition_prefix
+from tests.simulation.processes import Process
 
 if TYPE_CHECKING:
     from tests.simulation.plan import Fault
@@ -19,50 +22,91 @@ if TYPE_CHECKING:
 
 LONGEST_SECONDS: Final = 8.0
 """A sleeper whose place nobody takes wakes by itself."""
-LATE_SECONDS: Final = 0.03
+LATE_SECONDS: Final = 0.012
 """Longest time from what wakes it to its waking."""
 _STEPS: Final = 300
-_OUTPUTS: Final = ("triggers", "rejects")
+_STEPS_AFTER_ANSWER: Final = 8
+_EMPTY: Final = b"*0\r\n"
+_FENCED: Final = ("triggers", "rejects")
 
 
 class Sleeper:
-    """One worker, awake until it has taken so many steps, and again when its place is taken."""
+    """One worker: awake until it is in the middle of something, and again when its place is taken.
+
+    Asleep it can be found at any of its ``steps``, or soon after an answer: of ``watch`` (it is about to commit),
+    ``zrangebyscore`` (about to send) or ``produce`` (about to trim). It is woken when another owner's token is written
+    (``claimed``), an epoch given (``fencing``), a marker written (``fenced``) or an empty outbox ``refilled``.
+    """
 
     def __init__(self, world: World, worker: Any, fault: Fault) -> None:
-        """``fault.word`` says what wakes it: ``claimed``, ``fencing`` (an epoch was given) or ``fenced`` (a marker)."""
+        """``fault.word`` says where it falls asleep and what wakes it: ``watch>claimed``."""
         self._world = world
-        self._process = worker.process
-        self._member = worker.member
-        self._word = fault.word
+        self._process: Process = worker.process
+        self._worker = worker
+        self._falls, self._wakes = fault.word.split(">")
         self._chance = random.Random(f"sleeper {world.scenario.seed} {fault.at}")
         self._partitions: frozenset[int] = frozenset()
-        process = worker.process
-        process.pause_at = process.steps + 1 + int(_STEPS * fault.amount)
-        process.on_pause = self._asleep
+        self._process.on_pause = self._asleep
+        if self._falls == "steps":
+            self._process.pause_at = self._process.steps + 1 + int(_STEPS * fault.amount)
+        else:
+            wires = world.kafka_wires if self._falls == "produce" else world.redis_wires
+            wires.on_answer.append(self._answered)
+
+    def _answered(self, process: Process | None, operation: str, answer: Any) -> None:
+        if process is self._process and operation == self._falls and answer != _EMPTY:
+            self._falls = ""
+            process.pause_at = process.steps + self._chance.randint(1, _STEPS_AFTER_ANSWER)
 
     def _asleep(self) -> None:
         world = self._world
-        self._partitions = frozenset() if self._member is None else self._member.assigned
-        world.tell(f"{self._process.name} sleeps until {self._word}")
-        {"claimed": self._watch_headers, "fencing": self._watch_epochs, "fenced": self._watch_markers}[self._word]()
+        self._partitions = frozenset() if self._worker.member is None else self._worker.member.assigned
+        world.tell(f"{self._process.name} sleeps until {self._wakes}")
+        watch: dict[str, Callable[[], None]] = {
+            "claimed": self._watch_headers,
+            "fencing": self._watch_epochs,
+            "fenced": self._watch_markers,
+            "refilled": self._watch_outboxes,
+        }
+        watch[self._wakes]()
         world.later(LONGEST_SECONDS, self._process.wake)
 
-    def _taken(self) -> None:
+    def _taken(self, late_seconds: float = LATE_SECONDS) -> None:
         if self._process.paused:
-            self._world.later(LATE_SECONDS * self._chance.random(), self._process.wake)
+            self._world.tell(f"{self._process.name} is to wake: {self._wakes}")
+            self._world.later(late_seconds * self._chance.random(), self._process.wake)
+
+    # --- what wakes it -------------------------------------------------------------------------------
 
     def _watch_headers(self) -> None:
         keys = {header_key(partition_prefix("", number)).encode() for number in self._partitions}
-        for server in (self._world.redis, self._world.other):
-            self._watch_server(server, keys)
 
-    def _watch_server(self, server: Any, keys: set[bytes]) -> None:
+        def is_claim(key: bytes, before: Any, value: Any) -> bool:
+            return key in keys and isinstance(before, bytes) and _owner(before) != _owner(value)
+
+        self._watch_writes(is_claim, LATE_SECONDS)
+
+    def _watch_outboxes(self) -> None:
+        keys = {outbox_key(partition_prefix("", number), output).encode() for number in self._partitions
+                for output in OUTPUTS}  # fmt: skip
+        servers = (self._world.redis, self._world.other)
+        full = {key for key in keys if any(server.data.values.get(key) for server in servers)}
+
+        def is_refill(key: bytes, before: Any, value: Any) -> bool:
+            return key in full and not before and bool(value)
+
+        self._watch_writes(is_refill, 0.0)
+
+    def _watch_writes(self, matters: Callable[[bytes, Any, Any], bool], late_seconds: float) -> None:
+        for server in (self._world.redis, self._world.other):
+            self._watch_server(server, matters, late_seconds)
+
+    def _watch_server(self, server: Any, matters: Callable[[bytes, Any, Any], bool], late_seconds: float) -> None:
         write = server.write
 
         def watched(key: bytes, value: Any) -> Any:
-            before = server.data.values.get(key)
-            if key in keys and isinstance(value, bytes) and isinstance(before, bytes) and _owner(before) != _owner(value):
-                self._taken()
+            if matters(key, server.data.values.get(key), value):
+                self._taken(late_seconds)
             return write(key, value)
 
         server.write = watched
@@ -70,7 +114,7 @@ class Sleeper:
     def _watch_epochs(self) -> None:
         coordinator: Any = self._world.kafka.coordinator
         initialize = coordinator.initialize
-        ids = {f"groundswell.{output}.{number}" for output in _OUTPUTS for number in self._partitions}
+        ids = {f"groundswell.{output}.{number}" for output in _FENCED for number in self._partitions}
 
         def watched(transactional_id: str, timeout_ms: int) -> Any:
             given = initialize(transactional_id, timeout_ms)
@@ -81,18 +125,18 @@ class Sleeper:
         coordinator.initialize = watched
 
     def _watch_markers(self) -> None:
-        producers = self._world.kafka.coordinator.ids
-        for output in _OUTPUTS:
+        for output in _FENCED:
             for number in self._partitions:
-                log: Any = self._world.kafka.logs[f"engagement.{output}", number]
-                self._watch_log(log, lambda name=f"groundswell.{output}.{number}": producers[name].producer_id)
+                self._watch_log(f"engagement.{output}", number, f"groundswell.{output}.{number}")
 
-    def _watch_log(self, log: Any, fence: Any) -> None:
+    def _watch_log(self, topic: str, number: int, transactional_id: str) -> None:
+        log: Any = self._world.kafka.logs[topic, number]
+        ids = self._world.kafka.coordinator.ids
         append_marker = log.append_marker
 
         def watched(producer_id: int, epoch: int, *, commit: bool) -> Any:
             written = append_marker(producer_id, epoch, commit=commit)
-            if producer_id == fence():
+            if transactional_id in ids and ids[transactional_id].producer_id == producer_id:
                 self._taken()
             return written
 
