@@ -215,7 +215,7 @@ class Faults:
     # --- moments that chance alone seldom meets -------------------------------------------------------
 
     def _zombie(self, fault: Fault) -> None:
-        Sleeper(self.world, self._worker(fault), fault)
+        Sleeper(self.world, fault)
 
     def _slow_rebalance(self, fault: Fault) -> None:
         """Rebalance while Redis is slow, so that what is revoked has asked it something."""

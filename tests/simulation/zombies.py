@@ -38,30 +38,34 @@ class Sleeper:
     (``claimed``), an epoch given (``fencing``), a marker written (``fenced``) or an empty outbox ``refilled``.
     """
 
-    def __init__(self, world: World, worker: Any, fault: Fault) -> None:
+    def __init__(self, world: World, fault: Fault) -> None:
         """``fault.word`` says where it falls asleep and what wakes it: ``watch>claimed``."""
         self._world = world
-        self._process: Process = worker.process
-        self._worker = worker
         self._falls, self._wakes = fault.word.split(">")
         self._chance = random.Random(f"sleeper {world.scenario.seed} {fault.at}")
+        self._process: Process | None = None
         self._partitions: frozenset[int] = frozenset()
-        self._process.on_pause = self._asleep
         if self._falls == "steps":
-            self._process.pause_at = self._process.steps + 1 + int(_STEPS * fault.amount)
+            owners = [worker for worker in world.workers if _held_by(worker)] or world.workers
+            self._choose(owners[fault.target % len(owners)].process, int(_STEPS * fault.amount))
         else:
             wires = world.kafka_wires if self._falls == "produce" else world.redis_wires
             wires.on_answer.append(self._answered)
 
     def _answered(self, process: Process | None, operation: str, answer: Any) -> None:
-        if process is self._process and operation == self._falls and answer != _EMPTY:
-            self._falls = ""
-            process.pause_at = process.steps + self._chance.randint(1, _STEPS_AFTER_ANSWER)
+        if self._process is None and process is not None and operation == self._falls and answer != _EMPTY:
+            self._choose(process, self._chance.randrange(_STEPS_AFTER_ANSWER))
+
+    def _choose(self, process: Process, steps: int) -> None:
+        self._process = process
+        process.on_pause = self._asleep
+        process.pause_at = process.steps + 1 + steps
 
     def _asleep(self) -> None:
-        world = self._world
-        self._partitions = frozenset() if self._worker.member is None else self._worker.member.assigned
-        world.tell(f"{self._process.name} sleeps until {self._wakes}")
+        world, process = self._world, self._process
+        assert process is not None
+        self._partitions = frozenset().union(*[_held_by(other) for other in world.workers if other.process is process])
+        world.tell(f"{process.name} sleeps until {self._wakes}")
         watch: dict[str, Callable[[], None]] = {
             "claimed": self._watch_headers,
             "fencing": self._watch_epochs,
@@ -69,12 +73,16 @@ class Sleeper:
             "refilled": self._watch_outboxes,
         }
         watch[self._wakes]()
-        world.later(LONGEST_SECONDS, self._process.wake)
+        world.later(LONGEST_SECONDS, process.wake)
+        if len(world.workers) == 1:
+            # Somebody takes it for dead, and starts another.
+            world.later(self._chance.random(), lambda: world.start_worker(len(world.workers)))
 
     def _taken(self, late_seconds: float = LATE_SECONDS) -> None:
-        if self._process.paused:
-            self._world.tell(f"{self._process.name} is to wake: {self._wakes}")
-            self._world.later(late_seconds * self._chance.random(), self._process.wake)
+        process = self._process
+        if process is not None and process.paused:
+            self._world.tell(f"{process.name} is to wake: {self._wakes}")
+            self._world.later(late_seconds * self._chance.random(), process.wake)
 
     # --- what wakes it -------------------------------------------------------------------------------
 
@@ -141,6 +149,12 @@ class Sleeper:
             return written
 
         log.append_marker = watched
+
+
+def _held_by(worker: Any) -> frozenset[int]:
+    """Return the partitions that a living worker is assigned, as far as it knows."""
+    held: frozenset[int] = worker.member.assigned if worker.process.alive and worker.member else frozenset()
+    return held
 
 
 def _owner(header: bytes) -> Any:
