@@ -48,9 +48,10 @@ CUT_OPERATIONS: Final = {
     "zombie": (
         "steps>claimed",
         "watch>claimed",
-        "zrangebyscore>fencing",
+        "zrangebyscore>read",
+        "zrangebyscore>read",
         "zrangebyscore>fenced",
-        "produce>fenced",
+        "produce>refilled",
         "produce>refilled",
     ),
 }

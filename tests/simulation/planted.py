@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 from aiokafka.errors import KafkaError
+from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
 from stream.agents.closing import unbroken
@@ -261,8 +262,16 @@ def earliest() -> AbstractContextManager[object]:
     return patch.object(World, "fetch", from_the_start)
 
 
-def connection_reused() -> AbstractContextManager[object]:
-    """A connection whose await was cancelled is lent again."""
+@contextmanager
+def connection_reused() -> Iterator[None]:
+    """A connection whose await was cancelled is lent again, and redis-py does not close it either, as it once did not.
+
+    Its later fix (4.5.5, for CVE-2023-28859) is ``disconnect_on_error``.
+    """
+    read_response = Connection.read_response
+
+    async def kept(connection: Connection, **options: Any) -> Any:
+        return await read_response(connection, **options, disconnect_on_error=False)
 
     @asynccontextmanager
     async def session(wire: Wire) -> Any:
@@ -272,7 +281,7 @@ def connection_reused() -> AbstractContextManager[object]:
                 connection = await wire._connect()
             try:
                 yield Session(connection, wire._timeout_seconds)
-            except (asyncio.CancelledError, TimeoutError):
+            except asyncio.CancelledError:
                 wire._idle = connection
                 raise
             except BaseException:
@@ -280,7 +289,8 @@ def connection_reused() -> AbstractContextManager[object]:
                 raise
             wire._idle = connection
 
-    return patch.object(Wire, "session", session)
+    with patch.object(Wire, "session", session), patch.object(Connection, "read_response", kept):
+        yield
 
 
 def largest_time_first() -> AbstractContextManager[object]:

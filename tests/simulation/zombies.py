@@ -1,7 +1,7 @@
 """A worker that falls asleep in the middle of its work, and wakes at the moment at which another takes its place.
 
 A pause of some seconds, begun and ended at any time, seldom ends in the milliseconds that the protocols guard: between
-a new owner's claim and its first commit, say, or between its fence's epoch, its marker, and its reading of the tail.
+a new owner's claim and its first commit, say, or between its reading of an output's tail and its first row there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Sleeper:
 
     Asleep it can be found at any of its ``steps``, or soon after an answer: of ``watch`` (it is about to commit),
     ``zrangebyscore`` (about to send) or ``produce`` (about to trim). It is woken when another owner's token is written
-    (``claimed``), an epoch given (``fencing``), a marker written (``fenced``) or an empty outbox ``refilled``.
+    (``claimed``), its fence's marker (``fenced``), when it has ``read`` the tail, or filled an empty outbox
+    (``refilled``).
     """
 
     def __init__(self, world: World, fault: Fault) -> None:
@@ -68,8 +69,8 @@ class Sleeper:
         world.tell(f"{process.name} sleeps until {self._wakes}")
         watch: dict[str, Callable[[], None]] = {
             "claimed": self._watch_headers,
-            "fencing": self._watch_epochs,
             "fenced": self._watch_markers,
+            "read": self._watch_readings,
             "refilled": self._watch_outboxes,
         }
         watch[self._wakes]()
@@ -119,18 +120,19 @@ class Sleeper:
 
         server.write = watched
 
-    def _watch_epochs(self) -> None:
-        coordinator: Any = self._world.kafka.coordinator
-        initialize = coordinator.initialize
-        ids = {f"groundswell.{output}.{number}" for output in _FENCED for number in self._partitions}
+    def _watch_readings(self) -> None:
+        for output in _FENCED:
+            for number in self._partitions:
+                self._watch_tail(self._world.kafka.logs[f"engagement.{output}", number])
 
-        def watched(transactional_id: str, timeout_ms: int) -> Any:
-            given = initialize(transactional_id, timeout_ms)
-            if transactional_id in ids:
-                self._taken()
-            return given
+    def _watch_tail(self, log: Any) -> None:
+        read = log.read
 
-        coordinator.initialize = watched
+        def watched(offset: int, max_bytes: int, *, committed: bool) -> Any:
+            self._taken()
+            return read(offset, max_bytes, committed=committed)
+
+        log.read = watched
 
     def _watch_markers(self) -> None:
         for output in _FENCED:
