@@ -13,6 +13,7 @@ from redis.crc import key_slot
 
 from stream.errors import RelayGapError, StateMismatchError
 from stream.stores.names import partition_prefix
+from tests.simulation.losses import Loss
 from tests.simulation.plan import Fault
 from tests.simulation.zombies import Sleeper
 
@@ -216,6 +217,9 @@ class Faults:
 
     def _zombie(self, fault: Fault) -> None:
         Sleeper(self.world, fault)
+
+    def _trimmed_row_lost(self, fault: Fault) -> None:
+        Loss(self.world, fault)
 
     def _slow_rebalance(self, fault: Fault) -> None:
         """Rebalance while Redis is slow, so that what is revoked has asked it something."""

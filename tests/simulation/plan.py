@@ -39,11 +39,12 @@ KINDS: Final = {
     "tail_lost": 1,
     "zombie": 5,
     "slow_rebalance": 2,
+    "trimmed_row_lost": 1,
 }
 """By kind, how often it is drawn."""
 
 CUT_OPERATIONS: Final = {
-    "redis_cuts": ("", "commit", "commit", "claim", "get", "mget", "zrangebyscore"),
+    "redis_cuts": ("", "commit", "commit", "claim", "get", "mget", "zrangebyscore", "zremrangebyscore"),
     "kafka_cuts": ("", "produce", "produce", "fetch", "init_producer_id", "add_partitions_to_txn", "end_txn"),
     "zombie": (
         "steps>claimed",

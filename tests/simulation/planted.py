@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, c
 from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from aiokafka.errors import KafkaError
@@ -107,15 +108,15 @@ def header_apart() -> AbstractContextManager[object]:
 def trimmed_by_count() -> Iterator[None]:
     """The outbox is trimmed by how many rows were sent."""
     outbox = RedisStore.outbox
-    pages: dict[tuple[int, str], list[OutboxRow]] = {}
+    pages: WeakKeyDictionary[RedisStore, dict[str, list[OutboxRow]]] = WeakKeyDictionary()
 
     async def page(store: RedisStore, output: str, after: int, limit: int) -> list[OutboxRow]:
         rows = await outbox(store, output, after, limit)
-        pages[id(store), output] = rows
+        pages.setdefault(store, {})[output] = rows
         return rows
 
     async def trim(store: RedisStore, output: str, through: int) -> None:
-        count = sum(row.sequence <= through for row in pages[id(store), output])
+        count = sum(row.sequence <= through for row in pages[store][output])
         if count:
             await store._read(pack(b"ZREMRANGEBYRANK", store._boxes[output], b"0", b"%d" % (count - 1)), 1)
 
@@ -197,20 +198,20 @@ def tail_before_marker() -> AbstractContextManager[object]:
 @contextmanager
 def memory_trusted() -> Iterator[None]:
     """A relay that starts again goes on after what it knows to have sent."""
-    known: dict[int, int | None] = {}
+    known: WeakKeyDictionary[Relay, int | None] = WeakKeyDictionary()
     session, send_page = Relay._session, Relay._send_page
 
     async def remembered(relay: Relay, writer: Writer, last: int | None) -> int | None:
-        known[id(relay)] = await send_page(relay, writer, last)
-        return known[id(relay)]
+        known[relay] = await send_page(relay, writer, last)
+        return known[relay]
 
     async def by_memory(relay: Relay) -> None:
-        if id(relay) not in known:
+        if relay not in known:
             await session(relay)
             return
         writer = await relay._open(relay._transactional_id, relay._partition)
         try:
-            await _relay(relay, known[id(relay)], writer)
+            await _relay(relay, known[relay], writer)
         finally:
             await writer.close()
 
@@ -266,7 +267,7 @@ def earliest() -> AbstractContextManager[object]:
 def connection_reused() -> Iterator[None]:
     """A connection whose await was cancelled is lent again, and redis-py does not close it either, as it once did not.
 
-    Its later fix (4.5.5, for CVE-2023-28859) is ``disconnect_on_error``.
+    It does since CVE-2023-28859.
     """
     read_response = Connection.read_response
 
