@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from stream.agents.warmup import warm_up
 from tests.simulation.plan import Scenario, scenario_of
 from tests.simulation.planted import BUGS, planted
+from tests.simulation.search import find_planted
 from tests.simulation.shrink import shrink
 from tests.simulation.world import Result, simulate
 
@@ -118,28 +119,6 @@ def campaign(seeds: range, jobs: int, bug: str, tell: Callable[[str], None]) -> 
     return 1 if failing else 0
 
 
-def find_planted(seeds: range, jobs: int, tell: Callable[[str], None]) -> int:
-    """Plant each bug and run seeds until one fails; return an exit status: 1 where a bug was not found."""
-    missed = 0
-    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare) as pool:
-        for bug in BUGS:
-            found = None
-            for start in range(seeds.start, seeds.stop, CHUNK * jobs):
-                stop = min(start + CHUNK * jobs, seeds.stop)
-                chunks = [range(seed, stop, jobs) for seed in range(start, min(start + jobs, stop))]
-                results = [result for part in pool.map(run_chunk, chunks, [bug] * len(chunks)) for result in part]
-                failing = [result for result in results if result.problem]
-                found = min(failing, key=lambda result: result.scenario.seed, default=None)
-                if found is not None:
-                    break
-            if found is None:
-                missed += 1
-                tell(f"NOT FOUND in {len(seeds)} seeds: {bug}")
-            else:
-                tell(f"seed {found.scenario.seed:4}  {bug}: {found.problem[:160]}")
-    return 1 if missed else 0
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.run", description=__doc__)
@@ -159,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return replay(options.seed, whole=options.whole, bug=options.bug, tell=tell)
     seeds = range(options.first, options.first + options.seeds)
     if options.planted:
-        return find_planted(seeds, options.jobs, tell)
+        return find_planted(seeds, options.jobs, prepare, tell)
     return campaign(seeds, options.jobs, options.bug, tell)
 
 
