@@ -45,7 +45,7 @@ class Bug:
     """Kinds of faults, or their words; any plan where there are none."""
 
     def can_show(self, scenario: Scenario) -> bool:
-        """Return whether a plan holds a fault that can show the bug, and none that would blame it for another's loss."""
+        """Return whether a plan holds a fault that can show the bug, and none that it could be blamed for."""
         met = {name for fault in scenario.faults for name in (fault.kind, fault.word)}
         return not met & (LOSSES - {*self.shown_by}) and (not self.shown_by or bool(met & {*self.shown_by}))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -58,15 +57,9 @@ def find_planted(seeds: range, jobs: int, prepare: Callable[[], None], tell: Cal
     """
     started = time.monotonic()
     missed = 0
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _prepare, (prepare,)) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare) as pool:
         for found in pool.map(partial(find, seeds=seeds), BUGS):
             missed += found.seed is None
             tell(str(found))
     tell(f"{len(BUGS) - missed} of {len(BUGS)} planted bugs found, in {time.monotonic() - started:.0f} s")
     return 1 if missed else 0
-
-
-def _prepare(prepare: Callable[[], None]) -> None:
-    prepare()
-    # What killed processes left behind finds no loop when it is thrown away, and would say so among the lines.
-    sys.unraisablehook = lambda unraisable: None
