@@ -90,6 +90,14 @@ class Faults:
     def _rebalance(self, fault: Fault) -> None:
         self.world.group.rebalance()
 
+    def _zombie(self, fault: Fault) -> None:
+        Sleeper(self.world, fault)
+
+    def _slow_rebalance(self, fault: Fault) -> None:
+        """Rebalance while Redis is slow, so that what is revoked has asked it something."""
+        self._slow(self.world.redis_wires, fault)
+        self.world.group.rebalance()
+
     # --- Redis ---------------------------------------------------------------------------------------
 
     def _redis_restart(self, fault: Fault) -> None:
@@ -180,6 +188,9 @@ class Faults:
         node = kafka.nodes[int(fault.amount * 2.99)]
         self._until(fault.amount, lambda: kafka.set_coordinator(node))
 
+    def _trimmed_row_lost(self, fault: Fault) -> None:
+        Loss(self.world, fault)
+
     def _fetch_stalls(self, fault: Fault) -> None:
         number = fault.target % self.world.partitions
         self.world.stalled.add(number)
@@ -212,16 +223,3 @@ class Faults:
 
     def _clock_jumps(self, fault: Fault) -> None:
         self.world.jump_ms += int((fault.amount - 0.3) * 100_000)
-
-    # --- moments that chance alone seldom meets -------------------------------------------------------
-
-    def _zombie(self, fault: Fault) -> None:
-        Sleeper(self.world, fault)
-
-    def _trimmed_row_lost(self, fault: Fault) -> None:
-        Loss(self.world, fault)
-
-    def _slow_rebalance(self, fault: Fault) -> None:
-        """Rebalance while Redis is slow, so that what is revoked has asked it something."""
-        self._slow(self.world.redis_wires, fault)
-        self.world.group.rebalance()

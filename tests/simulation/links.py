@@ -35,10 +35,10 @@ class Wires:
         """``tell`` takes a line for the trace."""
         self.weather = Weather()
         self.chance = chance
-        self.latency_seconds = latency_seconds
-        self.tell = tell
         self.on_answer: list[Callable[[Process | None, str, Any], None]] = []
         """Told of each answer as it leaves for the process that asked: process, operation, answer."""
+        self.latency_seconds = latency_seconds
+        self.tell = tell
 
     def link(self, name: str) -> Wire:
         """Return a new wire for the client of that name, in the process that runs."""

@@ -16,8 +16,10 @@ KINDS: Final = {
     "kill": 6,
     "kill_in_steps": 6,
     "pause": 5,
+    "zombie": 5,
     "stop": 2,
     "rebalance": 3,
+    "slow_rebalance": 2,
     "redis_restart": 2,
     "redis_fall_back": 3,
     "redis_promote": 3,
@@ -33,13 +35,11 @@ KINDS: Final = {
     "broker_dies": 2,
     "coordinator_moves": 2,
     "markers": 2,
+    "trimmed_row_lost": 1,
     "clock_jumps": 2,
     "fetch_stalls": 2,
     "out_of_range": 1,
     "tail_lost": 1,
-    "zombie": 5,
-    "slow_rebalance": 2,
-    "trimmed_row_lost": 1,
 }
 """By kind, how often it is drawn."""
 

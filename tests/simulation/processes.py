@@ -7,7 +7,6 @@ Every step of a task that a process created goes through a gate. A killed proces
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, cast
@@ -89,14 +88,13 @@ class Process:
     def bury(self) -> None:
         """Let go of what is left, once its loop has ended: clean-up that runs now meets nothing any more."""
         self.alive = False
-        hook = sys.unraisablehook
-        # Before Python 3.13 what an asynchronous generator awaits is not closed with it, but thrown away.
-        sys.unraisablehook = lambda unraisable: None
-        try:
-            for body in self._bodies:
-                _close(body)
-        finally:
-            sys.unraisablehook = hook
+        for body in self._bodies:
+            for _ in range(_CLEANUPS):
+                try:
+                    body.close()
+                except BaseException:  # noqa: S112 (whatever a finally does without its loop, it is over)
+                    continue
+                break
         self._tasks.clear()
         self._bodies.clear()
         self._parked.clear()
@@ -105,15 +103,6 @@ class Process:
         """Keep a task and its coroutine as long as the process, whatever becomes of them."""
         self._tasks.append(task)
         self._bodies.append(body)
-
-
-def _close(body: Coroutine[Any, Any, Any]) -> None:
-    for _ in range(_CLEANUPS):
-        try:
-            body.close()
-        except BaseException:  # noqa: S112 (whatever a finally does without its loop, it is over)
-            continue
-        break
 
 
 class _Gate(Coroutine[Any, Any, Any]):
