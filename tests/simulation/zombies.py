@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -24,6 +25,8 @@ LONGEST_SECONDS: Final = 8.0
 """A sleeper whose place nobody takes wakes by itself."""
 LATE_SECONDS: Final = 0.012
 """Longest time from what wakes it to its waking."""
+_REMOVED: Final = 0.8
+"""How often a sleeper is taken out of its group before its session is over."""
 _STEPS: Final = 300
 _STEPS_AFTER_ANSWER: Final = 8
 _EMPTY: Final = b"*0\r\n"
@@ -75,6 +78,10 @@ class Sleeper:
         }
         watch[self._wakes]()
         world.later(LONGEST_SECONDS, process.wake)
+        if self._chance.random() < _REMOVED:
+            # By hand (RemoveMembersFromConsumerGroup), so that much of the log is still to come for its successor.
+            for member in [other.member for other in world.workers if other.process is process and other.member]:
+                world.later(0.2 * self._chance.random(), partial(world.group.leave, member))
         if len(world.workers) == 1:
             # Somebody takes it for dead, and starts another.
             world.later(self._chance.random(), lambda: world.start_worker(len(world.workers)))
