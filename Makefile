@@ -61,9 +61,9 @@ fuzz: $(SYNCED) ## 1,000,000 mutated inputs through everything that reads bytes 
 audit: $(SYNCED) ## Known vulnerabilities, licences and a CycloneDX list of the dependencies (STRICT=1: no look, no pass)
 	@$(BIN)/python -m tests.house.audit $(if $(STRICT),--strict)
 
-simulate: $(SYNCED) ## 10,000 seeded runs of the real code with everything breaking, in virtual time (SEEDS, FIRST, SEED)
-	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.run \
-		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0))
+simulate: $(SYNCED) ## 10,000 seeded runs of the real code with everything breaking, in virtual time (SEEDS, FIRST, SEED; PLANTED=1: finds each planted bug)
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.run $(if $(PLANTED),--planted) \
+		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),$(if $(PLANTED),1000,10000)) --first $(or $(FIRST),0))
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade

@@ -13,9 +13,11 @@ from redis.crc import key_slot
 
 from stream.errors import RelayGapError, StateMismatchError
 from stream.stores.names import header_key, partition_prefix
+from tests.simulation.losses import Loss
 from tests.simulation.operators import names_restore
 from tests.simulation.plan import Fault
 from tests.simulation.redis_data import Dataset
+from tests.simulation.zombies import Sleeper
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -95,6 +97,14 @@ class Faults:
         self._worker(fault).stop()
 
     def _rebalance(self, fault: Fault) -> None:
+        self.world.group.rebalance()
+
+    def _zombie(self, fault: Fault) -> None:
+        Sleeper(self.world, fault)
+
+    def _slow_rebalance(self, fault: Fault) -> None:
+        """Rebalance while Redis is slow, so that what is revoked has asked it something."""
+        self._slow(self.world.redis_wires, fault)
         self.world.group.rebalance()
 
     # --- Redis ---------------------------------------------------------------------------------------
@@ -230,6 +240,9 @@ class Faults:
         kafka.set_coordinator(None)
         node = kafka.nodes[int(fault.amount * 2.99)]
         self._until(fault.amount, lambda: kafka.set_coordinator(node))
+
+    def _trimmed_row_lost(self, fault: Fault) -> None:
+        Loss(self.world, fault)
 
     def _fetch_stalls(self, fault: Fault) -> None:
         number = fault.target % self.world.partitions

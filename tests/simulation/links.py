@@ -41,6 +41,8 @@ class Wires:
         """``tell`` takes a line for the trace, ``lasts`` how long something on its way will be there yet."""
         self.weather = Weather()
         self.chance = chance
+        self.on_answer: list[Callable[[Process | None, str, Any], None]] = []
+        """Told of each answer as it leaves for the process that asked: process, operation, answer."""
         self.latency_seconds = latency_seconds
         self.tell = tell
         self._lasts = lasts
@@ -103,6 +105,8 @@ class Wire:
             if manner == "after":
                 fail()
             elif not manner:
+                for heard in list(wires.on_answer):
+                    heard(self._process, operation, outcome[0])
                 loop.call_later(wires.delay(), _give, answer, outcome, context=context)
 
         there = wires.delay()

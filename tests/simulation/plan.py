@@ -16,8 +16,10 @@ KINDS: Final = {
     "kill": 6,
     "kill_in_steps": 6,
     "pause": 5,
+    "zombie": 5,
     "stop": 2,
     "rebalance": 3,
+    "slow_rebalance": 2,
     "redis_restart": 2,
     "redis_fall_back": 3,
     "redis_promote": 3,
@@ -33,6 +35,7 @@ KINDS: Final = {
     "broker_dies": 2,
     "coordinator_moves": 2,
     "markers": 2,
+    "trimmed_row_lost": 1,
     "clock_jumps": 2,
     "fetch_stalls": 2,
     "out_of_range": 1,
@@ -46,8 +49,17 @@ KINDS: Final = {
 """By kind, how often it is drawn."""
 
 CUT_OPERATIONS: Final = {
-    "redis_cuts": ("", "commit", "commit", "claim", "get", "mget", "zrangebyscore"),
+    "redis_cuts": ("", "commit", "commit", "claim", "get", "mget", "zrangebyscore", "zremrangebyscore"),
     "kafka_cuts": ("", "produce", "produce", "fetch", "init_producer_id", "add_partitions_to_txn", "end_txn"),
+    "zombie": (
+        "steps>claimed",
+        "watch>claimed",
+        "zrangebyscore>read",
+        "zrangebyscore>read",
+        "zrangebyscore>fenced",
+        "produce>refilled",
+        "produce>refilled",
+    ),
 }
 
 

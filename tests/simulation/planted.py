@@ -1,19 +1,21 @@
 """Bugs of the kind that the protocols exist to exclude, planted into the code to see that the simulation finds them.
 
-``python -m tests.simulation.run --planted --seeds 1000`` plants each and runs seeds until one fails.
+``make simulate PLANTED=1`` plants each and runs seeds until one fails that does not fail without the bug.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from aiokafka.errors import KafkaError
+from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
 from stream.agents.closing import unbroken
@@ -28,11 +30,24 @@ from stream.stores import redis as store_module
 from stream.stores.redis import RedisStore
 from stream.stores.wire import Session, Wire, pack
 from stream.transport.places import Place, Places
+from tests.simulation.plan import Scenario
 from tests.simulation.redis_commands import COMMANDS, Command, Words
 from tests.simulation.redis_data import in_order
 from tests.simulation.world import World
 
-Bug = Callable[[], AbstractContextManager[object]]
+
+@dataclass(frozen=True)
+class Bug:
+    """A bug, and which faults can show it."""
+
+    plant: Callable[[], AbstractContextManager[object]]
+    shown_by: tuple[str, ...] = ()
+    """Kinds of faults, or their words; any plan where there are none."""
+
+    def can_show(self, scenario: Scenario) -> bool:
+        """Return whether a plan holds a fault that can show the bug, and none that it could be blamed for."""
+        met = {name for fault in scenario.faults for name in (fault.kind, fault.word)}
+        return not met & (LOSSES - {*self.shown_by}) and (not self.shown_by or bool(met & {*self.shown_by}))
 
 
 def token_unchecked() -> AbstractContextManager[object]:
@@ -106,15 +121,15 @@ def header_apart() -> AbstractContextManager[object]:
 def trimmed_by_count() -> Iterator[None]:
     """The outbox is trimmed by how many rows were sent."""
     outbox = RedisStore.outbox
-    pages: dict[tuple[int, str], list[OutboxRow]] = {}
+    pages: WeakKeyDictionary[RedisStore, dict[str, list[OutboxRow]]] = WeakKeyDictionary()
 
     async def page(store: RedisStore, output: str, after: int, limit: int) -> list[OutboxRow]:
         rows = await outbox(store, output, after, limit)
-        pages[id(store), output] = rows
+        pages.setdefault(store, {})[output] = rows
         return rows
 
     async def trim(store: RedisStore, output: str, through: int) -> None:
-        count = sum(row.sequence <= through for row in pages[id(store), output])
+        count = sum(row.sequence <= through for row in pages[store][output])
         if count:
             await store._read(pack(b"ZREMRANGEBYRANK", store._boxes[output], b"0", b"%d" % (count - 1)), 1)
 
@@ -196,20 +211,20 @@ def tail_before_marker() -> AbstractContextManager[object]:
 @contextmanager
 def memory_trusted() -> Iterator[None]:
     """A relay that starts again goes on after what it knows to have sent."""
-    known: dict[int, int | None] = {}
+    known: WeakKeyDictionary[Relay, int | None] = WeakKeyDictionary()
     session, send_page = Relay._session, Relay._send_page
 
     async def remembered(relay: Relay, writer: Writer, last: int | None) -> int | None:
-        known[id(relay)] = await send_page(relay, writer, last)
-        return known[id(relay)]
+        known[relay] = await send_page(relay, writer, last)
+        return known[relay]
 
     async def by_memory(relay: Relay) -> None:
-        if id(relay) not in known:
+        if relay not in known:
             await session(relay)
             return
         writer = await relay._open(relay._transactional_id, relay._partition)
         try:
-            await _relay(relay, known[id(relay)], writer)
+            await _relay(relay, known[relay], writer)
         finally:
             await writer.close()
 
@@ -261,8 +276,16 @@ def earliest() -> AbstractContextManager[object]:
     return patch.object(World, "fetch", from_the_start)
 
 
-def connection_reused() -> AbstractContextManager[object]:
-    """A connection whose await was cancelled is lent again."""
+@contextmanager
+def connection_reused() -> Iterator[None]:
+    """A connection whose await was cancelled is lent again, and redis-py does not close it either, as it once did not.
+
+    It does since CVE-2023-28859.
+    """
+    read_response = Connection.read_response
+
+    async def kept(connection: Connection, **options: Any) -> Any:
+        return await read_response(connection, **options, disconnect_on_error=False)
 
     @asynccontextmanager
     async def session(wire: Wire) -> Any:
@@ -272,7 +295,7 @@ def connection_reused() -> AbstractContextManager[object]:
                 connection = await wire._connect()
             try:
                 yield Session(connection, wire._timeout_seconds)
-            except (asyncio.CancelledError, TimeoutError):
+            except asyncio.CancelledError:
                 wire._idle = connection
                 raise
             except BaseException:
@@ -280,7 +303,8 @@ def connection_reused() -> AbstractContextManager[object]:
                 raise
             wire._idle = connection
 
-    return patch.object(Wire, "session", session)
+    with patch.object(Wire, "session", session), patch.object(Connection, "read_response", kept):
+        yield
 
 
 def largest_time_first() -> AbstractContextManager[object]:
@@ -294,28 +318,30 @@ def largest_time_first() -> AbstractContextManager[object]:
     return patch("stream.agents.partition.process_batch", processed)
 
 
+LOSSES: Final = frozenset({"tail_lost", "trimmed_row_lost"})
+"""Faults that lose what Kafka had acknowledged, which nothing mends: what is missing then is no proof of a bug."""
+
 BUGS: Final[dict[str, Bug]] = {
-    "offset checked without the token": token_unchecked,
-    "records packed after WATCH": packed_after_watch,
-    "header written apart from records": header_apart,
-    "trim by count": trimmed_by_count,
-    "a retried unknown commit": unknown_retried,
-    "a record marked clean before the answer": clean_before_answer,
-    "relay without the fence's marker": no_marker,
-    "relay that reads the tail before the marker stands": tail_before_marker,
-    "relay that trusts its memory": memory_trusted,
-    "relay that skips a gap": gap_skipped,
-    "ack of a failed batch": failure_acknowledged,
-    "seek without a new epoch": epoch_kept,
-    "reset to earliest": earliest,
-    "a reused cancelled connection": connection_reused,
-    "a batch's largest time used for its first row": largest_time_first,
+    "offset checked without the token": Bug(token_unchecked, ("steps>claimed", "watch>claimed")),
+    "records packed after WATCH": Bug(packed_after_watch),
+    "header written apart from records": Bug(header_apart),
+    "trim by count": Bug(trimmed_by_count, ("produce>refilled",)),
+    "a retried unknown commit": Bug(unknown_retried, ("redis_cuts", "redis_restart", "redis_away")),
+    "a record marked clean before the answer": Bug(clean_before_answer),
+    "relay without the fence's marker": Bug(no_marker, ("zrangebyscore>read",)),
+    "relay that reads the tail before the marker stands": Bug(tail_before_marker, ("zrangebyscore>read",)),
+    "relay that trusts its memory": Bug(memory_trusted, ("zremrangebyscore",)),
+    "relay that skips a gap": Bug(gap_skipped, ("trimmed_row_lost",)),
+    "ack of a failed batch": Bug(failure_acknowledged, ("zrangebyscore>fenced", "zrangebyscore>read")),
+    "seek without a new epoch": Bug(epoch_kept),
+    "reset to earliest": Bug(earliest, ("out_of_range",)),
+    "a reused cancelled connection": Bug(connection_reused, ("slow_rebalance",)),
+    "a batch's largest time used for its first row": Bug(largest_time_first),
 }
 
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
     """Let the code have a bug."""
-    with ExitStack() as stack:
-        stack.enter_context(BUGS[name]())
+    with BUGS[name].plant():
         yield

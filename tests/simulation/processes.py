@@ -36,6 +36,9 @@ class Process:
         self.kill_at: int | None = None
         """The step at which it is killed."""
         self.on_death: Callable[[], None] = lambda: None
+        self.pause_at: int | None = None
+        """The step at which it is paused."""
+        self.on_pause: Callable[[], None] = lambda: None
         self._context: Context = copy_context()
         self._context.run(_process.set, self)
         self._parked: list[asyncio.Future[None]] = []
@@ -73,6 +76,11 @@ class Process:
         if self.kill_at is not None and self.steps >= self.kill_at:
             self.kill_at = None
             self.kill()
+            return False
+        if self.pause_at is not None and self.steps >= self.pause_at:
+            self.pause_at = None
+            self.pause()
+            self.on_pause()
             return False
         return True
 

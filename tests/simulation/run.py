@@ -19,11 +19,14 @@ from multiprocessing import get_context
 from stream.agents.warmup import warm_up
 from tests.simulation.plan import Scenario, scenario_of
 from tests.simulation.planted import BUGS, planted
+from tests.simulation.search import find_planted
 from tests.simulation.shrink import shrink
 from tests.simulation.world import Result, simulate
 
 CHUNK = 10
 """Seeds that a process runs before it reports."""
+POOL_CHUNKS = 50
+"""How many of them it runs before another takes its place."""
 
 
 def prepare() -> None:
@@ -58,9 +61,13 @@ def run_all(seeds: Iterable[int], jobs: int, bug: str = "") -> Iterator[Result]:
         for chunk in chunks:
             yield from run_chunk(chunk, bug)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare, max_tasks_per_child=50) as pool:
-        for results in pool.map(run_chunk, chunks, [bug] * len(chunks)):
-            yield from results
+    # Processes are made anew now and then, since they grow; by new pools, as one that replaces them may stand still for
+    # ever (https://github.com/python/cpython/issues/115634).
+    for start in range(0, len(chunks), POOL_CHUNKS * jobs):
+        some = chunks[start : start + POOL_CHUNKS * jobs]
+        with ProcessPoolExecutor(jobs, get_context("spawn"), prepare) as pool:
+            for results in pool.map(run_chunk, some, [bug] * len(some)):
+                yield from results
 
 
 def describe(result: Result) -> str:
@@ -125,28 +132,6 @@ def campaign(seeds: range, jobs: int, bug: str, tell: Callable[[str], None]) -> 
     return 1 if failing else 0
 
 
-def find_planted(seeds: range, jobs: int, tell: Callable[[str], None]) -> int:
-    """Plant each bug and run seeds until one fails; return an exit status: 1 where a bug was not found."""
-    missed = 0
-    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare) as pool:
-        for bug in BUGS:
-            found = None
-            for start in range(seeds.start, seeds.stop, CHUNK * jobs):
-                stop = min(start + CHUNK * jobs, seeds.stop)
-                chunks = [range(seed, stop, jobs) for seed in range(start, min(start + jobs, stop))]
-                results = [result for part in pool.map(run_chunk, chunks, [bug] * len(chunks)) for result in part]
-                failing = [result for result in results if result.problem]
-                found = min(failing, key=lambda result: result.scenario.seed, default=None)
-                if found is not None:
-                    break
-            if found is None:
-                missed += 1
-                tell(f"NOT FOUND in {len(seeds)} seeds: {bug}")
-            else:
-                tell(f"seed {found.scenario.seed:4}  {bug}: {found.problem[:160]}")
-    return 1 if missed else 0
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.run", description=__doc__)
@@ -166,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return replay(options.seed, whole=options.whole, bug=options.bug, tell=tell)
     seeds = range(options.first, options.first + options.seeds)
     if options.planted:
-        return find_planted(seeds, options.jobs, tell)
+        return find_planted(seeds, options.jobs, prepare, tell)
     return campaign(seeds, options.jobs, options.bug, tell)
 
 
