@@ -7,6 +7,7 @@ import gc
 import hashlib
 import logging
 import random
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -532,6 +533,8 @@ def simulate(scenario: Scenario, listen: Callable[[str], None] | None = None) ->
             run(world.live())
         except DeadlockError as error:
             world.broken(str(error))
+        except Exception as error:  # a seed that the world itself cannot bear must not keep others from running
+            world.broken(f"the simulation itself failed: {''.join(traceback.format_exception(error)[-3:])}")
     result = world.result
     # Now, and not in the middle of the next run: a killed process leaves its clients unclosed.
     with burial():

@@ -116,7 +116,8 @@ class Sleeper:
         keys = {header_key(partition_prefix("", number)).encode() for number in self._partitions}
 
         def is_claim(key: bytes, before: Any, value: Any) -> bool:
-            return key in keys and isinstance(before, bytes) and _owner(before) != _owner(value)
+            is_header = key in keys and isinstance(before, bytes) and isinstance(value, bytes)
+            return is_header and _owner(before) != _owner(value)
 
         self._watch_writes(is_claim, LATE_SECONDS)
 
