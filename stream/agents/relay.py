@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 from stream.agents.closing import discard, unbroken
 from stream.agents.fence import REFUSALS, Fence, FenceUnsupportedError
 from stream.agents.tail import last_sequence
-from stream.errors import RelayFencedError, RelayGapError, StoreUnavailableError
+from stream.errors import CommitRefusedError, RelayFencedError, RelayGapError, StoreUnavailableError
 from stream.interfaces import PartitionStore
 from stream.records import OutboxRow
 
@@ -161,7 +161,8 @@ class OutboxRelay(ABC):
     async def run(self) -> None:
         """Relay until cancelled; Kafka's and the store's passing errors are waited out.
 
-        Raises RelayGapError, StateMismatchError and StoreFailedError: nothing but stopping is right then.
+        Raises CommitRefusedError where the store lost rows: the partition is to be claimed again. Raises RelayGapError,
+        StateMismatchError and StoreFailedError: nothing but stopping is right then.
         """
         while True:
             try:
@@ -194,12 +195,20 @@ class OutboxRelay(ABC):
         await asyncio.sleep(seconds)
 
     async def _await_rows(self) -> None:
-        """Return once the outbox holds a row: until then nothing is fenced, and no connection is held."""
+        """Return once the outbox holds a row: until then nothing is fenced, and no connection is held.
+
+        Raises CommitRefusedError where the store has fallen back behind what was committed to it: rows that it lost
+        would be waited for without an end, and a full outbox keeps the next commit from finding that out.
+        """
         while True:
             self._awake.clear()
+            known = self._committed
             # The header first: then an empty outbox says that all it counts was sent.
             header = await self._store.read_header()
             committed = 0 if header is None else header.sequences.get(self._output, 0)
+            if committed < known:
+                message = f"the header counts {committed} rows of output {self._output!r}, and {known} were committed"
+                raise CommitRefusedError(message)
             self._committed = max(self._committed, committed)
             rows = await self._store.outbox(self._output, 0, 1)
             if rows:

@@ -69,7 +69,7 @@ class SimulatedRedis:
     def fall_back(self, past: Dataset) -> None:
         """Restart with the data of a copy: what was written since is lost, though it was answered."""
         self.restart()
-        self.data = past.copy()
+        self.data = self._owned(past)
 
     def promote(self, replica: Dataset) -> SimulatedRedis:
         """Give address and role to a replica that holds ``replica``; return the old primary, now a replica itself.
@@ -84,9 +84,16 @@ class SimulatedRedis:
         for session in old.sessions.values():
             session.server = old
         self.sessions = {}
-        self.data = replica.copy()
+        self.data = self._owned(replica)
         self.salt += 1
         return old
+
+    def _owned(self, data: Dataset) -> Dataset:
+        """Return a copy without the keys of slots that another node has since: nobody ever reads those any more."""
+        copy = data.copy()
+        if self.cluster is not None:
+            copy.values = {key: value for key, value in copy.values.items() if self.cluster.owner(key) is self}
+        return copy
 
     def _break_sessions(self) -> None:
         for session in list(self.sessions.values()):

@@ -291,7 +291,9 @@ class World:
     # --- workers -------------------------------------------------------------------------------------
 
     def start_worker(self, place: int) -> None:
-        """Start the worker of a place, or start it again."""
+        """Start the worker of a place, or start it again; at the end of the run no more."""
+        if self._ending:
+            return
         self.result.counts["starts"] += 1
         site = Site(
             self.group,
@@ -329,7 +331,7 @@ class World:
             self.later(0.2 + 2 * self.chance.random(), lambda: self._restart(place, worker))
 
     def _restart(self, place: int, worker: Worker) -> None:
-        if self.workers[place] is worker and not self._ending:
+        if self.workers[place] is worker:
             self.start_worker(place)
 
     def bury(self) -> None:

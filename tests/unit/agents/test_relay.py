@@ -10,7 +10,7 @@ import pytest
 from stream.agents.forwards import ForwardRelay
 from stream.agents.relay import OutboxRelay, Relay
 from stream.columns import ORIGIN_HEADER
-from stream.errors import StateMismatchError, StoreFailedError, StoreUnavailableError
+from stream.errors import CommitRefusedError, StateMismatchError, StoreFailedError, StoreUnavailableError
 from stream.records import SEQUENCE_HEADER, Commit, Header, OutboxRow
 from stream.signatures import Keyring, Signer
 from stream.stores.memory import Fault, MemoryServer, MemoryStore
@@ -91,6 +91,20 @@ async def test_error_that_no_retry_mends_ends_the_relay(which: int, error: Excep
     with pytest.raises(type(error), match=str(error)):
         async with asyncio.timeout(5):
             await relays(server)[which].run()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("loss", ["fallen back", "emptied"])
+async def test_store_that_has_lost_committed_rows_is_no_store_whose_rows_were_sent(which: int, loss: str) -> None:
+    """They would never be sent, and an outbox that is believed full keeps the next commit from being refused."""
+    server = await server_with(7, [])
+    if loss == "emptied":
+        server.values.clear()
+    relay = relays(server)[which]
+    relay.wake(8)
+    with pytest.raises(CommitRefusedError, match=r"counts [07] rows of output '\w+', and 8 were committed"):
+        async with asyncio.timeout(5):
+            await relay.run()
 
 
 async def test_store_that_is_away_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
