@@ -50,7 +50,11 @@ class CuttingProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        broker_reader, broker_writer = await asyncio.open_connection(self._host, self._port)
+        try:
+            broker_reader, broker_writer = await asyncio.open_connection(self._host, self._port)
+        except BaseException:
+            writer.close()
+            raise
         requests = asyncio.create_task(self._requests(reader, broker_writer))
         try:
             while True:
@@ -64,11 +68,11 @@ class CuttingProxy:
         except (asyncio.IncompleteReadError, OSError):
             return
         finally:
+            # Before anything is awaited: the proxy may be stopped while a connection ends by itself.
             requests.cancel()
-            await asyncio.gather(requests, return_exceptions=True)
-            for one in (writer, broker_writer):
-                one.close()
-                await asyncio.gather(one.wait_closed(), return_exceptions=True)
+            writer.close()
+            broker_writer.close()
+            await asyncio.gather(requests, writer.wait_closed(), broker_writer.wait_closed(), return_exceptions=True)
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
