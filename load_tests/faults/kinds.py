@@ -19,7 +19,8 @@ _SNAPSHOT_SECONDS: Final = 60.0
 _TRAP_SECONDS: Final = 10.0
 """Longest wait for a request to cut; there may be none, or only shorter ones."""
 _CATCHES: Final = 20
-_BUSY_SECONDS: Final = 2.0
+_BUSY_SECONDS: Final = 5.0
+"""Longest wait for a row that is committed and not sent."""
 _COMMIT_BYTES: Final = 60_000
 """A commit's size at this load, roughly: cuts fall anywhere in it."""
 

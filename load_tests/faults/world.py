@@ -256,26 +256,32 @@ class World:
     def moment(self, numbers: Sequence[int] = tuple(range(PARTITIONS))) -> Moment:
         """Return what is in work now in some partitions."""
         with self.redis.client() as client:
-            prefixes = [f"{{{self.deployment.namespace}:{number}}}" for number in numbers]
-            pipe = client.pipeline()
-            for prefix in prefixes:
-                pipe.get(f"{prefix}:header")
-                for output in OUTBOXES:
-                    pipe.zcard(f"{prefix}:outbox:{output}")
-            answers: Any = pipe.execute()
-        step = 1 + len(OUTBOXES)
-        offsets = [0 if data is None else int(json.loads(data)["offset"]) for data in answers[::step]]
-        unsent = sum(int(count) for at, count in enumerate(answers) if at % step)
-        ends = self.inside.ends()
-        rows = sum(max(ends[number] - offset, 0) for number, offset in zip(numbers, offsets, strict=True))
-        return Moment(rows, unsent)
+            return Moment(self._uncommitted(client, numbers), self._unsent(client, numbers))
 
     def busy_moment(self, seconds: float) -> Moment:
-        """Return the first moment with something unsent; what is in work in the end where none comes in time."""
+        """Return the first moment with something unsent; what is in work in the end where none comes in time.
+
+        An idle machine sends a row within milliseconds of its commit, so nothing else is asked before it was seen.
+        """
+        numbers = range(PARTITIONS)
         end = time.monotonic() + seconds
-        while not (moment := self.moment()).unsent and time.monotonic() < end:
-            time.sleep(0.01)
-        return moment
+        with self.redis.client() as client:
+            while not (unsent := self._unsent(client, numbers)) and time.monotonic() < end:
+                time.sleep(0.001)
+            return Moment(self._uncommitted(client, numbers), unsent)
+
+    def _unsent(self, client: redis.Redis, numbers: Sequence[int]) -> int:
+        pipe = client.pipeline(transaction=False)
+        for number in numbers:
+            for output in OUTBOXES:
+                pipe.zcard(f"{{{self.deployment.namespace}:{number}}}:outbox:{output}")
+        return sum(map(int, pipe.execute()))
+
+    def _uncommitted(self, client: redis.Redis, numbers: Sequence[int]) -> int:
+        found: Any = client.mget([f"{{{self.deployment.namespace}:{number}}}:header" for number in numbers])
+        offsets = [0 if data is None else int(json.loads(data)["offset"]) for data in found]
+        ends = self.inside.ends()
+        return sum(max(ends[number] - offset, 0) for number, offset in zip(numbers, offsets, strict=True))
 
     def counted(self, metric: str) -> int:
         """Return the sum of a metric over all workers that answer."""
