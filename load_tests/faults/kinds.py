@@ -207,9 +207,10 @@ def _cut(world: World, chance: random.Random, next_trap: Callable[[], tuple[Prox
         wire, trap = next_trap()
         where = f"answer after {trap.after}" if trap.answers else f"after {trap.after}"
         wire.arm(trap)
-        if trap.sprung.wait(_TRAP_SECONDS):
+        moment = world.moment_of(trap.sprung, _TRAP_SECONDS)
+        if moment is not None:
             done.append(where)
-            work = _more(work, world.moment())
+            work = _more(work, moment)
         wire.arm(None)
         time.sleep(chance.uniform(0.0, 0.5))
     return Strike(", ".join(done) or "no request met", work)

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -256,7 +257,19 @@ class World:
     def moment(self, numbers: Sequence[int] = tuple(range(PARTITIONS))) -> Moment:
         """Return what is in work now in some partitions."""
         with self.redis.client() as client:
-            return Moment(self._uncommitted(client, numbers), self._unsent(client, numbers))
+            unsent = self._unsent(client, numbers)
+            return Moment(self._uncommitted(client, numbers), unsent)
+
+    def moment_of(self, event: threading.Event, seconds: float) -> Moment | None:
+        """Return what is in work when something happens; None where it does not in so many seconds."""
+        numbers = range(PARTITIONS)
+        with self.redis.client() as client:
+            # Connected before: what was cut is repeated within a tenth of a second.
+            client.ping()
+            if not event.wait(seconds):
+                return None
+            unsent = self._unsent(client, numbers)
+            return Moment(self._uncommitted(client, numbers), unsent)
 
     def busy_moment(self, seconds: float) -> Moment:
         """Return the first moment with something unsent; what is in work in the end where none comes in time.
