@@ -54,6 +54,9 @@ class Watch:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -78,4 +81,5 @@ class Watch:
     def stop(self) -> None:
         """Look no more."""
         self._stopped.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()

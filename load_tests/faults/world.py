@@ -114,6 +114,7 @@ class World:
         self._admin: Any = None
         self._store: redis.Redis | None = None
         self._named = 0
+        self.watch = Watch(self._committed, lambda: read_places(self.places))
 
     def start(self) -> None:
         """Start everything, up to workers that hold partitions and a publisher that publishes."""
@@ -134,10 +135,11 @@ class World:
         wait_until("the first workers hold partitions", self.all_hold, 300, 0.2)
         self.publisher.start()
         self.settle()
-        self.watch = Watch(self._committed, lambda: read_places(self.places))
+        self.watch.start()
 
     def close(self) -> None:
         """End everything."""
+        self.watch.stop()
         for member in self.members:
             member.kill()
         self.publisher.kill()
