@@ -18,7 +18,7 @@ _TAKEN_SECONDS: Final = 30.0
 _SNAPSHOT_SECONDS: Final = 60.0
 _TRAP_SECONDS: Final = 10.0
 """Longest wait for a request to cut; there may be none, or only shorter ones."""
-_CATCHES: Final = 20
+_CATCHES: Final = 60
 _BUSY_SECONDS: Final = 5.0
 """Longest wait for a row that is committed and not sent."""
 _COMMIT_BYTES: Final = 60_000
