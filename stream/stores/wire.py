@@ -11,8 +11,8 @@ from redis.asyncio import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, ResponseError
 
-UNREADABLE: Final = (ValueError, TypeError, MemoryError)
-"""What redis-py and hiredis raise at a redirection without a port, a map of lists, a list of billions."""
+UNREADABLE: Final = (ValueError, TypeError, MemoryError, IndexError)
+"""What redis-py and hiredis raise at a redirection without a port, a map of lists, a list of billions, an empty push."""
 
 
 def unreadable(error: Exception) -> InvalidResponse:

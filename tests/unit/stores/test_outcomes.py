@@ -266,6 +266,14 @@ async def test_damaged_outbox_row_does_not_show_whose_it_is() -> None:
         await store.close()
 
 
+@pytest.mark.parametrize("answer", [b">0\r\n", b"-MOVED\r\n", b"%1\r\n*0\r\n:1\r\n", b"*4294967295\r\n"])
+async def test_answer_that_the_library_stumbles_over_is_an_error_of_ours(answer: bytes) -> None:
+    async with _fake(GET=answer) as fake:
+        store = _store(fake)
+        assert "not expected of it" in await _fails(StoreFailedError, store.read_header())
+        await store.close()
+
+
 async def test_outbox_that_is_not_in_sequence_is_damage_and_no_reading_without_end() -> None:
     """A server that answers each page with the same full page; the commit of an erasure reads page after page."""
     page = [OutboxRow(sequence, 0, b"bob", b"{}", ()).to_bytes() for sequence in range(1, 1001)]
