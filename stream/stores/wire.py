@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, ResponseError
 
 UNREADABLE: Final = (ValueError, TypeError, MemoryError, IndexError)
-"""What redis-py and hiredis raise at a redirection without a port, a map of lists, a list of billions, an empty push."""
+"""Raised by redis-py and hiredis at a redirection without a port, a map of lists, a list of billions, an empty push."""
 
 
 def unreadable(error: Exception) -> InvalidResponse:
