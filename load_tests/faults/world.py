@@ -259,19 +259,14 @@ class World:
     def moment(self, numbers: Sequence[int] = tuple(range(PARTITIONS))) -> Moment:
         """Return what is in work now in some partitions."""
         with self.redis.client() as client:
-            unsent = self._unsent(client, numbers)
-            return Moment(self._uncommitted(client, numbers), unsent)
+            return self._moment(client, numbers)
 
     def moment_of(self, event: threading.Event, seconds: float) -> Moment | None:
         """Return what is in work when something happens; None where it does not in so many seconds."""
-        numbers = range(PARTITIONS)
         with self.redis.client() as client:
             # Connected before: what was cut is repeated within a tenth of a second.
             client.ping()
-            if not event.wait(seconds):
-                return None
-            unsent = self._unsent(client, numbers)
-            return Moment(self._uncommitted(client, numbers), unsent)
+            return self._moment(client, range(PARTITIONS)) if event.wait(seconds) else None
 
     def busy_moment(self, seconds: float) -> Moment:
         """Return the first moment with something unsent; what is in work in the end where none comes in time.
@@ -284,6 +279,11 @@ class World:
             while not (unsent := self._unsent(client, numbers)) and time.monotonic() < end:
                 time.sleep(0.001)
             return Moment(self._uncommitted(client, numbers), unsent)
+
+    def _moment(self, client: redis.Redis, numbers: Sequence[int]) -> Moment:
+        # What is unsent first: it does not last.
+        unsent = self._unsent(client, numbers)
+        return Moment(self._uncommitted(client, numbers), unsent)
 
     def _unsent(self, client: redis.Redis, numbers: Sequence[int]) -> int:
         pipe = client.pipeline(transaction=False)

@@ -54,7 +54,8 @@ async def shut(closing: Coroutine[Any, Any, object]) -> bool:
 async def _wait(task: asyncio.Task[Any], seconds: float | None) -> None:
     """Wait until a task has ended, for at most ``seconds``, and cancel it then.
 
-    Cancelled itself it lets the task come to its end first, for at most GRACE_SECONDS; cancelled once more, for ever.
+    Cancelled itself it lets the task come to its end first, for at most GRACE_SECONDS; cancelled once more, it leaves
+    the task to itself.
     """
     task.add_done_callback(heard)
     try:

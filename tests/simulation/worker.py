@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.agents.clock import Clock
+from stream.agents.closing import failure_of
 from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement
 from stream.agents.forwards import ForwardRelay
@@ -144,8 +145,7 @@ class Worker:
         self.engagement.accept(columns)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
+        if (error := failure_of(task)) is not None:
             self._failed(error)
 
     def _failed(self, error: BaseException) -> None:
