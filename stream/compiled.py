@@ -21,7 +21,7 @@ def _cache_directory() -> Path:
     Numba looks only at the file of the kernel itself; one that inlines a constant or calls a kernel of another file
     would go on as it was compiled when that file changes.
     """
-    sources = [_PACKAGE / name for name in _SHARED] + sorted(_PACKAGE.glob("*/kernels.py"))
+    sources = [_PACKAGE / name for name in _SHARED] + sorted(_PACKAGE.glob("*/*kernels.py"))
     digest = sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
     return _PACKAGE / "__pycache__" / f"kernels-{digest[:16]}"
 
