@@ -27,6 +27,7 @@ from stream.errors import StoreUnavailableError
 from stream.interfaces import Library
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import ContentId, Header
+from stream.spans import Spans
 from stream.stores import DEFAULT_LIMIT, RedisEndpoint, RedisStore, Table, partition_prefix
 
 RESULTS: Final = Path(__file__).parent / "results" / "memory.json"
@@ -69,7 +70,7 @@ class _Partition:
             number, store, await PartitionState.open(0, "engagement.events", header, table, _NoContents()), table
         )
 
-    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+    async def load(self, voters: Spans) -> list[bytes | None]:
         values = await self.store.load(voters)
         self.loaded += sum(value is not None for value in values)
         return values

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.records import Activation, Commit, ContentId, Header, Keys, OutboxRow
+from stream.records import Activation, Commit, ContentId, Header, Keys, OutboxRow, Records
 from stream.signatures import Keyring
+from stream.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,11 @@ class Decoded:
     """Log time at the row: the largest append time (or tick) up to it, ms; 0 while unknown."""
     hashes: NDArray[np.uint64]
     """xxh3-64 of source, NUL, id; never 0."""
-    voters: list[str]
+    voters: Spans
     """Voter id (the event's subject); empty for rejected rows and control records."""
-    ids: list[str]
-    sources: list[str]
+    ids: Spans
+    """The event's own id, as ``sources``; empty for rejected rows. All three lie in one buffer."""
+    sources: Spans
     homes: NDArray[np.int64]
     """The partition that the voter belongs to; -1 for rejected rows and control records."""
     activations: dict[int, Activation]
@@ -96,27 +98,27 @@ class VoterTable(Protocol):
         """Return how many voters are in memory."""
         ...
 
-    def index(self, voters: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
-        """Return the slot of each voter (-1 for the empty string), and the voters that must be loaded first."""
+    def index(self, voters: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the slot of each voter (-1 for an empty id), and the slots whose records must be loaded first."""
         ...
 
-    def fill(self, voters: Sequence[str], values: Sequence[bytes | None], next_offset: int) -> None:
+    def fill(self, slots: NDArray[np.int64], values: Sequence[bytes | None], next_offset: int) -> None:
         """Put loaded records in place; None starts an empty one. Raise CommitRefusedError for a record ahead."""
         ...
 
-    def forget(self, voters: Sequence[str]) -> None:
-        """Undo ``index`` for voters whose loading failed."""
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Undo ``index`` for slots whose loading failed."""
         ...
 
     def mark(self, slots: NDArray[np.int64]) -> None:
         """Note that the records in these slots (repeats and -1 allowed) have changed."""
         ...
 
-    def voter(self, slot: int) -> str:
-        """Return the voter id of a slot."""
+    def voters(self, slots: NDArray[np.int64]) -> Spans:
+        """Return the voter ids of slots in use."""
         ...
 
-    def take_dirty(self) -> list[tuple[str, bytes]]:
+    def take_dirty(self) -> Records:
         """Copy out the changed records and mark them as on their way (neither dirty nor evictable)."""
         ...
 
@@ -143,7 +145,7 @@ class PartitionStore(Protocol):
         """
         ...
 
-    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+    async def load(self, voters: Spans) -> list[bytes | None]:
         """Return each voter's record bytes, None for an unknown voter: one MGET."""
         ...
 

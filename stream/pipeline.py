@@ -6,7 +6,7 @@ the same log gives the same bytes, however it is cut into batches and however of
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -40,11 +40,12 @@ from stream.records import (
 )
 from stream.scoring import score
 from stream.signatures import Keyring, require_keyring
+from stream.spans import Spans
 from stream.triggers import compose, decide
 
 _NOT_AUTHORISED = REJECT["not_authorised"]
 
-Load = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
+Load = Callable[[Spans], Awaitable[list[bytes | None]]]
 
 
 @dataclass(slots=True)
@@ -137,10 +138,7 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     decoded = decode(columns, header.partition_count, header.log_time_ms, state.authority)
     # 2 index: voter ids to slots in this partition's table
     away, repeated, origins = _route(state, columns, decoded)
-    voters = decoded.voters
-    if away.any() or repeated.any():
-        voters = ["" if skip else voter for skip, voter in zip(away | repeated, voters, strict=True)]
-    slots, unknown = state.table.index(voters)
+    slots, unknown = state.table.index(decoded.voters.without(away | repeated))
     for row, activation in decoded.activations.items():
         if activation.engine != ENGINE_VERSION:
             message = (
@@ -152,8 +150,8 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     try:
         for activation in decoded.activations.values():
             await library.wait_for(activation.contents)
-        if unknown:
-            state.table.fill(unknown, await load(unknown), header.offset)
+        if len(unknown):
+            state.table.fill(unknown, await load(state.table.voters(unknown)), header.offset)
     except BaseException:
         state.table.forget(unknown)
         raise
@@ -248,7 +246,7 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
         header.counters = dict(decoded.authority.counters)
     changed = (use == USE_FOLD) | (use == USE_CONSENT) | (use == USE_ERASE) | (use == USE_SUPPRESSED)
     state.table.mark(batch.slots[changed])
-    state.erased.update(decoded.voters[row] for row in np.flatnonzero(use == USE_ERASE).tolist())
+    state.erased.update(decoded.voters[row].decode() for row in np.flatnonzero(use == USE_ERASE).tolist())
     counts = np.bincount(use, minlength=USE_ERASE + 1)
     reasons = np.bincount(decoded.reject[rejected], minlength=len(REJECT_REASONS))
     outcome = Outcome(
@@ -314,7 +312,7 @@ def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int)
 def _forward(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:
     """Send a row to the partition that its voter belongs to."""
     headers = ((ORIGIN_HEADER, b"%d:%d" % (state.partition, columns.offsets[row])),)
-    key = decoded.voters[row].encode()
+    key = decoded.voters[row]
     _append(state, "forwards", int(decoded.homes[row]), key, columns.value(row), headers)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,9 +11,11 @@ from typing import Any, Final, get_args, get_type_hints
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from stream.errors import StateMismatchError, quoted
 from stream.shapes import fits
+from stream.spans import Spans
 
 ENGINE_VERSION: Final = 1
 """Changes whenever any decision can change; activated through the log like a model."""
@@ -339,6 +341,29 @@ class OutboxRow:
         return OutboxRow(self.sequence, self.partition, None, None, headers)
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Voters with their records' bytes, one row for each, each voter once; not changed any more."""
+
+    voters: Spans
+    values: NDArray[np.uint8]
+    """uint8[n, 768]."""
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[bytes, bytes]]) -> Records:
+        """Lay voters and records, 768 bytes each, into arrays."""
+        values = np.frombuffer(b"".join([value for _, value in pairs]), np.uint8)
+        return cls(Spans.of([voter for voter, _ in pairs]), values.reshape(len(pairs), VOTER.itemsize))
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give each voter with the record's bytes."""
+        return zip(self.voters, map(np.ndarray.tobytes, self.values), strict=True)
+
+
 @dataclass(slots=True)
 class Commit:
     """One atomic step: what a partition's batches changed since the last one."""
@@ -347,8 +372,7 @@ class Commit:
     """The offset that the header in the store must hold, beside this owner's token."""
     header: Header
     """A copy, not changed any more."""
-    records: list[tuple[str, bytes]]
-    """Voter id and record bytes, each voter once."""
+    records: Records
     outbox: dict[str, list[OutboxRow]]
     """By output, in sequence."""
     erased: frozenset[str] = frozenset()

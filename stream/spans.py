@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,11 @@ class Spans:
         lengths = np.diff(stops, prepend=0)
         return cls(np.frombuffer(b"".join(texts), np.uint8), stops - lengths, stops)
 
+    @classmethod
+    def of_texts(cls, texts: Iterable[str]) -> Spans:
+        """Lay texts one after the other in a buffer of their own, as UTF-8."""
+        return cls.of([text.encode() for text in texts])
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.starts)
@@ -34,9 +39,13 @@ class Spans:
 
     def __iter__(self) -> Iterator[bytes]:
         """Give each row's text."""
-        view = memoryview(self.buffer)
+        view = self.buffer.data
         for start, stop in zip(self.starts.tolist(), self.stops.tolist(), strict=True):
             yield bytes(view[start:stop])
+
+    def texts(self) -> list[str]:
+        """Return each row's text as a string."""
+        return [text.decode() for text in self]
 
     def take(self, rows: NDArray[np.int64]) -> Spans:
         """Return the texts of some rows, in that order, over the same buffer."""

@@ -25,7 +25,8 @@ from stream.errors import (
     StoreFailedError,
     StoreUnavailableError,
 )
-from stream.records import Commit, Header
+from stream.records import Commit, Header, Records
+from stream.spans import Spans
 from stream.stores import RedisEndpoint, RedisStore, check_server
 from stream.stores.route import cluster_slots
 from tests.simulation import loop
@@ -41,7 +42,7 @@ OK: Final = b"+OK\r\n"
 QUEUED: Final = b"+QUEUED\r\n"
 HEADER: Final = replace(Header.from_bytes(HEADERS[1]), restoring=False)
 COMMIT: Final = Commit(
-    HEADER.offset, replace(HEADER, offset=HEADER.offset + 1), [("ada", b"x" * 768)], {}, frozenset({"ada"})
+    HEADER.offset, replace(HEADER, offset=HEADER.offset + 1), Records.of([(b"ada", b"x" * 768)]), {}, frozenset({"ada"})
 )
 RESTORING: Final = replace(HEADER, restoring=True)
 
@@ -83,7 +84,7 @@ EXCHANGES: Final[dict[str, tuple[Ask, list[bytes]]]] = {
     "read_header": (lambda store: store.read_header(), bulk(HEADER.to_bytes())),
     "claim": (lambda store: store.claim("two", HEADER), [*_look(), *_done(OK)]),
     "first claim": (lambda store: store.claim("two", HEADER), [OK, b"$-1\r\n", b":0\r\n", _PAGE]),
-    "load": (lambda store: store.load(["ada", "bob"]), [listed(*bulk(b"x" * 768), b"$-1\r\n")]),
+    "load": (lambda store: store.load(Spans.of_texts(["ada", "bob"])), [listed(*bulk(b"x" * 768), b"$-1\r\n")]),
     "read_together": (
         lambda store: store.read_together(["ada"]),
         _done(*bulk(HEADER.to_bytes()), listed(*bulk(b"x" * 768))),

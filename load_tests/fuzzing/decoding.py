@@ -127,7 +127,7 @@ def batch_of(chance: random.Random, values: Sequence[bytes | None]) -> Columns:
 
 def examine(columns: Columns, decoded: Decoded) -> None:
     """Raise BrokenPromiseError where a row is neither a sound event nor rejected with a reason."""
-    if set(decoded.reject[1::2].tolist()) != {0} or set(decoded.ids[1::2]) != {"sentinel"}:
+    if set(decoded.reject[1::2].tolist()) != {0} or set(decoded.ids.texts()[1::2]) != {"sentinel"}:
         message = "a mutated row touched the sound one behind it"
         raise BrokenPromiseError(message)
     before = LOG_MS
@@ -139,10 +139,10 @@ def examine(columns: Columns, decoded: Decoded) -> None:
         promises = (
             0 <= decoded.reject[row] < len(REJECT_REASONS),
             rejected == (kind == -1),
-            (voter == "") == (rejected or control),
-            len(voter.encode()) <= MAX_VOTER_BYTES,
+            (voter == b"") == (rejected or control),
+            len(voter) <= MAX_VOTER_BYTES,
             (decoded.homes[row] == -1) == (rejected or control),
-            (decoded.ids[row] == "") == rejected,
+            (decoded.ids[row] == b"") == rejected,
             decoded.hashes[row] != 0,
             decoded.now[row] >= before,
             (row in decoded.activations) == (kind == KIND["config.activated"]),

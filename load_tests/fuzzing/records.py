@@ -19,6 +19,7 @@ from stream.columns import columns_of
 from stream.errors import CommitRefusedError, StateMismatchError
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import KIND, RECORD_VERSION, RING_LENGTH, VOTER, ContentId, Header
+from stream.spans import Spans
 from stream.stores import Table
 
 OFFSET: Final = 1000
@@ -95,8 +96,8 @@ def try_records(chance: random.Random, inputs: int, table_of: Callable[[int], Ta
         data = mutate(chance, sound_record(chance, OFFSET - chance.choice((1, 1, 1, 0))))
         with held_to("record", data, (StateMismatchError, CommitRefusedError), counts):
             table = table_of(1)
-            table.index(["voter"])
-            table.fill(["voter"], [data], OFFSET)
+            _, unknown = table.index(Spans.of_texts(["voter"]))
+            table.fill(unknown, [data], OFFSET)
             taken[f"voter-{number}"] = data
     events = [_event(chance) for _ in range(2 * len(taken))]
     alone = _processed({SENTINEL: taken[SENTINEL]}, events[:2], table_of)
@@ -126,8 +127,8 @@ def _processed(
     header = Header("topic", 1, "", OFFSET, OFFSET, slots={kind: list(slots) for kind, slots in _SLOTS.items()})
     state = PartitionState(0, "events", header, table_of(1000), _active())
 
-    async def load(voters: Sequence[str]) -> list[bytes | None]:
-        return [taken[voter] for voter in voters]
+    async def load(voters: Spans) -> list[bytes | None]:
+        return [taken[voter] for voter in voters.texts()]
 
     _finish(process_batch(state, columns, Shelf(), load))
     commit = take_commit(state, OFFSET)
@@ -140,7 +141,7 @@ def _processed(
     for output in commit.outbox.values():
         for row in output:
             expect(type(row).from_bytes(row.to_bytes()) == row, "an outbox row is left that cannot be read", everything)
-    return dict(commit.records)
+    return {voter.decode(): data for voter, data in commit.records}
 
 
 def _finish(coroutine: Any) -> Any:

@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from stream.agents.closing import failure_of
@@ -20,6 +20,7 @@ from stream.interfaces import Library, PartitionStore, VoterTable
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import Header
 from stream.signatures import root_of
+from stream.spans import Spans
 
 logger = logging.getLogger(__name__)
 
@@ -317,7 +318,7 @@ class Partition:
         work.table.evict()
         self._observer.batch(self.number, outcome, time.perf_counter() - started)
 
-    async def _load(self, voters: Sequence[str]) -> list[bytes | None]:
+    async def _load(self, voters: Spans) -> list[bytes | None]:
         return await retrying(lambda: self._store.load(voters), "records")
 
     # --- committing ------------------------------------------------------------------------------------

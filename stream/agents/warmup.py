@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import orjson
 
@@ -12,6 +12,7 @@ from stream.activation import restore
 from stream.columns import columns_of
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import ContentId, Header
+from stream.spans import Spans
 from stream.stores.table import Table
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class _NoContents:
         return None
 
 
-async def _no_records(voters: Sequence[str]) -> list[bytes | None]:
+async def _no_records(voters: Spans) -> list[bytes | None]:
     return [None] * len(voters)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import OUTPUTS, VOTER, Header, OutboxRow
 from stream.signatures import Keyring
 from stream.snapshots import Fitting
+from stream.spans import Spans
 from stream.stores.table import Table
 
 VOTERS_IN_MEMORY: Final = 100_000
@@ -53,9 +54,9 @@ class RecordFile:
             return None
         return os.pread(self._descriptor, VOTER.itemsize, place * VOTER.itemsize)
 
-    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+    async def load(self, voters: Spans) -> list[bytes | None]:
         """Return the voters' records, as process_batch asks for them."""
-        return [self.get(voter) for voter in voters]
+        return [self.get(voter.decode()) for voter in voters]
 
     def close(self) -> None:
         """Close the file, and so remove it."""
@@ -135,7 +136,7 @@ class Replay:
             await process_batch(state, batch, self._library, self.records.load)
             derived = Derived(state.outbox, frozenset(state.erased))
             state.outbox = {output: [] for output in OUTPUTS}
-            self.records.put(take_commit(state, start).records)
+            self.records.put((voter.decode(), data) for voter, data in take_commit(state, start).records)
             self._table.committed()
             self._table.evict()
             await take(derived)

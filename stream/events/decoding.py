@@ -18,6 +18,7 @@ from stream.events.fields import find_unfit, read_activation
 from stream.events.kernels import find_homes, parse_times, settle
 from stream.interfaces import Authority, Decoded
 from stream.records import CLOCK_TICK, CONFIG_ACTIVATED, KIND, MAX_EVENT_BYTES, REJECT
+from stream.spans import Spans
 
 MAX_NAME_CHARACTERS: Final = 256
 """Longest ``id`` and ``source``."""
@@ -62,6 +63,7 @@ def decode(columns: Columns, partition_count: int, log_time_ms: int, authority: 
     reject[again] = 0
     for row in np.flatnonzero(reject).tolist():
         voters[row] = ids[row] = sources[row] = ""
+    names = _spans(voters, ids, sources)
     activated = np.flatnonzero((kinds == CONFIG_ACTIVATED) & ~again)
     return Decoded(
         kinds=kinds,
@@ -69,14 +71,21 @@ def decode(columns: Columns, partition_count: int, log_time_ms: int, authority: 
         times=times,
         now=now,
         hashes=_hashes(sources, ids),
-        voters=voters,
-        ids=ids,
-        sources=sources,
+        voters=names[0],
+        ids=names[1],
+        sources=names[2],
         homes=homes,
         activations={row: read_activation(datas[row]) for row in activated.tolist()},
         again=again,
         authority=authority,
     )
+
+
+def _spans(*columns: list[str]) -> list[Spans]:
+    """Return columns of texts as spans of one buffer."""
+    texts = Spans.of([text.encode() for column in columns for text in column])
+    ends = np.cumsum([len(column) for column in columns]).tolist()
+    return [texts.take(np.arange(stop - len(column), stop)) for column, stop in zip(columns, ends, strict=True)]
 
 
 def _hashes(sources: list[str], ids: list[str]) -> NDArray[np.uint64]:

@@ -22,6 +22,7 @@ from stream.records import OUTPUTS, RECORD_VERSION, VOTER, Header, OutboxRow
 from stream.snapshots.catalogue import Place
 from stream.snapshots.format import Manifest
 from stream.snapshots.writing import SnapshotWriter
+from stream.spans import Spans
 
 PAGE_VOTERS: Final = 2000
 """Records read at once: 1.5 MB, which Redis gives in less time than it takes a commit of a full batch."""
@@ -54,7 +55,7 @@ class CopiedStore(Protocol):
         """Give every voter that has a record, page by page, the server looking at ``step`` keys for each."""
         ...
 
-    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+    async def load(self, voters: Spans) -> list[bytes | None]:
         """Return each voter's record bytes, None for an unknown voter."""
         ...
 
@@ -102,7 +103,7 @@ class Capture:
         self._clock = clock
         self._aside = aside or self._here
         self._stands_still = stands_still
-        self._kept: deque[tuple[list[str], NDArray[np.void]]] = deque()
+        self._kept: deque[tuple[Spans, NDArray[np.void]]] = deque()
         # Each is counted up on one side alone.
         self._kept_records = 0
         self._written_records = 0
@@ -127,8 +128,7 @@ class Capture:
             self._overrun = True
         elif len(chosen):
             self._kept_records += len(chosen)
-            voters = [table.voter(slot) for slot in chosen.tolist()]
-            self._kept.append((voters, table.records.view(_BLOCK).take(chosen)))
+            self._kept.append((table.voters(chosen), table.records.view(_BLOCK).take(chosen)))
         self.longest_hold_seconds = max(self.longest_hold_seconds, self._clock() - started)
 
     async def run(self, place: Place, topic: str, created_ms: int, committed: Callable[[], Awaitable[int]]) -> Manifest:
@@ -167,7 +167,7 @@ class Capture:
         async for page in store.voters(SCAN_KEYS):
             for first in range(0, len(page), PAGE_VOTERS):
                 voters = page[first : first + PAGE_VOTERS]
-                await self._write(voters, await store.load(voters))
+                await self._write(voters, await store.load(Spans.of_texts(voters)))
                 await self._write_kept()
         # What a page gave as it was after S was kept before it was committed, and so before it was read.
         await self._write_kept()
@@ -193,7 +193,7 @@ class Capture:
         while self._kept:
             voters, blocks = self._kept.popleft()
             pairs = [pair for pair in zip(voters, blocks.tolist(), strict=True) if pair[1] != _FRESH]
-            await self._writer.add_records([voter for voter, _ in pairs], [record for _, record in pairs])
+            await self._writer.add_records([voter.decode() for voter, _ in pairs], [record for _, record in pairs])
             self._written_records += len(voters)
 
     async def _copy_outbox(self, store: CopiedStore, output: str) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
+from stream.spans import Spans
 from stream.stores.names import header_key, outbox_key, request_key, voter_prefix
 from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of, rows_of
 
@@ -90,10 +91,10 @@ class MemoryStore:
             raise fault.error
         return Header.from_bytes(header.to_bytes())
 
-    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+    async def load(self, voters: Spans) -> list[bytes | None]:
         """Return each voter's record bytes, None for an unknown voter."""
         self._server.fault("load")
-        return [self._server.values.get(self._voter_prefix + voter) for voter in voters]
+        return [self._server.values.get(self._voter_prefix + voter.decode()) for voter in voters]
 
     async def read_together(self, voters: Sequence[str]) -> tuple[Header | None, list[bytes | None]]:
         """Return the header and the voters' records as of one moment."""
@@ -114,7 +115,7 @@ class MemoryStore:
         refuse_foreign(self._prefix, self._header(), commit)
         server = self._server
         for voter, value in commit.records:
-            server.values[self._voter_prefix + voter] = value
+            server.values[self._voter_prefix + voter.decode()] = value
         server.values[self._header_key] = commit.header.to_bytes()
         self._withdraw(commit)
         for output, rows in commit.outbox.items():

@@ -12,19 +12,20 @@ from redis.exceptions import RedisError
 
 from stream.errors import CommitUnknownError, StoreFailedError, StoreUnavailableError
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
+from stream.spans import Spans
 from stream.stores.answers import number, page, text, texts, texts_or_nulls
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import header_key, outbox_key, request_key, voter_prefix
 from stream.stores.outcomes import is_lost, nothing_changed
+from stream.stores.packing import KernelPacking, Packing, Pieces, PlainPacking
 from stream.stores.route import Route
 from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, rows_of
 from stream.stores.wire import Session, Wire, first_error, pack
 
 _ATTEMPTS: Final = 10
 """How often a WATCH that saw a touched key is tried again before the caller is told to."""
-_PIECE_RECORDS: Final = 128
-"""Larger pieces would be fresh memory each time, whose page faults cost more than the copying."""
-_ONE_SEND_PIECES: Final = 6
+_ONE_SEND_BYTES: Final = 64 * 1024
+"""What is smaller is sent as one piece."""
 _PAGE_ROWS: Final = 1000
 _SCAN_KEYS: Final = 10_000
 
@@ -43,12 +44,16 @@ class RedisStore:
     fails, so that they cannot both be applied.
     """
 
-    def __init__(self, endpoint: RedisEndpoint, prefix: str) -> None:
-        """``prefix`` is that of names.partition_prefix. Nothing is connected before the first call."""
+    def __init__(self, endpoint: RedisEndpoint, prefix: str, *, reference: bool = False) -> None:
+        """``prefix`` is that of names.partition_prefix. Nothing is connected before the first call.
+
+        ``reference``: pack commands with Python's own formatting.
+        """
         self._prefix = prefix
         self._header = header_key(prefix).encode()
         self._request = request_key(prefix).encode()
         self._voters = voter_prefix(prefix)
+        self._packing: Packing = (PlainPacking if reference else KernelPacking)(self._voters.encode())
         self._boxes = {output: outbox_key(prefix, output).encode() for output in OUTPUTS}
         self._route = Route(endpoint, prefix)
         self._commits = Wire(self._connect_to_commit, endpoint.answer_timeout_seconds)
@@ -77,7 +82,7 @@ class RedisStore:
                     return Header.from_bytes(header.to_bytes())
         raise self._contended()
 
-    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+    async def load(self, voters: Spans) -> list[bytes | None]:
         """Return each voter's record bytes, None for an unknown voter: one MGET."""
         if not voters:
             return []
@@ -89,7 +94,7 @@ class RedisStore:
         async with self._session(self._reads) as session:
             commands = [pack(b"GET", self._header)]
             if voters:
-                commands.append(self._mget(voters))
+                commands.append(self._mget(Spans.of_texts(voters)))
             data, *values = await _execute(session, commands, len(commands)) or [None]
         return _header_in(data), texts_or_nulls(values[0], len(voters)) if values else []
 
@@ -108,28 +113,35 @@ class RedisStore:
         Raises CommitRefusedError (another owner or offset), CommitUnknownError (no answer),
         StoreUnavailableError (nothing done, retry) or StoreFailedError (stop). A cancelled commit is unknown.
         """
-        pieces, count = self._commands(commit)
         # Relay and commit meet in the trigger outbox only when rows of it are replaced.
         keys = (self._header, self._boxes["triggers"]) if commit.erased else (self._header,)
         look = pack(b"WATCH", *keys) + pack(b"GET", self._header)
         async with self._session(self._commits) as session:
-            for _ in range(_ATTEMPTS):
-                _, data = _answers(await session.ask(look, 2))
-                refuse_foreign(self._prefix, _header_in(data), commit)
-                withdrawals = await self._withdrawals(session, commit.erased) if commit.erased else []
-                try:
-                    done = await _execute(session, pieces + withdrawals, count + len(withdrawals))
-                except (RedisError, OSError) as error:
-                    if not is_lost(error):
-                        raise
-                    message = (
-                        f"no answer from Redis at {self._route.address} ({type(error).__name__}): the commit of "
-                        f"partition {self._prefix[:-1]} at offset {commit.header.offset} may or may not be written"
-                    )
-                    raise CommitUnknownError(message) from error
-                if done is not None:
-                    return
+            try:
+                pieces, count = self._commands(commit)
+                for _ in range(_ATTEMPTS):
+                    _, data = _answers(await session.ask(look, 2))
+                    refuse_foreign(self._prefix, _header_in(data), commit)
+                    withdrawals = await self._withdrawals(session, commit.erased) if commit.erased else []
+                    if await self._executed(session, commit, [*pieces, *withdrawals], count + len(withdrawals)):
+                        return
+            except BaseException:
+                self._packing.lost()
+                raise
         raise self._contended()
+
+    async def _executed(self, session: Session, commit: Commit, pieces: Pieces, count: int) -> bool:
+        """Run a commit's commands; return whether they were, False where a watched key was touched."""
+        try:
+            return await _execute(session, pieces, count) is not None
+        except (RedisError, OSError) as error:
+            if not is_lost(error):
+                raise
+            message = (
+                f"no answer from Redis at {self._route.address} ({type(error).__name__}): the commit of "
+                f"partition {self._prefix[:-1]} at offset {commit.header.offset} may or may not be written"
+            )
+            raise CommitUnknownError(message) from error
 
     async def outbox(self, output: str, after: int, limit: int) -> list[OutboxRow]:
         """Return up to ``limit`` rows of an output with a sequence above ``after``, in sequence."""
@@ -214,22 +226,14 @@ class RedisStore:
                     return done[0]
         raise self._contended()
 
-    def _mget(self, voters: Sequence[str]) -> bytes:
-        start = self._voters
-        return pack(b"MGET", *[(start + voter).encode() for voter in voters])
+    def _mget(self, voters: Spans) -> bytes:
+        return b"".join([b"*%d\r\n$4\r\nMGET\r\n" % (len(voters) + 1), *self._packing.keys(voters)])
 
-    def _commands(self, commit: Commit) -> tuple[list[bytes], int]:
+    def _commands(self, commit: Commit) -> tuple[Pieces, int]:
         """Pack what the commit writes, but for withdrawals; return it in pieces, and the number of commands."""
-        start = self._voters.encode()
-        records = commit.records
-        pieces = [b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(records) + 3)]
-        for first in range(0, len(records), _PIECE_RECORDS):
-            parts: list[bytes] = []
-            for voter, value in records[first : first + _PIECE_RECORDS]:
-                key = start + voter.encode()
-                parts += (b"$%d\r\n%b\r\n$%d\r\n" % (len(key), key, len(value)), value, b"\r\n")
-            pieces.append(b"".join(parts))
         header = commit.header.to_bytes()
+        pieces: Pieces = [b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(commit.records) + 3)]
+        pieces += self._packing.pairs(commit.records)
         pieces.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(self._header), self._header, len(header), header))
         boxes = [_zadd(self._boxes[output], rows) for output, rows in commit.outbox.items() if rows]
         return pieces + boxes, 1 + len(boxes)
@@ -341,13 +345,13 @@ def _zadd(box: bytes, rows: Sequence[OutboxRow]) -> bytes:
     return pack(b"ZADD", box, *words)
 
 
-async def _execute(session: Session, pieces: Sequence[bytes], count: int) -> list[Any] | None:
+async def _execute(session: Session, pieces: Sequence[bytes | memoryview], count: int) -> list[Any] | None:
     """Run ``count`` packed commands in one MULTI and return their answers; None where a watched key was touched.
 
     An error answer to a queued command or to EXEC itself, which says that nothing was executed, is raised as it is.
     """
-    payload = [pack(b"MULTI"), *pieces, pack(b"EXEC")]
-    if len(pieces) <= _ONE_SEND_PIECES:
+    payload: Pieces = [pack(b"MULTI"), *pieces, pack(b"EXEC")]
+    if sum(map(len, payload)) <= _ONE_SEND_BYTES:
         payload = [b"".join(payload)]
     *queued, result = await session.ask(payload, count + 2)
     error = first_error(queued) or (result if isinstance(result, Exception) else None)

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import CommitRefusedError, StateMismatchError
-from stream.records import RECORD_VERSION, RING_LENGTH, VOTER
+from stream.records import RECORD_VERSION, RING_LENGTH, VOTER, Records
+from stream.spans import Spans
+from stream.stores.index import DictIndex, HashIndex, Index
 from stream.stores.names import pseudonym
 
 MIGRATIONS: Final[dict[int, Callable[[bytes], bytes]]] = {}
@@ -41,25 +43,6 @@ def _fresh_words() -> NDArray[np.uint64]:
 _FRESH: Final = _fresh_words()
 
 
-class _Slots(dict[str, int]):
-    """Voter id to slot. Looking an unknown voter up gives it a slot, which keeps ``index`` one C loop."""
-
-    def __init__(self) -> None:
-        super().__init__({"": -1})
-        self.free: list[int] = []
-        self.high = 0
-        self.added: dict[str, int] = {}
-
-    def __missing__(self, voter: str) -> int:
-        if self.free:
-            slot = self.free.pop()
-        else:
-            slot = self.high
-            self.high += 1
-        self[voter] = self.added[voter] = slot
-        return slot
-
-
 class Table:
     """The records of one partition (interfaces.VoterTable): one structured array and an id -> slot index.
 
@@ -69,18 +52,17 @@ class Table:
     growing up to the limit copies nothing.
     """
 
-    def __init__(self, limit: int) -> None:
-        """Reserve room for ``limit`` voters and a little more."""
+    def __init__(self, limit: int, *, reference: bool = False) -> None:
+        """Reserve room for ``limit`` voters and a little more; ``reference``: find them in a Python dict."""
         if limit < 1:
             message = f"a voter table's limit is {limit}; expected at least 1"
             raise ValueError(message)
         self.limit = limit
-        self._slots = _Slots()
-        self._lookup = self._slots.__getitem__
-        self._voters: list[str] = []
-        self._batch = 0
-        self._in_flight: NDArray[np.int64] = np.empty(0, np.int64)
         self._capacity = limit + limit // _HEADROOM + 1024
+        self._index: Index = DictIndex() if reference else HashIndex(self._capacity)
+        self._batch = 0
+        self._loading = 0
+        self._in_flight: NDArray[np.int64] = np.empty(0, np.int64)
         self.records: NDArray[Any] = np.zeros(self._capacity + 1, VOTER)
         self.dirty: NDArray[np.uint8] = np.zeros(self._capacity + 1, np.uint8)
         self._held: NDArray[np.uint8] = np.zeros(self._capacity + 1, np.uint8)
@@ -88,39 +70,38 @@ class Table:
 
     def __len__(self) -> int:
         """Return how many voters are in memory."""
-        return len(self._slots) - 1
+        return len(self._index)
 
-    def index(self, voters: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
-        """Return the slot of each voter, int64[n] (-1 for the empty string), and the voters to be loaded first.
+    def index(self, voters: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the slot of each voter, int64[n] (-1 for an empty id), and the slots to be loaded first, int64[m].
 
-        The second names each voter once: those that are new, and those of an earlier call neither filled nor
+        The second names each slot once: those of voters that are new, and those of an earlier call neither filled nor
         forgotten. ``records`` and ``dirty`` may be other arrays afterwards.
         """
-        slots = self._slots
-        waiting = bool(slots.added)
-        indices = np.fromiter(map(self._lookup, voters), np.int64, len(voters))
-        added = slots.added
-        if added:
+        slots, unknown = self._index.find(voters)
+        waiting = self._loading > 0
+        if len(unknown):
             self._make_room()
-            self._held[np.fromiter(added.values(), np.int64, len(added))] = _LOADING
+            self._held[unknown] = _LOADING
+            self._loading += len(unknown)
         self._batch += 1
-        self._used[indices] = self._batch
+        self._used[slots] = self._batch
         if waiting:
-            return indices, [voter for voter in dict.fromkeys(voters) if voter in added]
-        return indices, list(added)
+            _, first = np.unique(slots, return_index=True)
+            met = slots[np.sort(first)]
+            unknown = met[(met >= 0) & (self._held[met] == _LOADING)]
+        return slots, unknown
 
-    def fill(self, voters: Sequence[str], values: Sequence[bytes | None], next_offset: int) -> None:
-        """Put loaded records in place; None starts an empty one (zeros, of the current version).
+    def fill(self, slots: NDArray[np.int64], values: Sequence[bytes | None], next_offset: int) -> None:
+        """Put the loaded records of slots that ``index`` named in place; None starts an empty one (of this version).
 
         ``next_offset`` is the next offset to process. All or nothing. Raises CommitRefusedError for a record
         that has folded it in already, StateMismatchError for one that is damaged or of an unknown version.
         """
-        added = self._slots.added
-        slots = np.fromiter(map(added.__getitem__, voters), np.int64, len(voters))
-        loaded, present = _parse(voters, values)
+        loaded, present = self._parse(slots, values)
         ahead = np.flatnonzero(loaded["last_offset"] >= next_offset)
         if len(ahead):
-            voter = voters[int(np.flatnonzero(present)[ahead[0]])]
+            voter = self.voter(slots[present][ahead[0]])
             message = (
                 f"the record of {pseudonym(voter)} has folded in offset {loaded['last_offset'][ahead[0]]}, "
                 f"but the next offset here is {next_offset}: another owner has written it"
@@ -130,7 +111,7 @@ class Table:
         if len(astray):
             # The kernels write there: beyond the ring it would be another field, or another voter's record.
             message = (
-                f"the record of {pseudonym(voters[int(np.flatnonzero(present)[astray[0]])])} in Redis is damaged: "
+                f"the record of {pseudonym(self.voter(slots[present][astray[0]]))} in Redis is damaged: "
                 f"ring_next is {loaded['ring_next'][astray[0]]}, expected at most {RING_LENGTH - 1}; "
                 "run `groundswell restore`"
             )
@@ -140,42 +121,40 @@ class Table:
         words[slots[present]] = loaded.view(np.uint64).reshape(-1, _WORDS)
         self.dirty[slots] = 0
         self._held[slots] = _FREE
-        if len(voters) == len(added):
-            added.clear()
-        else:
-            for voter in voters:
-                del added[voter]
+        self._loading -= len(slots)
 
-    def forget(self, voters: Sequence[str]) -> None:
-        """Undo ``index`` for voters whose loading failed; those that were filled stay."""
-        for voter in voters:
-            slot = self._slots.added.pop(voter, None)
-            if slot is not None:
-                self._release(voter, slot)
-                self._held[slot] = _FREE
-                self._used[slot] = 0
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Undo ``index`` for slots whose loading failed; those that were filled stay."""
+        failed = slots[self._held[slots] == _LOADING]
+        self._release(failed)
+        self._held[failed] = _FREE
+        self._loading -= len(failed)
 
     def mark(self, slots: NDArray[np.int64]) -> None:
         """Note that the records in these slots (repeats and -1 allowed) have changed."""
         self.dirty[slots] = 1
         self.dirty[-1] = 0
 
-    def voter(self, slot: int) -> str:
-        """Return the voter id of a slot."""
-        return self._voters[slot]
+    def voters(self, slots: NDArray[np.int64]) -> Spans:
+        """Return the voter ids of slots in use."""
+        return self._index.names(slots)
 
-    def take_dirty(self) -> list[tuple[str, bytes]]:
+    def voter(self, slot: int) -> str:
+        """Return the voter id of one slot."""
+        return self.voters(np.array([slot]))[0].decode()
+
+    def take_dirty(self) -> Records:
         """Copy out the changed records and mark them as on their way (neither dirty nor evictable).
 
         What an earlier call gave and ``committed`` did not confirm is given again, as it is now.
         """
         self.dirty[self._in_flight] = 1
-        slots = np.flatnonzero(self.dirty[: self._slots.high])
+        slots = np.flatnonzero(self.dirty[: self._index.high])
         self.dirty[slots] = 0
         self._held[slots] = _IN_FLIGHT
         self._in_flight = slots
-        values: list[bytes] = self.records.view(_BLOCK).take(slots).tolist()
-        return list(zip(map(self._voters.__getitem__, slots.tolist()), values, strict=True))
+        values = self.records.view(_BLOCK).take(slots)
+        return Records(self.voters(slots), values.view(np.uint8).reshape(-1, VOTER.itemsize))
 
     def committed(self) -> None:
         """Note that what ``take_dirty`` gave last is in Redis."""
@@ -191,47 +170,44 @@ class Table:
         if len(self) <= self.limit:
             return 0
         count = len(self) - self.limit + self.limit // _CLEARED
-        high = self._slots.high
+        high = self._index.high
         clean = np.flatnonzero((self._used[:high] > 0) & (self.dirty[:high] == 0) & (self._held[:high] == _FREE))
         if len(clean) > count:
             clean = clean[np.argpartition(self._used[clean], count - 1)[:count]]
-        self._used[clean] = 0
-        for slot in clean.tolist():
-            self._release(self._voters[slot], slot)
+        self._release(clean)
         return len(clean)
 
-    def _release(self, voter: str, slot: int) -> None:
-        del self._slots[voter]
-        self._voters[slot] = ""
-        self._slots.free.append(slot)
+    def _release(self, slots: NDArray[np.int64]) -> None:
+        self._index.release(slots)
+        self._used[slots] = 0
 
     def _make_room(self) -> None:
-        """Bring arrays and names up to the slots given out."""
-        if self._slots.high > self._capacity:
-            capacity = self._slots.high + self._slots.high // 4
-            for name in ("records", "dirty", "_held", "_used"):
-                old = getattr(self, name)
-                new = np.zeros(capacity + 1, old.dtype)
-                new[: self._capacity] = old[: self._capacity]
-                setattr(self, name, new)
-            self._capacity = capacity
-        self._voters.extend([""] * (self._slots.high - len(self._voters)))
-        for voter, slot in self._slots.added.items():
-            self._voters[slot] = voter
+        """Bring the arrays up to the slots given out."""
+        high = self._index.high
+        if high <= self._capacity:
+            return
+        capacity = high + high // 4
+        for name in ("records", "dirty", "_held", "_used"):
+            old = getattr(self, name)
+            new = np.zeros(capacity + 1, old.dtype)
+            new[: self._capacity] = old[: self._capacity]
+            setattr(self, name, new)
+        self._capacity = capacity
 
-
-def _parse(voters: Sequence[str], values: Sequence[bytes | None]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the records among ``values`` as VOTER[m], older versions migrated, and which values they are, bool[n]."""
-    found = [value for value in values if value is not None]
-    present = np.ones(len(values), np.bool_)
-    if len(found) < len(values):
-        present[:] = [value is not None for value in values]
-    if set(map(len, found)) <= {VOTER.itemsize}:
-        records = np.frombuffer(b"".join(found), VOTER)
-        if (records["version"] == RECORD_VERSION).all():
-            return records, present
-    owners = [voters[place] for place in np.flatnonzero(present).tolist()]
-    return np.frombuffer(b"".join(map(_migrate, owners, found)), VOTER), present
+    def _parse(
+        self, slots: NDArray[np.int64], values: Sequence[bytes | None]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the records among ``values`` as VOTER[m], migrated, and which values they are, bool[n]."""
+        found = [value for value in values if value is not None]
+        present = np.ones(len(values), np.bool_)
+        if len(found) < len(values):
+            present[:] = [value is not None for value in values]
+        if set(map(len, found)) <= {VOTER.itemsize}:
+            records = np.frombuffer(b"".join(found), VOTER)
+            if (records["version"] == RECORD_VERSION).all():
+                return records, present
+        owners = [voter.decode() for voter in self.voters(slots[present])]
+        return np.frombuffer(b"".join(map(_migrate, owners, found)), VOTER), present
 
 
 def _migrate(voter: str, value: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.asyncio import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -33,7 +33,7 @@ class Session:
         self.connection = connection
         self._timeout_seconds = timeout_seconds
 
-    async def ask(self, payload: bytes | Sequence[bytes], count: int) -> list[Any]:
+    async def ask(self, payload: bytes | Sequence[bytes | memoryview], count: int) -> list[Any]:
         """Send packed commands and return their ``count`` answers; an error answer is returned, not raised.
 
         A payload in pieces is sent piece by piece, as the server takes it.
@@ -48,7 +48,7 @@ class Session:
         answers: list[Any] = []
         async with asyncio.timeout(self._timeout_seconds):
             for piece in (payload,) if isinstance(payload, bytes) else payload:
-                await connection.send_packed_command(piece, check_health=False)
+                await connection.send_packed_command(cast(list[bytes], [piece]), check_health=False)
             for _ in range(count):
                 try:
                     answers.append(await connection.read_response())

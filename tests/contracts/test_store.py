@@ -10,7 +10,8 @@ import pytest
 
 from stream.errors import CommitRefusedError, StateMismatchError
 from stream.interfaces import PartitionStore
-from stream.records import VOTER, Commit, Header, OutboxRow
+from stream.records import VOTER, Commit, Header, OutboxRow, Records
+from stream.spans import Spans
 from tests.contracts.conftest import Store, Stores
 
 
@@ -37,7 +38,7 @@ def _step(
     triggers: tuple[OutboxRow, ...] = (),
     erased: frozenset[str] = frozenset(),
 ) -> Commit:
-    records = [(voter, _record(offset - 1)) for voter in voters]
+    records = Records.of([(voter.encode(), _record(offset - 1)) for voter in voters])
     return Commit(header.offset, replace(header, offset=offset), records, {"triggers": list(triggers)}, erased)
 
 
@@ -72,7 +73,7 @@ async def test_zombie_is_refused_after_another_claim_though_the_offset_is_its_ow
     await stores().claim("heir", _fresh())
     with pytest.raises(CommitRefusedError, match="claimed by 'heir'"):
         await zombie.commit(_step(header, 110, ("ada",), (_row(1),)))
-    assert await zombie.load(["ada"]) == [None]
+    assert await zombie.load(Spans.of_texts(["ada"])) == [None]
     assert await zombie.outbox("triggers", 0, 10) == []
 
 
@@ -92,7 +93,7 @@ async def test_offset_that_is_not_the_headers_is_refused(stores: Stores) -> None
     with pytest.raises(CommitRefusedError, match="stands at offset 120; expected 100"):
         await store.commit(_step(header, 130, ("ada",)))
     assert await store.read_header() == later
-    assert await store.load(["ada"]) == [None]
+    assert await store.load(Spans.of_texts(["ada"])) == [None]
 
 
 async def test_refused_commit_leaves_the_store_usable(stores: Stores) -> None:
@@ -116,7 +117,7 @@ async def test_commit_writes_header_records_and_all_outputs(stores: Stores) -> N
     commit.outbox["forwards"] = []
     await store.commit(commit)
     assert await store.read_header() == commit.header
-    assert await store.load(["bob", "ada"]) == [_record(109), _record(109)]
+    assert await store.load(Spans.of_texts(["bob", "ada"])) == [_record(109), _record(109)]
     assert await store.outbox("triggers", 0, 10) == [_row(1), _row(2)]
     assert await store.outbox("rejects", 0, 10) == commit.outbox["rejects"]
     assert await store.outbox("forwards", 0, 10) == []
@@ -135,9 +136,9 @@ async def test_commit_without_records_moves_the_offset(stores: Stores) -> None:
 async def test_load_keeps_the_order_of_known_and_unknown_voters(stores: Stores) -> None:
     store = stores()
     await _advance(store, await store.claim("one", _fresh()), 110, "ada", "zoë", "new\u2028line")
-    values = await store.load(["nobody", "zoë", "nobody", "ada", "new\u2028line"])
+    values = await store.load(Spans.of_texts(["nobody", "zoë", "nobody", "ada", "new\u2028line"]))
     assert values == [None, _record(109), None, _record(109), _record(109)]
-    assert await store.load([]) == []
+    assert await store.load(Spans.of_texts([])) == []
 
 
 async def test_header_and_records_can_be_read_as_of_one_moment(stores: Stores) -> None:
@@ -152,7 +153,7 @@ async def test_partitions_do_not_see_each_other(stores: Stores) -> None:
     one, ten = stores(1), stores(10)
     await _advance(one, await one.claim("one", _fresh()), 110, "ada")
     assert await ten.read_header() is None
-    assert await ten.load(["ada"]) == [None]
+    assert await ten.load(Spans.of_texts(["ada"])) == [None]
     assert (await ten.claim("two", _fresh())).offset == 100
 
 
@@ -213,7 +214,7 @@ async def test_refused_erasure_withdraws_nothing(stores: Stores) -> None:
 async def test_claim_of_a_partition_that_is_being_restored_is_refused(stores: Stores) -> None:
     store = stores()
     header = await store.claim("one", _fresh())
-    await store.commit(Commit(100, replace(header, restoring=True), [], {}))
+    await store.commit(Commit(100, replace(header, restoring=True), Records.of([]), {}))
     with pytest.raises(StateMismatchError, match="groundswell restore"):
         await store.claim("two", _fresh())
 
@@ -237,9 +238,9 @@ async def test_restoration_leaves_the_fresh_header_alone(stores: Stores) -> None
     assert await store.read_header() == replace(fresh, restoring=True)
     await store.finish_restore(fresh)
     assert await store.read_header() == fresh
-    assert await store.load(voters) == [None] * 2500
+    assert await store.load(Spans.of_texts(voters)) == [None] * 2500
     assert await store.backlog() == {"triggers": 0, "rejects": 0, "forwards": 0}
-    assert (await other.read_header(), await other.load(["ada"])) == (kept, [_record(109)])
+    assert (await other.read_header(), await other.load(Spans.of_texts(["ada"]))) == (kept, [_record(109)])
     assert await store.claim("two", _fresh()) == replace(fresh, owner="two")
 
 
@@ -255,7 +256,7 @@ async def test_worker_writes_nothing_once_a_restoration_has_begun(stores: Stores
             await restorer.finish_restore(fresh)
         with pytest.raises(CommitRefusedError, match="claimed by 'restorer'"):
             await worker.commit(_step(first.header, 120, ("bob",), (_row(2),), frozenset({"ada"})))
-        assert await worker.load(["ada", "bob"]) == ([_record(109), None] if begin else [None, None])
+        assert await worker.load(Spans.of_texts(["ada", "bob"])) == ([_record(109), None] if begin else [None, None])
         if begin:
             with pytest.raises(StateMismatchError, match=r"being restored.*cut off.*`groundswell restore`"):
                 await worker.claim("worker-again", _fresh())
@@ -288,7 +289,7 @@ async def test_nothing_is_deleted_under_a_worker_that_claimed_after_the_restorat
     header = await _advance(other, await other.claim("worker", _fresh()), 110, "ada")
     with pytest.raises(CommitRefusedError, match="belongs to 'worker' now"):
         await anext(steps)
-    assert (await other.read_header(), await other.load(["ada"])) == (header, [_record(109)])
+    assert (await other.read_header(), await other.load(Spans.of_texts(["ada"]))) == (header, [_record(109)])
 
 
 # --- snapshots -----------------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ async def test_snapshot_is_filled_in_piece_by_piece_and_the_same_piece_twice_is_
     await store.fill_restore("restorer", [], {"triggers": [_row(6)], "rejects": [_row(1)]})
     await store.fill_restore("restorer", [], {})
     await store.finish_restore(fresh)
-    assert await store.load(["ada", "bob", "cleo"]) == [_record(1), _record(2), None]
+    assert await store.load(Spans.of_texts(["ada", "bob", "cleo"])) == [_record(1), _record(2), None]
     assert await store.outbox("triggers", 0, 10) == [_row(4), _row(5), _row(6)]
     assert await store.backlog() == {"triggers": 3, "rejects": 1, "forwards": 0}
     assert (await store.claim("two", _fresh())).owner == "two"
@@ -331,7 +332,7 @@ async def test_nothing_is_filled_in_once_another_restoration_has_begun_or_ended(
     for owner in ("first", "second"):
         with pytest.raises(CommitRefusedError, match="overtaken"):
             await store.fill_restore(owner, [], {"triggers": [_row(1)]})
-    assert await store.load(["ada"]) == [None]
+    assert await store.load(Spans.of_texts(["ada"])) == [None]
     assert await store.outbox("triggers", 0, 10) == []
 
 
@@ -400,7 +401,7 @@ async def test_reads_and_commits_at_once_do_not_mix_their_answers(stores: Stores
 
     async def reads() -> None:
         for _ in range(30):
-            assert await store.load(["ada", "nobody"]) == [_record(109), None]
+            assert await store.load(Spans.of_texts(["ada", "nobody"])) == [_record(109), None]
             assert await store.outbox("triggers", 0, 5) == []
 
     await asyncio.gather(commits(), reads(), reads())
@@ -410,7 +411,7 @@ async def test_large_commit_comes_back_whole(stores: Stores) -> None:
     store = stores()
     voters = tuple(f"voter-{n}" for n in range(5000))
     await _advance(store, await store.claim("one", _fresh()), 110, *voters)
-    assert await store.load(voters) == [_record(109)] * 5000
+    assert await store.load(Spans.of_texts(voters)) == [_record(109)] * 5000
 
 
 async def test_closed_store_can_be_used_again(stores: Stores) -> None:

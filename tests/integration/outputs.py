@@ -11,7 +11,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from stream.records import SEQUENCE_HEADER, Commit, Header, OutboxRow
+from stream.records import SEQUENCE_HEADER, Commit, Header, OutboxRow, Records
 from stream.stores.memory import MemoryServer, MemoryStore
 
 BROKER = os.environ.get("GROUNDSWELL_TEST_KAFKA", "")
@@ -96,7 +96,7 @@ class Outbox:
         if rows:
             self.header.sequences[self.output] = rows[-1].sequence
         header = Header.from_bytes(self.header.to_bytes())
-        await self.store().commit(Commit(expected, header, [], {self.output: rows}, erased))
+        await self.store().commit(Commit(expected, header, Records.of([]), {self.output: rows}, erased))
 
     async def waiting(self) -> list[int]:
         """Return the sequences of the rows that are in the outbox."""

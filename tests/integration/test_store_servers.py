@@ -15,7 +15,8 @@ import pytest
 from redis.crc import key_slot
 
 from stream.errors import CommitRefusedError, CommitUnknownError, StoreFailedError, StoreUnavailableError
-from stream.records import Commit, Header, OutboxRow
+from stream.records import Commit, Header, OutboxRow, Records
+from stream.spans import Spans
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.fitness import check_server
 from stream.stores.redis import RedisStore
@@ -30,7 +31,7 @@ _FRESH = Header("topic", 8, "", start=100, offset=100)
 
 
 def _step(header: Header, offset: int, size: int = 1) -> Commit:
-    records = [(f"voter-{n}", b"x" * 768) for n in range(size)]
+    records = Records.of([(b"voter-%d" % n, b"x" * 768) for n in range(size)])
     row = OutboxRow(offset - 100, 3, b"voter-0", b"value")
     return Commit(header.offset, replace(header, offset=offset), records, {"triggers": [row]})
 
@@ -222,7 +223,7 @@ async def test_tls_is_spoken_and_an_unknown_authority_is_refused(tmp_path: Path)
         store = RedisStore(endpoint, _PREFIX)
         commit = _step(await store.claim("one", _FRESH), 110, 3000)
         await store.commit(commit)
-        assert await store.load(["voter-2999"]) == [b"x" * 768]
+        assert await store.load(Spans.of_texts(["voter-2999"])) == [b"x" * 768]
         await store.close()
         with pytest.raises(StoreFailedError, match="certificate"):
             await RedisStore(replace(endpoint, tls_ca_file=None), _PREFIX).read_header()
@@ -260,7 +261,7 @@ async def test_cluster_commit_follows_its_slot_from_node_to_node(tmp_path: Path)
                 break
         assert all("MOVED" in outcome for outcome in outcomes)
         assert await store.read_header() == second.header
-        assert await store.load(["voter-0", "voter-9"]) == [b"x" * 768] * 2
+        assert await store.load(Spans.of_texts(["voter-0", "voter-9"])) == [b"x" * 768] * 2
         assert [row.sequence for row in await store.outbox("triggers", 0, 10)] == [10, 20]
         assert {finding.level for finding in await check_server(nodes[0])} == {"ok", "warning"}
         await store.close()
@@ -272,13 +273,13 @@ async def test_open_connection_to_the_old_node_of_a_moved_slot_is_left(tmp_path:
         nodes = await _cluster(stack, tmp_path)
         owner = [await _serves(node, slot) for node in nodes].index(True)
         store = RedisStore(nodes[0], _PREFIX)
-        assert await store.load(["nobody"]) == [None]
+        assert await store.load(Spans.of_texts(["nobody"])) == [None]
         identity = (await ask(nodes[(owner + 1) % 3], "CLUSTER", "MYID")).decode()
         for node in (nodes[(owner + 1) % 3], nodes[owner], nodes[(owner + 2) % 3]):
             await ask(node, "CLUSTER", "SETSLOT", slot, "NODE", identity)
         with pytest.raises(StoreUnavailableError, match="MOVED"):
-            await store.load(["nobody"])
-        assert await store.load(["nobody"]) == [None]
+            await store.load(Spans.of_texts(["nobody"]))
+        assert await store.load(Spans.of_texts(["nobody"])) == [None]
         await store.close()
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
@@ -25,8 +25,9 @@ from stream.agents.tail import last_sequence
 from stream.columns import Columns
 from stream.errors import CommitRefusedError
 from stream.pipeline import process_batch, take_commit
-from stream.records import Commit, Header, OutboxRow
+from stream.records import Commit, Header, OutboxRow, Records
 from stream.stores import redis as store_module
+from stream.stores.packing import Pieces
 from stream.stores.redis import RedisStore
 from stream.stores.wire import Session, Wire, pack
 from stream.transport.places import Place, Places
@@ -61,30 +62,30 @@ def token_unchecked() -> AbstractContextManager[object]:
     return patch.object(store_module, "refuse_foreign", by_offset)
 
 
-class _Live(list[tuple[str, bytes]]):
+class _Live:
     """Records that are read from the table when they are packed, and not when the commit was taken."""
 
-    def __init__(self, taken: Sequence[tuple[str, bytes]], table: Any) -> None:
-        super().__init__(taken)
+    def __init__(self, taken: Records, table: Any) -> None:
+        self.voters = taken.voters
         self._table, self._slots = table, table._in_flight.copy()
 
-    def __getitem__(self, part: Any) -> Any:
-        block = np.dtype((np.void, self._table.records.dtype.itemsize))
-        values = self._table.records.view(block).take(self._slots).tolist()
-        return [(voter, bytes(value)) for (voter, _), value in zip(self, values, strict=True)][part]
+    def __len__(self) -> int:
+        return len(self.voters)
+
+    @property
+    def values(self) -> Any:
+        records = self._table.records
+        return records.view(np.uint8).reshape(-1, records.dtype.itemsize)[self._slots]
 
 
-class _Late(list[bytes]):
+class _Late(Pieces):
     """Pieces that are packed when they are sent."""
 
-    def __init__(self, packing: Callable[[], list[bytes]]) -> None:
+    def __init__(self, packing: Callable[[], Pieces]) -> None:
         super().__init__()
         self._packing = packing
 
-    def __add__(self, more: Any) -> Any:
-        return _Late(lambda: self._packing() + more)
-
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | memoryview]:
         return iter(self._packing())
 
 
@@ -95,9 +96,9 @@ def packed_after_watch() -> Iterator[None]:
 
     def live(state: Any, expected_offset: int) -> Commit:
         commit = take_commit(state, expected_offset)
-        return replace(commit, records=_Live(commit.records, state.table))
+        return replace(commit, records=cast(Any, _Live(commit.records, state.table)))
 
-    def late(store: RedisStore, commit: Commit) -> tuple[list[bytes], int]:
+    def late(store: RedisStore, commit: Commit) -> tuple[Pieces, int]:
         return _Late(lambda: commands(store, commit)[0]), commands(store, commit)[1]
 
     with patch("stream.agents.partition.take_commit", live), patch.object(RedisStore, "_commands", late):
@@ -110,9 +111,9 @@ def header_apart() -> AbstractContextManager[object]:
 
     async def commit(store: RedisStore, commit: Commit) -> None:
         if commit.records:
-            words = [word for voter, value in commit.records for word in ((store._voters + voter).encode(), value)]
+            words = [word for voter, value in commit.records for word in (store._voters.encode() + voter, value)]
             await store._read(pack(b"MSET", *words), 1)
-        await commit_all(store, replace(commit, records=[]))
+        await commit_all(store, replace(commit, records=Records.of([])))
 
     return patch.object(RedisStore, "commit", commit)
 

@@ -11,7 +11,8 @@ import pytest
 from redis.crc import key_slot
 
 from stream.errors import CommitRefusedError, CommitUnknownError, StoreFailedError, StoreUnavailableError
-from stream.records import Commit, Header, OutboxRow
+from stream.records import Commit, Header, OutboxRow, Records
+from stream.spans import Spans
 from stream.stores.fitness import check_server
 from stream.stores.redis import RedisStore
 from stream.stores.route import connected
@@ -25,7 +26,7 @@ FRESH = Header("topic", 8, "", start=100, offset=100)
 
 
 def _step(header: Header, offset: int, size: int = 1) -> Commit:
-    records = [(f"voter-{n}", b"x" * 768) for n in range(size)]
+    records = Records.of([(b"voter-%d" % n, b"x" * 768) for n in range(size)])
     row = OutboxRow(offset - 100, 3, b"voter-0", b"value")
     return Commit(header.offset, replace(header, offset=offset), records, {"triggers": [row]})
 
@@ -68,7 +69,7 @@ def store(server: SimulatedRedis, wires: Wires) -> RedisStore:
 async def test_operations_are_named_by_what_they_do(store: RedisStore, wires: Wires) -> None:
     commit = _step(await store.claim("one", FRESH), 110)
     await store.commit(commit)
-    await store.load(["ada"])
+    await store.load(Spans.of_texts(["ada"]))
     await store.read_together(["ada"])
     await store.outbox("triggers", 0, 10)
     await store.trim("triggers", 10)
@@ -282,7 +283,7 @@ async def test_nothing_is_read_from_a_server_that_was_replaced_before_the_commit
     # The first commit's connection is the first that meets the new primary.
     await store.commit(first)
     assert await store.read_header() == first.header
-    assert await store.load(["voter-0"]) == [b"x" * 768]
+    assert await store.load(Spans.of_texts(["voter-0"])) == [b"x" * 768]
     assert len(await store.outbox("triggers", 0, 10)) == 1
 
 
@@ -332,7 +333,7 @@ async def test_commit_cancelled_on_its_way_is_executed_and_its_connection_droppe
 
 async def test_sessions_end_with_their_connections(server: SimulatedRedis, store: RedisStore) -> None:
     await store.claim("one", FRESH)
-    await store.load(["ada"])
+    await store.load(Spans.of_texts(["ada"]))
     assert len(server.sessions) == 2
     await store.close()
     assert not server.sessions

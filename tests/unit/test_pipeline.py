@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +24,7 @@ from stream.records import (
     Header,
     OutboxRow,
 )
+from stream.spans import Spans
 from stream.stores.table import Table
 from tests.unit.agents.worksite import NOW_MS, TOPIC, TOPIC_ID, Shelf, Tape, activation, event, like, tick, turns
 
@@ -46,9 +46,9 @@ class Desk:
         self.state = await PartitionState.open(self.tape.number, TOPIC, header, self.table, self.shelf)
         return self
 
-    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
-        self.loads.append(list(voters))
-        return [self.known.get(voter) for voter in voters]
+    async def load(self, voters: Spans) -> list[bytes | None]:
+        self.loads.append(voters.texts())
+        return [self.known.get(voter) for voter in voters.texts()]
 
     async def take(self, *values: bytes | None, headers: Headers = ()) -> Outcome:
         """Write rows and process them as one batch."""
@@ -59,7 +59,7 @@ class Desk:
         return take_commit(self.state, 0)
 
     def record(self, voter: str) -> Any:
-        slots, _ = self.table.index([voter])
+        slots, _ = self.table.index(Spans.of_texts([voter]))
         return self.table.records[slots[0]]
 
 
@@ -188,7 +188,7 @@ async def test_row_of_another_partition_is_forwarded_and_touches_no_record() -> 
     assert row.headers == ((ORIGIN_HEADER, b"0:1"), (SEQUENCE_HEADER, b"1"))
     assert (outcome.forwards, outcome.folded, outcome.rejects) == (1, 1, {})
     assert desk.loads == [[own]]
-    assert [voter for voter, _ in desk.commit().records] == [own]
+    assert desk.commit().records.voters.texts() == [own]
 
 
 async def test_forwarded_row_is_taken_once() -> None:
@@ -235,7 +235,7 @@ async def test_failed_load_leaves_the_state_as_it_was(error: BaseException) -> N
     await desk.take(like(own, 1))
     before = desk.state.header.to_bytes(), desk.record(own).tobytes(), len(desk.table)
 
-    async def fails(voters: Sequence[str]) -> list[bytes | None]:
+    async def fails(voters: Spans) -> list[bytes | None]:
         raise error
 
     desk.tape.write(like(own, 2), like(stranger, 1), b"broken", like(voter_at(0, 2, 1), 1))
@@ -285,13 +285,13 @@ async def test_commit_takes_what_changed_since_the_last_and_no_more() -> None:
     desk = await Desk().opened()
     await desk.take(like("ada", 1), b"broken", like("bob", 1))
     first = desk.commit()
-    assert sorted(voter for voter, _ in first.records) == ["ada", "bob"]
+    assert sorted(first.records.voters.texts()) == ["ada", "bob"]
     assert [output for output, rows in first.outbox.items() if rows] == ["rejects"]
     await desk.take(like("ada", 2), like("bob", 1))
     desk.table.committed()
     second = take_commit(desk.state, first.header.offset)
     assert (second.expected_offset, second.header.offset) == (3, 5)
-    assert [voter for voter, _ in second.records] == ["ada"]
+    assert second.records.voters.texts() == ["ada"]
     assert second.outbox == {}
 
 
@@ -301,7 +301,7 @@ async def test_commit_is_not_changed_by_later_batches() -> None:
     commit = desk.commit()
     header, records, outbox = commit.header.to_bytes(), list(commit.records), dict(commit.outbox)
     await desk.take(activation(desk.shelf.model("second")), like("ada", 2), b"broken")
-    assert (commit.header.to_bytes(), commit.records, commit.outbox) == (header, records, outbox)
+    assert (commit.header.to_bytes(), list(commit.records), commit.outbox) == (header, records, outbox)
     assert len(commit.outbox["rejects"]) == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 from stream.agents import commit as commit_room
 from stream.agents.commit import commit_exactly_once, retrying
 from stream.errors import CommitRefusedError, CommitUnknownError, StoreFailedError, StoreUnavailableError
-from stream.records import Commit, Header, OutboxRow
+from stream.records import Commit, Header, OutboxRow, Records
 from stream.stores.memory import Fault, MemoryServer, MemoryStore
 
 PREFIX = "{0}:"
@@ -33,7 +33,7 @@ class Case:
     async def commit(self) -> Commit:
         header = replace(await self.claim(), offset=5)
         header.sequences["rejects"] = 1
-        return Commit(0, header, [("ada", b"record")], {"rejects": [OutboxRow(1, 0, b"ada", b"value")]})
+        return Commit(0, header, Records.of([(b"ada", b"x" * 768)]), {"rejects": [OutboxRow(1, 0, b"ada", b"value")]})
 
     async def finish(self, commit: Commit) -> None:
         await commit_exactly_once(self.store, commit, self.note)

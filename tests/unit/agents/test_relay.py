@@ -11,7 +11,7 @@ from stream.agents.forwards import ForwardRelay
 from stream.agents.relay import OutboxRelay, Relay
 from stream.columns import ORIGIN_HEADER
 from stream.errors import CommitRefusedError, StateMismatchError, StoreFailedError, StoreUnavailableError
-from stream.records import SEQUENCE_HEADER, Commit, Header, OutboxRow
+from stream.records import SEQUENCE_HEADER, Commit, Header, OutboxRow, Records
 from stream.signatures import Keyring, Signer
 from stream.stores.memory import Fault, MemoryServer, MemoryStore
 from tests.signed_logs import SECRETS, sign
@@ -27,7 +27,7 @@ async def server_with(sequence: int, rows: Sequence[int]) -> MemoryServer:
     header = await store.claim("owner", Header("topic", 1, "", 0, 0))
     header.sequences = {"triggers": sequence, "rejects": 0, "forwards": sequence}
     waiting = [OutboxRow(number, 0, b"k", b"v", ()) for number in rows]
-    await store.commit(Commit(0, header, [], {"triggers": waiting, "forwards": waiting}))
+    await store.commit(Commit(0, header, Records.of([]), {"triggers": waiting, "forwards": waiting}))
     return server
 
 
@@ -130,7 +130,7 @@ async def test_forward_is_signed_with_the_newest_key_of_its_own_partition_for_it
     store = MemoryStore(server, PREFIX)
     header = await store.claim("owner", Header.fresh("topic", 1, "", 0, keyring.root))
     header.keys = keyring.named(["first", "second"])
-    await store.commit(Commit(0, header, [], {}))
+    await store.commit(Commit(0, header, Records.of([]), {}))
     rows = [OutboxRow(n, n, b"k", b"v", ((ORIGIN_HEADER, b"0:%d" % n), (SEQUENCE_HEADER, b"%d" % n))) for n in (1, 2)]
     signer = Signer(keyring, "engagement.events", lambda: 40)
     signed = await ForwardRelay(store, "engagement.events", NOWHERE, signer=signer)._signed(rows)

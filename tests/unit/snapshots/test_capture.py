@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from stream.records import OutboxRow
 from stream.snapshots import Capture, Manifest, MemorySnapshots, writing
 from stream.snapshots import capture as captures
 from stream.snapshots.format import SnapshotName
+from stream.spans import Spans
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix
 from stream.stores.table import Table
@@ -52,7 +53,7 @@ async def test_state_that_stands_still_is_copied_whole(monkeypatch: pytest.Monke
 
 async def test_records_are_kept_before_their_first_change_alone() -> None:
     table = Table(10)
-    slots, unknown = table.index(["old", "new", "gone on", "other"])
+    slots, unknown = table.index(Spans.of_texts(["old", "new", "gone on", "other"]))
     table.fill(unknown, [kept.record(4), None, kept.record(6), kept.record(0)], 9)
     storage = MemorySnapshots()
     capture = Capture(kept.header(5), kept.store(kept.server(kept.header(5))), writer(storage))
@@ -83,7 +84,7 @@ class Meddled(MemoryStore):
             self._meddle("voters")
             yield page
 
-    async def load(self, voters: Sequence[str]) -> list[bytes | None]:
+    async def load(self, voters: Spans) -> list[bytes | None]:
         self._meddle("load")
         return await super().load(voters)
 
@@ -104,7 +105,7 @@ async def test_voters_that_came_or_went_on_after_the_offset_are_as_they_were_at_
         seen += 1
         if seen == 2:
             # b and a newcomer go on, as a batch and its commit make them: kept first, then written.
-            slots, unknown = table.index(["b", "newcomer"])
+            slots, unknown = table.index(Spans.of_texts(["b", "newcomer"]))
             table.fill(unknown, [server.values[f"{PREFIX}v:b"], None], 5)
             capture.keep(table, slots)
             server.values[f"{PREFIX}v:b"] = kept.record(8, sessions=2)
@@ -188,7 +189,7 @@ async def test_storage_too_slow_for_the_load_ends_the_capture_and_holds_no_more(
 ) -> None:
     monkeypatch.setattr(captures, "MOST_KEPT", 2)
     table = Table(10)
-    slots, unknown = table.index(["a", "b", "c"])
+    slots, unknown = table.index(Spans.of_texts(["a", "b", "c"]))
     table.fill(unknown, [kept.record(1)] * 3, 5)
     capture = Capture(kept.header(5), kept.store(kept.server(kept.header(5))), writer(MemorySnapshots()))
     capture.keep(table, slots)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from stream.errors import StoreFailedError
-from stream.records import Commit, Header
+from stream.records import Commit, Header, Records
+from stream.spans import Spans
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.redis import RedisStore
 from stream.stores.route import cluster_slots
@@ -26,7 +27,7 @@ async def test_answer_of_another_kind_stops(answer: bytes) -> None:
         with pytest.raises(StoreFailedError):
             await store.read_header()
         with pytest.raises(StoreFailedError):
-            await store.load(["ada", "bob"])
+            await store.load(Spans.of_texts(["ada", "bob"]))
         with pytest.raises(StoreFailedError):
             await anext(store.voters())
         with pytest.raises(StoreFailedError):
@@ -44,7 +45,7 @@ async def test_transaction_answered_by_something_else_stops(answer: bytes) -> No
     well = {"WATCH": b"+OK\r\n", "GET": bulk(HEADER.to_bytes()), "MULTI": b"+OK\r\n", "MSET": b"+QUEUED\r\n"}
     async with FakeRedis({**well, "ZADD": b"+QUEUED\r\n", "EXEC": answer}) as server:
         store = RedisStore(RedisEndpoint(port=server.port), "{3}:")
-        commit = Commit(100, replace(HEADER, offset=110), [("ada", b"x" * 768)], {})
+        commit = Commit(100, replace(HEADER, offset=110), Records.of([(b"ada", b"x" * 768)]), {})
         with pytest.raises(StoreFailedError):
             await store.commit(commit)
         await store.close()

@@ -16,13 +16,14 @@ from stream.errors import (
     StoreFailedError,
     StoreUnavailableError,
 )
-from stream.records import Commit, Header, OutboxRow
+from stream.records import Commit, Header, OutboxRow, Records
+from stream.spans import Spans
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.redis import RedisStore
 from tests.unit.stores.resp import Answer, FakeRedis, bulk, close
 
 _HEADER = Header("topic", 8, "one", start=100, offset=100)
-_COMMIT = Commit(100, replace(_HEADER, offset=110), [("ada", b"x" * 768)], {})
+_COMMIT = Commit(100, replace(_HEADER, offset=110), Records.of([(b"ada", b"x" * 768)]), {})
 
 _TRANSIENT = {
     "LOADING": b"-LOADING Redis is loading the dataset in memory\r\n",
@@ -90,7 +91,7 @@ async def test_commit_that_goes_well_uses_one_connection_and_two_exchanges() -> 
 async def test_error_answered_to_a_read(code: str, text: bytes, expected: type[GroundswellError]) -> None:
     async with _fake(MGET=text) as fake:
         store = _store(fake)
-        message = await _fails(expected, store.load(["ada"]))
+        message = await _fails(expected, store.load(Spans.of_texts(["ada"])))
         assert f"answered {code}: " in message
         await store.close()
 
@@ -174,7 +175,7 @@ async def test_nil_from_exec_without_end_is_given_back_to_the_caller() -> None:
 async def test_nobody_listening_is_unavailable() -> None:
     async with FakeRedis() as fake:
         pass
-    for call in (_store(fake).commit(_COMMIT), _store(fake).load(["ada"]), _store(fake).read_header()):
+    for call in (_store(fake).commit(_COMMIT), _store(fake).load(Spans.of_texts(["ada"])), _store(fake).read_header()):
         assert "cannot be reached" in await _fails(StoreUnavailableError, call)
 
 
@@ -232,13 +233,13 @@ async def test_connection_of_a_cancelled_read_is_not_used_again() -> None:
 
     async with _fake(MGET=silent) as fake:
         store = _store(fake)
-        task = asyncio.create_task(store.load(["ada"]))
+        task = asyncio.create_task(store.load(Spans.of_texts(["ada"])))
         await asyncio.wait_for(reached.wait(), 5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         fake.answers["MGET"] = b"*1\r\n$3\r\nbob\r\n"
-        assert await store.load(["bob"]) == [b"bob"]
+        assert await store.load(Spans.of_texts(["bob"])) == [b"bob"]
         assert fake.heard[-1] == (2, "MGET")
         await store.close()
 

@@ -1,0 +1,262 @@
+"""The loops of the stores over flat arrays: voter ids to slots, and records to one buffer of Redis' protocol."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.compiled import kernel
+from stream.records import MAX_VOTER_BYTES
+
+# A kernel reads module constants at compile time.
+_NAME_BYTES = MAX_VOTER_BYTES
+
+_EIGHT = np.uint64(8)
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+@kernel
+def _rotate(word: np.uint64, bits: int) -> np.uint64:
+    """Return ``word`` rotated left by 1 to 63 bits."""
+    return np.uint64((word << np.uint64(bits)) | (word >> np.uint64(64 - bits)))
+
+
+@kernel
+def _round(
+    v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Return the state after one SipRound."""
+    v0 = np.uint64(v0 + v1)
+    v2 = np.uint64(v2 + v3)
+    v1 = _rotate(v1, 13) ^ v0
+    v3 = _rotate(v3, 16) ^ v2
+    v0 = _rotate(v0, 32)
+    v2 = np.uint64(v2 + v1)
+    v0 = np.uint64(v0 + v3)
+    v1 = _rotate(v1, 17) ^ v2
+    v3 = _rotate(v3, 21) ^ v0
+    v2 = _rotate(v2, 32)
+    return v0, v1, v2, v3
+
+
+@kernel
+def siphash(buffer: NDArray[np.uint8], start: int, stop: int, key: NDArray[np.uint64]) -> np.uint64:
+    """Return SipHash-1-3 of ``buffer[start:stop]`` under ``key`` (uint64[2]).
+
+    Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012, section 2; with one round for each word and
+    three at the end, as hash tables use it. Who does not know the key cannot choose ids that meet in one place.
+    """
+    v0 = key[0] ^ np.uint64(0x736F6D6570736575)
+    v1 = key[1] ^ np.uint64(0x646F72616E646F6D)
+    v2 = key[0] ^ np.uint64(0x6C7967656E657261)
+    v3 = key[1] ^ np.uint64(0x7465646279746573)
+    position = start
+    while stop - position >= 8:
+        word = np.uint64(0)
+        for place in range(8):
+            word |= np.uint64(buffer[position + place]) << np.uint64(8 * place)
+        v3 ^= word
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0 ^= word
+        position += 8
+    word = np.uint64(stop - start) << np.uint64(56)
+    for place in range(stop - position):
+        word |= np.uint64(buffer[position + place]) << np.uint64(8 * place)
+    v3 ^= word
+    v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    v0 ^= word
+    v2 ^= np.uint64(0xFF)
+    for _ in range(3):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    return np.uint64(v0 ^ v1 ^ v2 ^ v3)
+
+
+@kernel
+def _is_named(names: NDArray[np.uint8], slot: np.int64, buffer: NDArray[np.uint8], start: np.int64) -> bool:
+    """Return whether a slot's name, of a length known to be equal, has the bytes from ``buffer[start]`` on."""
+    same = True
+    for place in range(int(names[slot, _NAME_BYTES])):
+        same &= names[slot, place] == buffer[start + place]
+    return same
+
+
+@kernel
+def find_slots(
+    buffer: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    key: NDArray[np.uint64],
+    buckets: NDArray[np.uint64],
+    names: NDArray[np.uint8],
+    free: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    fresh: NDArray[np.int64],
+) -> int:
+    """Write the slot of each id into ``slots`` (int64[n], -1 for an empty id) and give one to each that has none.
+
+    Ids are ``buffer[starts:stops]`` (int64[n]), at most MAX_VOTER_BYTES each. ``buckets`` (uint64, a power of two of
+    them, fewer than half in use) is the table, probed linearly: 0 for an empty bucket, else the upper 32 bits of the
+    id's hash and the slot plus 1. ``names`` (uint8[slots, MAX_VOTER_BYTES + 1]) holds each slot's id, its length last.
+    ``free`` (int64) holds the slots given back, ``counts`` how many of them there are and how many slots were ever
+    given out. Returns how many ids are new; their slots are at the beginning of ``fresh`` (int64[n]), in the order in
+    which they were met, which does not depend on the hash.
+    """
+    mask = np.uint64(len(buckets) - 1)
+    found = 0
+    for row in range(len(starts)):
+        start = starts[row]
+        length = stops[row] - start
+        slots[row] = -1
+        if length <= 0:
+            continue
+        code = siphash(buffer, start, stops[row], key)
+        place = code & mask
+        while True:
+            bucket = buckets[place]
+            if bucket == 0:
+                if counts[0] > 0:
+                    counts[0] -= 1
+                    slot = free[counts[0]]
+                else:
+                    slot = counts[1]
+                    counts[1] += 1
+                buckets[place] = (code >> _HALF << _HALF) | np.uint64(slot + 1)
+                names[slot, _NAME_BYTES] = length
+                for at in range(length):
+                    names[slot, at] = buffer[start + at]
+                fresh[found] = slot
+                found += 1
+                slots[row] = slot
+                break
+            if bucket >> _HALF == code >> _HALF:
+                slot = np.int64(bucket & _LOW) - 1
+                if names[slot, _NAME_BYTES] == length and _is_named(names, slot, buffer, start):
+                    slots[row] = slot
+                    break
+            place = (place + np.uint64(1)) & mask
+    return found
+
+
+@kernel
+def release_slots(
+    slots: NDArray[np.int64],
+    key: NDArray[np.uint64],
+    buckets: NDArray[np.uint64],
+    names: NDArray[np.uint8],
+    free: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> None:
+    """Take the ids of ``slots`` (int64, each in use) out of the table of find_slots, and give the slots back.
+
+    A bucket that empties is filled from those behind it, so that no probe ends early and nothing marks the deleted:
+    Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm R.
+    """
+    mask = np.uint64(len(buckets) - 1)
+    flat = names.reshape(-1)
+    width = names.shape[1]
+    one = np.uint64(1)
+    for slot in slots:
+        start = slot * width
+        place = siphash(flat, start, start + int(names[slot, _NAME_BYTES]), key) & mask
+        while np.int64(buckets[place] & _LOW) - 1 != slot:
+            place = (place + one) & mask
+        hole = place
+        while True:
+            place = (place + one) & mask
+            bucket = buckets[place]
+            if bucket == 0:
+                break
+            start = (np.int64(bucket & _LOW) - 1) * width
+            home = siphash(flat, start, start + int(flat[start + _NAME_BYTES]), key) & mask
+            # It may move to the hole unless its own place lies behind the hole, going round.
+            if ((place - home) & mask) >= ((place - hole) & mask):
+                buckets[hole] = bucket
+                hole = place
+        buckets[hole] = np.uint64(0)
+        names[slot, _NAME_BYTES] = 0
+        free[counts[0]] = slot
+        counts[0] += 1
+
+
+@kernel
+def rebuild_buckets(key: NDArray[np.uint64], buckets: NDArray[np.uint64], names: NDArray[np.uint8], high: int) -> None:
+    """Enter the slots below ``high`` that have a name into ``buckets``, which are all empty, in place."""
+    mask = np.uint64(len(buckets) - 1)
+    flat = names.reshape(-1)
+    width = names.shape[1]
+    for slot in range(high):
+        length = int(names[slot, _NAME_BYTES])
+        if length > 0:
+            code = siphash(flat, slot * width, slot * width + length, key)
+            place = code & mask
+            while buckets[place] != 0:
+                place = (place + np.uint64(1)) & mask
+            buckets[place] = (code >> _HALF << _HALF) | np.uint64(slot + 1)
+
+
+@kernel
+def _write_number(out: NDArray[np.uint8], position: int, number: int) -> int:
+    """Write a decimal number of at least 0; return the position behind it."""
+    digits = 1
+    rest = number
+    while rest >= 10:
+        rest //= 10
+        digits += 1
+    rest = number
+    for place in range(digits - 1, -1, -1):
+        out[position + place] = 48 + rest % 10
+        rest //= 10
+    return position + digits
+
+
+@kernel
+def _write(out: NDArray[np.uint8], position: int, data: NDArray[np.uint8]) -> int:
+    """Write ``data``; return the position behind it."""
+    room = out[position : position + len(data)]
+    for place in range(len(data)):
+        room[place] = data[place]
+    return position + len(data)
+
+
+@kernel
+def _write_head(out: NDArray[np.uint8], position: int, length: int) -> int:
+    r"""Write the head of a bulk string, ``$<length>\r\n``; return the position behind it."""
+    out[position] = 36
+    position = _write_number(out, position + 1, length)
+    out[position] = 13
+    out[position + 1] = 10
+    return position + 2
+
+
+@kernel
+def pack_pairs(
+    prefix: NDArray[np.uint8],
+    buffer: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    values: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> int:
+    r"""Write a key and a value for each row into ``out`` as RESP bulk strings; return how many bytes they took.
+
+    Keys are ``prefix`` and ``buffer[starts:stops]`` (int64[n]); values the rows of ``values`` (uint8[n, width]), or
+    none at all where its width is 0 (keys alone, as MGET wants them). ``out`` has room for each row's bytes and 64
+    more.
+    Source: the Redis serialization protocol, "Bulk strings": ``$<length>\r\n<bytes>\r\n``.
+    """
+    position = 0
+    width = values.shape[1]
+    for row in range(len(starts)):
+        position = _write_head(out, position, len(prefix) + stops[row] - starts[row])
+        position = _write(out, position, prefix)
+        position = _write(out, position, buffer[starts[row] : stops[row]])
+        out[position] = 13
+        out[position + 1] = 10
+        position += 2
+        if width:
+            position = _write_head(out, position, width)
+            position = _write(out, position, values[row])
+            out[position] = 13
+            out[position + 1] = 10
+            position += 2
+    return position

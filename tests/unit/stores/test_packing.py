@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.records import VOTER, Records
+from stream.spans import Spans
+from stream.stores import kernels
+from stream.stores.packing import KernelPacking, PlainPacking
+from stream.stores.wire import pack
+
+PREFIX = b"{campaign:17}:v:"
+
+
+def records(seed: int, n: int) -> Records:
+    chance = np.random.default_rng(seed)
+    voters = Spans.of([b"v" * int(length) for length in chance.integers(1, 65, n)])
+    return Records(voters, chance.integers(0, 256, (n, VOTER.itemsize)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 700])
+def test_both_pack_the_same_bytes(n: int) -> None:
+    some = records(n, n)
+    fast, plain = KernelPacking(PREFIX), PlainPacking(PREFIX)
+    assert b"".join(fast.pairs(some)) == b"".join(plain.pairs(some))
+    assert b"".join(fast.keys(some.voters)) == b"".join(plain.keys(some.voters))
+
+
+def test_what_is_packed_is_redis_protocol() -> None:
+    some = records(5, 3)
+    words = [word for voter, value in some for word in (PREFIX + voter, value)]
+    assert b"".join([b"*7\r\n$4\r\nMSET\r\n", *KernelPacking(PREFIX).pairs(some)]) == pack(b"MSET", *words)
+
+
+def test_the_buffer_is_used_again_until_it_may_still_be_on_its_way() -> None:
+    packing = KernelPacking(PREFIX)
+    first = packing.pairs(records(1, 50))
+    kept = b"".join(first)
+    packing.pairs(records(2, 50))
+    late = b"".join(first)
+    assert late != kept
+    packing.lost()
+    packing.pairs(records(3, 50))
+    assert b"".join(first) == late
+
+
+def test_kernel_equals_its_python() -> None:
+    some = records(9, 20)
+    prefix = np.frombuffer(PREFIX, np.uint8)
+    for values in (some.values, some.values[:, :0]):
+        outs = [np.zeros(20 * 1000, np.uint8) for _ in range(2)]
+        arguments = (prefix, some.voters.buffer, some.voters.starts, some.voters.stops, values)
+        sizes = [kernels.pack_pairs(*arguments, outs[0]), kernels.pack_pairs.py_func(*arguments, outs[1])]
+        assert sizes[0] == sizes[1]
+        assert outs[0].tobytes() == outs[1].tobytes()
