@@ -102,13 +102,14 @@ class Worker(faust.App):
     def new_partition(self, number: int, engagement: Engagement) -> Partition:
         """Build one partition at work."""
         worker, observer = self.settings.worker, engagement
-        store = RedisStore(self.settings.redis.endpoint(), self.settings.key_prefix(number))
+        reference = worker.reference
+        store = RedisStore(self.settings.redis.endpoint(), self.settings.key_prefix(number), reference=reference)
         partition = Partition(
             number,
             self._log(),
             store,
             self.library,
-            Table,
+            partial(Table, reference=reference),
             self._new_relays,
             Limits(
                 voters=lambda: max(worker.voters_in_memory // max(len(engagement.partitions), 1), 1000),
@@ -186,6 +187,7 @@ class Worker(faust.App):
             release=lambda number, epoch: consumer.release(TP(self.events_topic, number), epoch),
             is_assigned=lambda number: bool(consumer.is_assigned(TP(self.events_topic, number))),
             keyring=self.keyring,
+            reference=self.settings.worker.reference,
         )
 
     def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:

@@ -96,6 +96,10 @@ def _console() -> Console:
 def worker(
     context: typer.Context,
     web_port: Annotated[int | None, typer.Option(help="Port of /metrics, /healthz and /readyz.")] = None,
+    reference: Annotated[
+        bool | None,
+        typer.Option("--reference", help="Library code, not compiled loops: slower, the same bytes."),
+    ] = None,
 ) -> None:
     """Process events until SIGTERM.
 
@@ -104,6 +108,8 @@ def worker(
     given: _Given = context.obj
     if web_port is not None:
         given.flags["web.port"] = web_port
+    if reference is not None:
+        given.flags["worker.reference"] = reference
     settings = settings_of(context)
     from stream.commands.fitness import require_redis
     from stream.commands.topics import require

@@ -66,6 +66,8 @@ class PartitionState:
     """Told, while a snapshot is taken, the slots whose records a batch may change next; decides nothing."""
     keyring: Keyring | None = None
     """What checks signatures; None: control records of this deployment are not signed."""
+    reference: bool = False
+    """Whether library code decodes, in the place of the scanner: slower, and the same columns."""
 
     @classmethod
     async def open(

@@ -17,6 +17,13 @@ class Spans:
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        """Look at the buffer, whoever's it is, as read-only: kernels are compiled for that alone."""
+        if self.buffer.flags.writeable:
+            view = self.buffer.view()
+            view.flags.writeable = False
+            object.__setattr__(self, "buffer", view)
+
     @classmethod
     def of(cls, texts: Sequence[bytes]) -> Spans:
         """Lay texts one after the other in a buffer of their own."""

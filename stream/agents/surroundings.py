@@ -30,6 +30,8 @@ class Log:
     is_assigned: Callable[[int], bool]
     keyring: Keyring | None = None
     """What checks the signatures of its control records; None: they are not signed."""
+    reference: bool = False
+    """Whether its rows are decoded by library code."""
 
 
 @dataclass(frozen=True, slots=True)

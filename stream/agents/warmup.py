@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable
 
+import numpy as np
 import orjson
 
 from stream.activation import restore
@@ -13,6 +14,7 @@ from stream.columns import columns_of
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import ContentId, Header
 from stream.spans import Spans
+from stream.stores.packing import warm_packing
 from stream.stores.table import Table
 
 logger = logging.getLogger(__name__)
@@ -48,11 +50,13 @@ async def warm_up() -> float:
     logger.info("loading kernels (a first start on a machine compiles them, which takes some seconds)")
     library = _NoContents()
     header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
-    state = PartitionState(0, "warmup", header, Table(16), await restore(header, library))
+    table = Table(16)
+    state = PartitionState(0, "warmup", header, table, await restore(header, library))
     value = orjson.dumps(_EVENT)
     columns = columns_of(0, [0, 1], [1, 2], [None, b"voter"], [value, value], [(), ()])
     await process_batch(state, columns, library, _no_records)
-    take_commit(state, 0)
+    warm_packing(take_commit(state, 0).records)
+    table.forget(np.empty(0, np.int64))
     seconds = time.perf_counter() - started
     logger.info("kernels are ready after %.1f s", seconds)
     return seconds

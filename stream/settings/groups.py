@@ -264,6 +264,8 @@ class WorkerSettings(_Group):
     """How long SIGTERM may take to finish the batch, commit and leave the group."""
     stalled_seconds: PositiveSeconds = 30.0
     """Without progress for so long, a partition with lag makes the worker unready."""
+    reference: bool = False
+    """Fetch, decode, index and pack by library code in the place of compiled loops: slower, and the same bytes."""
     garbage_objects: Annotated[int, Field(ge=700)] = 50_000
     """Objects that come to be, less those that go, before Python looks for unreachable ones among them."""
 

@@ -86,3 +86,10 @@ class PlainPacking:
 
     def lost(self) -> None:
         """Do nothing: bytes do not change."""
+
+
+def warm_packing(records: Records) -> None:
+    """Pack a record, so that the kernel is compiled before the first commit."""
+    packing = KernelPacking(b"")
+    packing.keys(records.voters)
+    packing.pairs(records)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -45,11 +47,12 @@ def test_the_buffer_is_used_again_until_it_may_still_be_on_its_way() -> None:
 
 
 def test_kernel_equals_its_python() -> None:
+    kernel: Any = kernels.pack_pairs
     some = records(9, 20)
     prefix = np.frombuffer(PREFIX, np.uint8)
     for values in (some.values, some.values[:, :0]):
         outs = [np.zeros(20 * 1000, np.uint8) for _ in range(2)]
         arguments = (prefix, some.voters.buffer, some.voters.starts, some.voters.stops, values)
-        sizes = [kernels.pack_pairs(*arguments, outs[0]), kernels.pack_pairs.py_func(*arguments, outs[1])]
+        sizes = [kernel(*arguments, outs[0]), kernel.py_func(*arguments, outs[1])]
         assert sizes[0] == sizes[1]
         assert outs[0].tobytes() == outs[1].tobytes()
