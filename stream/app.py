@@ -28,10 +28,12 @@ from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserv
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.agents.warmup import warm_up
 from stream.errors import GroundswellError
-from stream.interfaces import PartitionStore
+from stream.interfaces import NoProfile, PartitionStore
 from stream.logs import logging_config
 from stream.memory import give_back
 from stream.metrics import Metrics
+from stream.pipeline import Outcome
+from stream.profiling import Profile
 from stream.records import OutboxRow
 from stream.settings import Settings
 from stream.signatures import UNSIGNED, Signer
@@ -88,6 +90,7 @@ class Worker(faust.App):
             revoke_seconds=worker.suspend_seconds + 1.0,
             security=settings.kafka.security(),
         )
+        self.profile = Profile() if worker.profile else None
         self.snapshot_storage = settings.snapshot.storage()
         self._snapshot_turn = asyncio.Lock()
         self.complaints: list[str] = ["the worker is starting"]
@@ -120,16 +123,22 @@ class Worker(faust.App):
                 reclaim_seconds=worker.reclaim_seconds,
             ),
             Observer(
-                batch=observer.observe_batch,
+                batch=self._observe_batch,
                 committed=observer.observe_commit,
                 refused=lambda _: self.metrics.commits_refused.inc(),
                 unknown=lambda _: self.metrics.commits_unknown.inc(),
                 failed=end_process,
+                profiler=self.profile or NoProfile(),
             ),
         )
         if self.snapshot_storage is not None:
             partition.snapshots = self._new_snapshots(number, self.snapshot_storage)
         return partition
+
+    def _observe_batch(self, number: int, outcome: Outcome, seconds: float) -> None:
+        if self.profile is not None:
+            self.profile.events += outcome.rows
+        self.engagement.observe_batch(number, outcome, seconds)
 
     def _new_snapshots(self, number: int, storage: SnapshotStorage) -> PartitionSnapshots:
         settings, metrics = self.settings.snapshot, self.metrics
@@ -234,6 +243,8 @@ class Worker(faust.App):
         self._spawn(self._publish(), "offsets")
         self._spawn(self._give_back(), "memory")
         self._settle_memory()
+        if self.profile is not None:
+            self.profile.begin()
         logger.info("joining the group %s", self.settings.group())
 
     def _settle_memory(self) -> None:
@@ -257,6 +268,8 @@ class Worker(faust.App):
         if self._background:
             await asyncio.wait(self._background, timeout=_BACKGROUND_SECONDS)
         await super().on_stop()
+        if self.profile is not None:
+            self.profile.show()
 
     def _bound_stop(self) -> None:
         """End the process, non-zero, if it has not ended by itself by then; a thread, as the loop may hang."""

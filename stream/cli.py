@@ -100,6 +100,9 @@ def worker(
         bool | None,
         typer.Option("--reference", help="Library code, not compiled loops: slower, the same bytes."),
     ] = None,
+    profile: Annotated[
+        bool | None, typer.Option("--profile", help="Print at the end where the processor's time went, step by step.")
+    ] = None,
 ) -> None:
     """Process events until SIGTERM.
 
@@ -108,8 +111,9 @@ def worker(
     given: _Given = context.obj
     if web_port is not None:
         given.flags["web.port"] = web_port
-    if reference is not None:
-        given.flags["worker.reference"] = reference
+    for name, flag in (("worker.reference", reference), ("worker.profile", profile)):
+        if flag is not None:
+            given.flags[name] = flag
     settings = settings_of(context)
     from stream.commands.fitness import require_redis
     from stream.commands.topics import require

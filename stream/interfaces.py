@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from stream.records import Activation, Commit, ContentId, Header, Keys, OutboxRow, Records
 from stream.signatures import Keyring
 from stream.spans import Spans
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,3 +183,30 @@ class Library(Protocol):
     async def wait_for(self, contents: Iterable[ContentId]) -> None:
         """Return when every one of ``contents`` is in hand."""
         ...
+
+
+class Profiler(Protocol):
+    """Counts the processor's time of steps."""
+
+    def step(self, name: str) -> AbstractContextManager[None]:
+        """Count the block, in which nothing may be awaited, to a step."""
+        ...
+
+    def timed(self, name: str, work: Coroutine[Any, Any, _Result]) -> Coroutine[Any, Any, _Result]:
+        """Return ``work``, whose own running counts to a step."""
+        ...
+
+
+class NoProfile:
+    """Counts nothing (Profiler), and costs next to nothing."""
+
+    def step(self, name: str) -> AbstractContextManager[None]:
+        """Return a context that does nothing."""
+        return _NOTHING
+
+    def timed(self, name: str, work: Coroutine[Any, Any, _Result]) -> Coroutine[Any, Any, _Result]:
+        """Return ``work`` as it is."""
+        return work
+
+
+_NOTHING: Final = nullcontext()

@@ -18,7 +18,7 @@ from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import StateMismatchError
 from stream.events import decode
 from stream.features import fold
-from stream.interfaces import Authority, Decoded, Library, VoterTable
+from stream.interfaces import Authority, Decoded, Library, NoProfile, Profiler, VoterTable
 from stream.privacy import gate
 from stream.records import (
     ENGINE_VERSION,
@@ -68,6 +68,8 @@ class PartitionState:
     """What checks signatures; None: control records of this deployment are not signed."""
     reference: bool = False
     """Whether library code decodes, in the place of the scanner: slower, and the same columns."""
+    profiler: Profiler = field(default_factory=NoProfile)
+    """Told which step runs; decides nothing."""
 
     @classmethod
     async def open(
@@ -137,10 +139,12 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     """
     header = state.header
     # 1 decode: bytes to columns; what cannot be read is rejected with its reason
-    decoded = decode(columns, header.partition_count, header.log_time_ms, state.authority)
+    with state.profiler.step("decode"):
+        decoded = decode(columns, header.partition_count, header.log_time_ms, state.authority)
     # 2 index: voter ids to slots in this partition's table
-    away, repeated, origins = _route(state, columns, decoded)
-    slots, unknown = state.table.index(decoded.voters.without(away | repeated))
+    with state.profiler.step("index"):
+        away, repeated, origins = _route(state, columns, decoded)
+        slots, unknown = state.table.index(decoded.voters.without(away | repeated))
     for row, activation in decoded.activations.items():
         if activation.engine != ENGINE_VERSION:
             message = (
@@ -153,7 +157,9 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
         for activation in decoded.activations.values():
             await library.wait_for(activation.contents)
         if len(unknown):
-            state.table.fill(unknown, await load(state.table.voters(unknown)), header.offset)
+            loaded = await load(state.table.voters(unknown))
+            with state.profiler.step("load"):
+                state.table.fill(unknown, loaded, header.offset)
     except BaseException:
         state.table.forget(unknown)
         raise
@@ -170,7 +176,8 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
             state.active = active
         first = row
     _decide_rows(state, batch, first, len(columns))
-    return _conclude(state, batch)
+    with state.profiler.step("decide"):
+        return _conclude(state, batch)
 
 
 def _route(
@@ -200,29 +207,24 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
         return
     records, active = state.table.records, state.active
     columns, decoded, slots, use = batch.columns, batch.decoded, batch.slots, batch.use
+    step = state.profiler.step
     # 4 gate: duplicates, consent and erasure: which events may be used
-    gate(records, slots, decoded.kinds, decoded.hashes, columns.offsets, first, stop, use)
+    with step("gate"):
+        gate(records, slots, decoded.kinds, decoded.hashes, columns.offsets, first, stop, use)
     # 5 update: fold each event into its voter's record, one feature row for each
     rows = np.empty((len(columns), len(active.models.columns)))
-    fold(records, slots, decoded.kinds, decoded.times, decoded.now, use, first, stop, active.models.columns, rows)
+    with step("update"):
+        fold(records, slots, decoded.kinds, decoded.times, decoded.now, use, first, stop, active.models.columns, rows)
     # 6 score: every model, every row
     scores = np.empty((len(columns), MAX_MODELS))
-    score(active.models, rows, use, first, stop, scores)
+    with step("score"):
+        score(active.models, rows, use, first, stop, scores)
     # 7 decide: campaigns; what fired becomes a trigger
-    fired = decide(
-        records,
-        slots,
-        decoded.now,
-        use,
-        scores,
-        active.models.tags,
-        active.models.empty,
-        active.campaigns,
-        first,
-        stop,
-    )
-    sequence = state.header.sequences["triggers"] + 1
-    triggers = compose(fired, columns, decoded, active.campaigns, state.topic, state.partition, sequence)
+    with step("decide"):
+        now, models = decoded.now, active.models
+        fired = decide(records, slots, now, use, scores, models.tags, models.empty, active.campaigns, first, stop)
+        sequence = state.header.sequences["triggers"] + 1
+        triggers = compose(fired, columns, decoded, active.campaigns, state.topic, state.partition, sequence)
     state.outbox["triggers"] += triggers
     state.header.sequences["triggers"] += len(triggers)
     for slot, count in zip(*np.unique(fired.campaigns, return_counts=True), strict=True):

@@ -146,6 +146,7 @@ class Partition:
         table = self._new_table(self._limits.voters())
         state = await PartitionState.open(self.number, log.topic, header, table, self._library, log.keyring)
         state.reference = log.reference
+        state.profiler = self._observer.profiler
         logger.info("partition %d claimed at offset %d of %d", self.number, header.offset, log_end)
         return _Work(state, table, header.offset, header.totals["rows"])
 
@@ -208,7 +209,7 @@ class Partition:
             asyncio.create_task(self._process(work), name=f"process {self.number}"),
             asyncio.create_task(self._commit(work), name=f"commit {self.number}"),
             *(
-                asyncio.create_task(relay.run(), name=f"{output} {self.number}")
+                asyncio.create_task(self._observer.profiler.timed("relay", relay.run()), name=f"{output} {self.number}")
                 for output, relay in work.relays.items()
             ),
         ]
@@ -320,7 +321,7 @@ class Partition:
         self._observer.batch(self.number, outcome, time.perf_counter() - started)
 
     async def _load(self, voters: Spans) -> list[bytes | None]:
-        return await retrying(lambda: self._store.load(voters), "records")
+        return await self._observer.profiler.timed("load", retrying(lambda: self._store.load(voters), "records"))
 
     # --- committing ------------------------------------------------------------------------------------
 
@@ -340,10 +341,12 @@ class Partition:
             work.changed.clear()
             if work.is_clean:
                 continue
-            commit = take_commit(work.state, work.committed_offset)
+            with self._observer.profiler.step("commit"):
+                commit = take_commit(work.state, work.committed_offset)
             oldest_ms, work.oldest_ms = work.oldest_ms, None
             started = time.perf_counter()
-            await commit_exactly_once(self._store, commit, lambda: self._observer.unknown(self.number))
+            writing = commit_exactly_once(self._store, commit, lambda: self._observer.unknown(self.number))
+            await self._observer.profiler.timed("commit", writing)
             work.table.committed()
             work.committed_offset = commit.header.offset
             work.committed_rows = commit.header.totals["rows"]

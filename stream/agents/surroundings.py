@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from stream.interfaces import NoProfile, Profiler
 from stream.pipeline import Outcome, PartitionState
 from stream.records import Header
 from stream.signatures import Keyring
@@ -103,3 +104,4 @@ class Observer:
     unknown: Callable[[int], None]
     failed: Callable[[BaseException], None]
     """The worker must end: state is safe in Redis and the log, and only a new start is sure to be right."""
+    profiler: Profiler = field(default_factory=NoProfile)

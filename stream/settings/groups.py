@@ -266,6 +266,8 @@ class WorkerSettings(_Group):
     """Without progress for so long, a partition with lag makes the worker unready."""
     reference: bool = False
     """Fetch, decode, index and pack by library code in the place of compiled loops: slower, and the same bytes."""
+    profile: bool = False
+    """Print at the end, step by step, where the processor's time went."""
     garbage_objects: Annotated[int, Field(ge=700)] = 50_000
     """Objects that come to be, less those that go, before Python looks for unreachable ones among them."""
 
