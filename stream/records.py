@@ -325,10 +325,12 @@ class OutboxRow:
             value = None if value_length == 0xFFFFFFFF else data[position : position + value_length]
             position += 0 if value is None else value_length
             pairs = orjson.loads(data[position:])
-            if not fits(pairs, list[list[str]]):
+            if type(pairs) is not list or {*map(type, pairs)} - {list}:
                 raise TypeError
-            headers = tuple((name, text.encode("latin-1")) for name, text in pairs)
-        except (struct.error, orjson.JSONDecodeError, ValueError, TypeError) as error:
+            headers = tuple([(name, text.encode("latin-1")) for name, text in pairs])
+            if {type(name) for name, _ in headers} - {str}:
+                raise TypeError
+        except (struct.error, orjson.JSONDecodeError, ValueError, TypeError, AttributeError) as error:
             # Neither the bytes nor what the parser says of them: they name a voter.
             kind = type(error).__name__
             message = f"an outbox row of {len(data)} bytes in Redis is damaged ({kind}); run `groundswell restore`"

@@ -65,8 +65,10 @@ def rows_of(prefix: str, output: str, found: Iterable[bytes], after: int) -> lis
 
     Whoever reads page after page would not come to an end with rows that do not ascend.
     """
-    rows = [row_of(prefix, output, data) for data in found]
-    for row in rows:
+    rows: list[OutboxRow] = []
+    for data in found:
+        row = row_of(prefix, output, data)
+        rows.append(row)
         if row.sequence <= after:
             message = (
                 f"the outbox {output} of partition {prefix[:-1]} holds sequence {row.sequence} behind {after}; "
