@@ -92,12 +92,12 @@ def records_of(chance: random.Random, wanted: Wanted) -> tuple[bytes, int, int]:
         builder.append(0, LOG_MS, wanted.marker, b"\0" * 6, [])
     else:
         for delta in wanted.deltas:
-            key, value = chance.choice(_TEXTS[:5]), chance.choice(_TEXTS[:-1])
-            draw = chance.random()
-            if draw < 0.01:
+            draw = chance.randrange(1 << 30)
+            key, value = _TEXTS[draw % 5], _TEXTS[draw // 5 % 7]
+            if draw % 101 == 0:
                 key = _TEXTS[-1]
-            headers = _headers(chance) if draw < 0.3 else []
-            builder.append(delta, LOG_MS + chance.randrange(-(1 << 20), 1 << 20), key, value, headers)
+            headers = _headers(chance) if draw % 3 == 0 else []
+            builder.append(delta, LOG_MS + draw % (1 << 21) - (1 << 20), key, value, headers)
     data = bytes(builder.build())
     header = HEADER.unpack_from(data)
     return data[HEADER.size :], header[7], header[8]
@@ -105,7 +105,7 @@ def records_of(chance: random.Random, wanted: Wanted) -> tuple[bytes, int, int]:
 
 def _headers(chance: random.Random) -> Headers:
     headers: Headers = []
-    for _ in range(chance.choice((1, 1, 2, 3, 70))):
+    for _ in range(70 if chance.random() < 0.01 else chance.choice((1, 1, 2, 3))):
         draw = chance.random()
         if draw < 0.4:
             headers.append(("groundswell-origin", chance.choice(_ORIGINS)))

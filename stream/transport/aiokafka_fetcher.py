@@ -1,9 +1,9 @@
 """Has one consumer of aiokafka hand over Columns instead of ConsumerRecords.
 
 aiokafka's Fetcher builds its readers of an answer by two global names. ``install`` gives the one fetcher that it is
-told the same function with other readers behind these names; aiokafka's module, and every other consumer in the process,
-stay as they are. What this rests on is looked up first (``differences``), so that another aiokafka costs speed and
-not rows.
+told the same function with other readers behind these names; aiokafka's module, and every other consumer in the
+process, stay as they are. What this rests on is looked up first (``differences``), so that another aiokafka costs
+speed and not rows.
 """
 
 from __future__ import annotations

@@ -102,16 +102,25 @@ def is_columnar(data: bytes) -> bool:
 
 def warm_up() -> None:
     """Compile what reads answers, or load it from the cache, before the first one comes."""
-    table, none = np.empty((FIELDS, 0), np.int64), np.empty(0, np.int64)
-    frame(np.frombuffer(b"", np.uint8), 0, 0, 0, 0, 0, 0, 0, table, 0)
+    table, none = _table(0), np.empty(0, np.int64)
+    frame(np.frombuffer(b"", np.uint8), 0, 0, 0, 0, 0, 0, 0, table, 0, 0)
     move(table, none, none)
+
+
+def _table(room: int) -> NDArray[np.int64]:
+    """Return space for ``room`` rows (int64[FIELDS, more than that]).
+
+    Fields of a row that lie a power of two apart share one set of the processor's cache, and push each other out.
+    """
+    return np.empty((FIELDS, room + 8), np.int64)
 
 
 class _Chunk:
     """Rows on their way to becoming Columns: the pieces of bytes that they lie in, and one table of all."""
 
     def __init__(self, room: int) -> None:
-        self.table: NDArray[np.int64] = np.empty((FIELDS, room), np.int64)
+        self.room = room
+        self.table = _table(room)
         self.rows = 0
         self._pieces: list[tuple[bytes, int, int]] = []
         self._ends: list[int] = []
@@ -173,7 +182,7 @@ class Answer:
         check_crcs: bool = True,
         read_committed: bool = True,
     ) -> None:
-        """``data`` may end within a batch: the broker cuts answers by size, and the rest is fetched again."""
+        """Read ``data``, which may end within a batch: a broker cuts answers by size, and the rest is fetched again."""
         self.next = position
         """Offset that the fetch stands at after what was handed over: past transaction markers and compaction gaps."""
         self.is_over = False
@@ -218,6 +227,7 @@ class Answer:
                         batch.log_time,
                         chunk.table,
                         chunk.rows,
+                        chunk.room,
                     )
                     if code:
                         raise self._damaged(batch, f"record {batch.count - left}: {DAMAGE[code]}")
@@ -269,10 +279,8 @@ class Answer:
     def _is_abort(self, at: int, batch: Batch) -> bool:
         """Return whether a control batch ends a transaction by aborting it: its first record's key says so."""
         source, position, stop = self._records(at, batch)
-        view, table = np.frombuffer(source, np.uint8), np.empty((FIELDS, 1), np.int64)
-        code, rows, _, _ = frame(
-            view, position, stop, batch.count, batch.base_offset, batch.last_offset, batch.base_offset, 0, table, 0
-        )
+        view, table, base = np.frombuffer(source, np.uint8), _table(1), batch.base_offset
+        code, rows, _, _ = frame(view, position, stop, batch.count, base, batch.last_offset, base, 0, table, 0, 1)
         key = source[table[kernels.KEY_START, 0] : table[kernels.KEY_STOP, 0]] if rows else b""
         if code or len(key) < _MARKER_BYTES:
             raise self._damaged(batch, DAMAGE[code] or "a control batch has no marker")
@@ -285,7 +293,9 @@ class Answer:
         if not number:
             return self._data, first, stop
         if number not in _DECODERS:
-            raise UnsupportedCodecError(self._place(batch.base_offset, f"the codec {number} is unknown, expected 0 to 4"))
+            raise UnsupportedCodecError(
+                self._place(batch.base_offset, f"the codec {number} is unknown, expected 0 to 4")
+            )
         name, decode = _DECODERS[number]
         try:
             data = decode(memoryview(self._data)[first:stop])

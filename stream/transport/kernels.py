@@ -85,10 +85,10 @@ def _is(buffer: NDArray[np.uint8], start: int, stop: int, name: NDArray[np.uint8
     """Return whether ``buffer[start:stop]`` is ``name``."""
     if stop - start != len(name):
         return False
-    for index in range(len(name)):
-        if buffer[start + index] != name[index]:
-            return False
-    return True
+    same = 0
+    while same < len(name) and buffer[start + same] == name[same]:
+        same += 1
+    return same == len(name)
 
 
 @kernel
@@ -195,17 +195,19 @@ def frame(
     log_time: int,
     table: NDArray[np.int64],
     row: int,
+    room: int,
 ) -> tuple[int, int, int, int]:
     """Read the ``left`` records of one batch, ``buffer[position:stop]``, into ``table`` (int64[FIELDS, n]) in place.
 
-    Fills its columns from ``row`` on, until all records are read or the table is full. Spans are places in ``buffer``,
-    -1 for null; a record whose offset is below ``floor``, or not above the one before it, is read and left out. Every
-    row's time is ``log_time`` (ms since the epoch, 0 for none). Nothing outside ``buffer[position:stop]`` is read.
+    Fills its columns ``row`` to ``room``, of which there are at least so many, until all records are read or no room
+    is left. Spans are places in ``buffer``, -1 for null; a record whose offset is below ``floor``, or not above the
+    one before it, is read and left out. Every row's time is ``log_time`` (ms since the epoch, 0 for none). Nothing
+    outside ``buffer[position:stop]`` is read.
 
     Returns (code, row, position, left): what was wrong (an index of DAMAGE, 0 for nothing) and where the reading
     stands. After an error that is before the record at fault, and the rows before it are sound.
     """
-    while left > 0 and row < table.shape[1]:
+    while left > 0 and row < room:
         length, first = _varint(buffer, position, stop, _INT_BYTES)
         if first < 0:
             return _VARINT, row, position, left
