@@ -69,7 +69,8 @@ class Batch(NamedTuple):
     producer_id: int
     producer_epoch: int
     base_sequence: int
-    count: int
+    records: int
+    """How many it holds; 0 where compaction took all."""
 
     @property
     def last_offset(self) -> int:
@@ -209,7 +210,7 @@ class Answer:
         ahead = self._count()
         chunk = _Chunk(min(ahead, self._max_records))
         for at, batch in self._batches():
-            left = max(batch.count, 0)
+            left = max(batch.records, 0)
             ahead -= left
             if self._is_wanted(at, batch):
                 source, position, stop = self._records(at, batch)
@@ -230,7 +231,7 @@ class Answer:
                         chunk.room,
                     )
                     if code:
-                        raise self._damaged(batch, f"record {batch.count - left}: {DAMAGE[code]}")
+                        raise self._damaged(batch, f"record {batch.records - left}: {DAMAGE[code]}")
                     chunk.add(source, first, position, rows)
                     if rows < self._max_records:
                         break
@@ -280,7 +281,7 @@ class Answer:
         """Return whether a control batch ends a transaction by aborting it: its first record's key says so."""
         source, position, stop = self._records(at, batch)
         view, table, base = np.frombuffer(source, np.uint8), _table(1), batch.base_offset
-        code, rows, _, _ = frame(view, position, stop, batch.count, base, batch.last_offset, base, 0, table, 0, 1)
+        code, rows, _, _ = frame(view, position, stop, batch.records, base, batch.last_offset, base, 0, table, 0, 1)
         key = source[table[kernels.KEY_START, 0] : table[kernels.KEY_STOP, 0]] if rows else b""
         if code or len(key) < _MARKER_BYTES:
             raise self._damaged(batch, DAMAGE[code] or "a control batch has no marker")

@@ -75,7 +75,7 @@ def _varint(buffer: NDArray[np.uint8], position: int, stop: int, most: int) -> t
         position += 1
         raw |= np.uint64(byte & 0x7F) << shift
         if byte < 0x80:
-            return np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1)), position
+            return int(np.int64(raw >> np.uint64(1))) ^ -int(np.int64(raw & np.uint64(1))), position
         shift += np.uint64(7)
     return 0, -1
 

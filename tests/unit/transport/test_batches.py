@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,3 +220,21 @@ def test_message_sets_are_told_from_batches(magic: int) -> None:
     assert is_columnar(batch(0, 1) + data[:-1])
     assert is_columnar(batch(0, 1))
     assert is_columnar(b"")
+
+
+KAFKAJS = json.loads((Path(__file__).parent / "kafkajs.json").read_text())
+"""Fetch answers of Apache Kafka 4.1 that kafkajs 2.2.4 had written: by codec, and within transactions."""
+
+
+@pytest.mark.parametrize("name", KAFKAJS)
+def test_what_kafkajs_writes_is_read(name: str) -> None:
+    data, aborted = base64.b64decode(KAFKAJS[name]["answer"]), KAFKAJS[name]["aborted"]
+    for size in (1, 7, 4096):
+        assert read(data, 0, aborted, size) == read_by_aiokafka(data, 0, aborted, size)
+    found = [row for columns in Answer(TP, data, 0, aborted, max_records=4096) for row in rows_of(columns)]
+    first, count = (21, 20) if name == "transactions" else (0, 60)
+    assert [row[0] for row in found] == list(range(first, first + count))
+    assert [row[2] for row in found] == [b"voter-%d" % n if n % 7 else None for n in range(count)]
+    assert [row[4] for row in found] == [(-1, -1) if n % 3 else (3, n) for n in range(count)]
+    assert [row[3] for row in found if row[0] - first in (0, 11)] == ([b"", None] if count > 11 else [])
+    assert all((row[1] > 0) == (name == "gzip") for row in found)

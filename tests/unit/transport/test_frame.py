@@ -66,9 +66,10 @@ def judge(wanted: Wanted, data: bytes) -> None:
 
 def test_kernels_are_compiled_without_the_interpreters_lock() -> None:
     read(*(b"", 0, 0))
-    for kernel in (frame, move):
-        assert kernel.targetoptions["nogil"]  # type: ignore[attr-defined]
-        assert len(kernel.nopython_signatures) == len(kernel.signatures)  # type: ignore[attr-defined]
+    compiled: list[Any] = [frame, move]
+    for kernel in compiled:
+        assert kernel.targetoptions["nogil"]
+        assert len(kernel.nopython_signatures) == len(kernel.signatures)
 
 
 @pytest.mark.parametrize("seed", range(40))
