@@ -34,6 +34,8 @@ class BatchHooks:
     """How long the broker may hold a fetch for which it has nothing: a ready partition waits behind idle ones."""
     fetch_max_bytes: int = 1 << 20
     """Bytes of one partition in one answer of the broker (the first record batch comes whole, however large)."""
+    reference: bool = False
+    """Read rows by aiokafka's own ConsumerRecords, and not from the bytes of its record batches: the same, slower."""
     revoke_seconds: float = 5.0
     security: Mapping[str, Any] = field(default_factory=dict)
     """aiokafka's keywords for TLS and SASL: ``security_protocol``, ``ssl_context``, ``sasl_*``."""

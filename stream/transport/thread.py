@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
+from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
@@ -19,6 +20,8 @@ from faust.types import TP
 
 from stream.columns import Columns, columns_of
 from stream.errors import StateMismatchError
+from stream.transport import aiokafka_fetcher
+from stream.transport.batches import warm_up
 from stream.transport.hooks import hooks_of
 from stream.transport.places import Places
 
@@ -26,10 +29,6 @@ LOG_APPEND_TIME = 1
 _PROBE_MS = 10
 PREFETCH_BACKOFF_SECONDS = 0.005
 """How long a partition whose rows wait to be taken holds back the fetch of others (aiokafka's own: 0.1)."""
-
-
-def _as_it_is(_: TopicPartition, record: Any) -> Any:
-    return record
 
 
 class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
@@ -46,8 +45,14 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         """Start aiokafka's consumer."""
         # Faust leaves these at DEBUG whatever its own level is, and aiokafka logs several lines for each fetch.
         logging.getLogger("aiokafka").setLevel(logging.WARNING)
+        if not self.hooks.reference:
+            # The group is joined only then: compiling takes some seconds on a new machine.
+            warm_up()
         await super().on_start()
-        self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_SECONDS  # noqa: SLF001
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
+        fetcher._prefetch_backoff = PREFETCH_BACKOFF_SECONDS  # noqa: SLF001
+        if not self.hooks.reference:
+            aiokafka_fetcher.install(fetcher, self.hooks.max_records)
 
     def _create_worker_consumer(self, transport: faust_driver.Transport) -> AIOKafkaConsumer:
         conf, hooks = self.app.conf, self.hooks
@@ -114,30 +119,26 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         batches = {}
         for tp in self.places.ready(assignment):
             partition = TopicPartition(tp.topic, tp.partition)
-            result = fetcher._records.get(partition)  # noqa: SLF001
-            if result is None:
-                continue
-            if isinstance(result, FetchResult) and result.has_more():
-                # Half of the time of fetching goes into aiokafka's ConsumerRecords, of which nothing is needed.
-                result._partition_records._consumer_record = _as_it_is  # noqa: SLF001
             try:
-                fetched = await fetcher.fetched_records([partition], 0, max_records)
+                fetched = await aiokafka_fetcher.take(fetcher, partition, max_records)
             except OffsetOutOfRangeError as error:
                 raise await self._out_of_range(consumer, tp) from error
-            records = fetched.get(partition)
-            if records:
-                batches[tp] = [self._columns(tp, records, assignment.state_value(partition).position)]
+            if fetched:
+                batches[tp] = [self._columns(tp, fetched, assignment.state_value(partition).position)]
         return batches
 
-    def _columns(self, tp: TP, records: list[Any], next_offset: int) -> Columns:
+    def _columns(self, tp: TP, fetched: list[Any], next_offset: int) -> Columns:
+        """Return one batch with the place that it was read from."""
         epoch, start = self.places.take(tp, next_offset)
+        if isinstance(fetched[0], Columns):
+            return replace(fetched[0], epoch=epoch, start=start, next=next_offset)
         return columns_of(
             tp.partition,
-            [record.offset for record in records],
-            [record.timestamp if record.timestamp_type == LOG_APPEND_TIME else 0 for record in records],
-            [record.key for record in records],
-            [record.value for record in records],
-            [record.headers for record in records],
+            [record.offset for record in fetched],
+            [record.timestamp if record.timestamp_type == LOG_APPEND_TIME else 0 for record in fetched],
+            [record.key for record in fetched],
+            [record.value for record in fetched],
+            [record.headers for record in fetched],
             epoch=epoch,
             start=start,
             next_offset=next_offset,

@@ -19,7 +19,7 @@ from stream.records import Header, OutboxRow
 from stream.stores import Table
 
 
-@pytest.mark.parametrize("name", ["header", "record", "outbox", "snapshot", "answers"])
+@pytest.mark.parametrize("name", ["batches", "header", "record", "outbox", "snapshot", "answers"])
 def test_mutated_input_is_accepted_or_refused_as_documented(name: str) -> None:
     inputs = 100 if name in {"snapshot", "answers"} else 300
     counts = run(name, inputs, 5)

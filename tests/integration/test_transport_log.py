@@ -84,7 +84,16 @@ async def transactions(topic: str) -> None:
         await producer.stop()
 
 
-async def test_aborted_rows_are_not_delivered_and_places_cover_them() -> None:
+def is_columnar(worker: Worker) -> bool:
+    """Return whether this worker's fetcher reads the bytes of record batches."""
+    return "_proc_fetch_request" in vars(worker.consumer._thread._ensure_consumer()._fetcher)
+
+
+both_paths = pytest.mark.parametrize("reference", [False, True])
+
+
+@both_paths
+async def test_aborted_rows_are_not_delivered_and_places_cover_them(reference: bool) -> None:
     topic, batches = new_topic(), []
 
     async def process(worker: Worker, columns: Columns) -> None:
@@ -92,8 +101,9 @@ async def test_aborted_rows_are_not_delivered_and_places_cover_them() -> None:
         await keep(worker, columns)
 
     await transactions(topic)
-    async with running(Worker(topic, process)) as worker:
+    async with running(Worker(topic, process, reference=reference)) as worker:
         await until(lambda: 4 in worker.rows)
+        assert is_columnar(worker) != reference
         ends = await worker.consumer.log_ends()
         assert await worker.consumer.log_ranges([worker.tp()]) == {worker.tp(): (0, 6)}
     assert worker.rows == [0, 4]
@@ -112,7 +122,8 @@ async def test_trap_fausts_isolation_delivers_aborted_rows(monkeypatch: pytest.M
     assert worker.rows == [0, 2, 4]
 
 
-async def test_times_are_append_times_or_none_and_origins_come_from_headers() -> None:
+@both_paths
+async def test_times_are_append_times_or_none_and_origins_come_from_headers(reference: bool) -> None:
     columns: list[Columns] = []
 
     async def process(worker: Worker, batch: Columns) -> None:
@@ -127,7 +138,7 @@ async def test_times_are_append_times_or_none_and_origins_come_from_headers() ->
         await producer.send_and_wait(topic, None, b"key")
         await producer.send_and_wait(topic, b"value", None)
         await producer.stop()
-        async with running(Worker(topic, process)):
+        async with running(Worker(topic, process, reference=reference)):
             await until(lambda: sum(map(len, columns)) == 3)
         rows = [(batch.key(row), batch.value(row)) for batch in columns for row in range(len(batch))]
         assert rows == [(b"key", b"value"), (b"key", b""), (None, b"value")]
@@ -141,7 +152,8 @@ def holds(held: list[Columns], count: int) -> bool:
     return len(held) >= count
 
 
-async def test_full_partition_does_not_stop_others_and_a_release_wakes_it() -> None:
+@both_paths
+async def test_full_partition_does_not_stop_others_and_a_release_wakes_it(reference: bool) -> None:
     topic, held, limit = new_topic(2), [], 2
     await fill(topic, 1000, 2)
 
@@ -151,7 +163,7 @@ async def test_full_partition_does_not_stop_others_and_a_release_wakes_it() -> N
         else:
             await keep(worker, columns)
 
-    async with running(Worker(topic, process, in_flight_limit=limit, max_records=50)) as worker:
+    async with running(Worker(topic, process, in_flight_limit=limit, max_records=50, reference=reference)) as worker:
         await until(lambda: len(worker.rows) == 1000)
         assert len(held) == limit
         started = time.monotonic()
