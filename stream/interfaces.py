@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream.records import Activation, Commit, ContentId, Header, Keys, OutboxRow
 from stream.signatures import Keyring
+from stream.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,11 @@ class Decoded:
     """Log time at the row: the largest append time (or tick) up to it, ms; 0 while unknown."""
     hashes: NDArray[np.uint64]
     """xxh3-64 of source, NUL, id; never 0."""
-    voters: list[str]
+    voters: Spans
     """Voter id (the event's subject); empty for rejected rows and control records."""
-    ids: list[str]
-    sources: list[str]
+    ids: Spans
+    """As ``voters`` and ``sources``, UTF-8 over one buffer: the batch's own, or one that is not written to."""
+    sources: Spans
     homes: NDArray[np.int64]
     """The partition that the voter belongs to; -1 for rejected rows and control records."""
     activations: dict[int, Activation]

@@ -117,36 +117,38 @@ def parse_time(buffer: NDArray[np.uint8], first: int, stop: int) -> int:
 
 
 @kernel
-def parse_times(buffer: NDArray[np.uint8], lengths: NDArray[np.int64], out: NDArray[np.int64]) -> None:
-    """Write the time (ms since the epoch) of each text into ``out`` (int64[n]), in place.
+def parse_times(
+    buffer: NDArray[np.uint8], starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[np.int64]
+) -> None:
+    """Write the time (ms since the epoch) of each text ``buffer[start:stop]`` into ``out`` (int64[n]), in place.
 
-    The texts lie one after the other in ``buffer``, ``lengths`` (int64[n]) bytes each. NOT_A_TIME marks what is
-    no time, or one before the year 2000; -1 an empty text: none was given.
+    ``buffer`` is uint8, ``starts`` and ``stops`` int64[n]. NOT_A_TIME marks what is no time, or one before the year
+    2000; -1 an empty text: none was given.
     """
-    stop = 0
-    for row in range(len(lengths)):
-        first = stop
-        stop = first + lengths[row]
+    for row in range(len(starts)):
         out[row] = -1
-        if stop > first:
-            out[row] = parse_time(buffer, first, stop)
+        if stops[row] > starts[row]:
+            out[row] = parse_time(buffer, starts[row], stops[row])
             if out[row] < YEAR_2000_MS:
                 out[row] = NOT_A_TIME
 
 
 @kernel
 def find_homes(
-    buffer: NDArray[np.uint8], lengths: NDArray[np.int64], partition_count: int, out: NDArray[np.int64]
+    buffer: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    partition_count: int,
+    out: NDArray[np.int64],
 ) -> None:
     """Write the home partition of each voter id into ``out`` (int64[n]), in place; -1: no fit voter id.
 
-    The ids lie one after the other in ``buffer`` as UTF-8, ``lengths`` (int64[n]) bytes each. One that is fit has
-    1 to 64 bytes, none of them a control character (below 0x20, or 0x7f).
+    The ids are the texts ``buffer[start:stop]`` (uint8, int64[n] each), UTF-8. One that is fit has 1 to 64 bytes, none
+    of them a control character (below 0x20, or 0x7f).
     """
-    stop = 0
-    for row in range(len(lengths)):
-        first = stop
-        stop = first + lengths[row]
+    for row in range(len(starts)):
+        first = starts[row]
+        stop = stops[row]
         out[row] = -1
         if first < stop <= first + _VOTER_BYTES:
             fit = True
