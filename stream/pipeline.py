@@ -137,7 +137,7 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     decoded = decode(columns, header.partition_count, header.log_time_ms, state.authority)
     # 2 index: voter ids to slots in this partition's table
     away, repeated, origins = _route(state, columns, decoded)
-    voters = decoded.voters
+    voters = [voter.decode() for voter in decoded.voters]
     if away.any() or repeated.any():
         voters = ["" if skip else voter for skip, voter in zip(away | repeated, voters, strict=True)]
     slots, unknown = state.table.index(voters)
@@ -248,7 +248,7 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
         header.counters = dict(decoded.authority.counters)
     changed = (use == USE_FOLD) | (use == USE_CONSENT) | (use == USE_ERASE) | (use == USE_SUPPRESSED)
     state.table.mark(batch.slots[changed])
-    state.erased.update(decoded.voters[row] for row in np.flatnonzero(use == USE_ERASE).tolist())
+    state.erased.update(decoded.voters[row].decode() for row in np.flatnonzero(use == USE_ERASE).tolist())
     counts = np.bincount(use, minlength=USE_ERASE + 1)
     reasons = np.bincount(decoded.reject[rejected], minlength=len(REJECT_REASONS))
     outcome = Outcome(
@@ -314,7 +314,7 @@ def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int)
 def _forward(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:
     """Send a row to the partition that its voter belongs to."""
     headers = ((ORIGIN_HEADER, b"%d:%d" % (state.partition, columns.offsets[row])),)
-    key = decoded.voters[row].encode()
+    key = decoded.voters[row]
     _append(state, "forwards", int(decoded.homes[row]), key, columns.value(row), headers)
 
 

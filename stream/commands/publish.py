@@ -118,7 +118,7 @@ def publish(
                     else:
                         schedule.wait(decoded, row)
                         headers = signing.headers(decoded, row, value)
-                        sending.send(decoded.voters[row].encode(), value, int(decoded.homes[row]), headers)
+                        sending.send(decoded.voters[row], value, int(decoded.homes[row]), headers)
                 sending.collect()
                 advance(None)
             sending.flush()
@@ -162,7 +162,7 @@ class _Signing:
         """Return the headers that an event goes with."""
         if self._signer is None or decoded.kinds[row] != PRIVACY_ERASED:
             return []
-        return [self._signer.sign(self._keys, int(decoded.homes[row]), decoded.voters[row].encode(), value)]
+        return [self._signer.sign(self._keys, int(decoded.homes[row]), decoded.voters[row], value)]
 
 
 class _Schedule:

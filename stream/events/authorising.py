@@ -40,8 +40,9 @@ def authorise(
     """Give ``not_authorised`` to each control record and each forward that lacks a valid signature, in place.
 
     ``kinds``, ``times``, ``unfit`` (1: data does not fit) and ``datas`` (by row, of control records) are as step 1 has
-    them before log time is known, as is ``reject``; a reason that is there gives way, since nothing that a forged forward says may count. Returns the
-    authority after the rows, and the rows whose counter says that they were taken just before: they change nothing.
+    them before log time is known, as is ``reject``; a reason that is there gives way, since nothing that a forged
+    forward says may count. Returns the authority after the rows, and the rows whose counter says that they were taken
+    just before: they change nothing.
     Without an authority (a deployment that is not signed) nothing is looked at, and there are no keys to rotate.
 
     Raises StateMismatchError where a rotation puts a key in force that the keyring lacks.

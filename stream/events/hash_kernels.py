@@ -7,7 +7,7 @@ and "Medium inputs". Longer inputs, for which there is another algorithm, are le
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 from stream.events.json_kernels import word_at
 
 MAX_HASHED_BYTES = 240
@@ -36,7 +36,7 @@ _ONE = np.uint64(1)
 _HASHED_BYTES = MAX_HASHED_BYTES
 
 
-@kernel
+@kernel_part
 def _half_at(buffer: NDArray[np.uint8], position: int) -> np.uint64:
     """Return the four bytes from ``position`` on as a little-endian number."""
     half = np.uint64(buffer[position + 3])
@@ -45,7 +45,7 @@ def _half_at(buffer: NDArray[np.uint8], position: int) -> np.uint64:
     return half
 
 
-@kernel
+@kernel_part
 def _multiply_and_fold(left: np.uint64, right: np.uint64) -> np.uint64:
     """Return the low half of the product of 128 bits, XOR its high half: from four products of 64 bits."""
     low = (left & _LOW_HALF) * (right & _LOW_HALF)
@@ -57,7 +57,7 @@ def _multiply_and_fold(left: np.uint64, right: np.uint64) -> np.uint64:
     return ((middle << _U32) | (low & _LOW_HALF)) ^ high
 
 
-@kernel
+@kernel_part
 def _mix_16_bytes(buffer: NDArray[np.uint8], position: int, secret: int) -> np.uint64:
     return _multiply_and_fold(
         word_at(buffer, position) ^ word_at(_SECRET, secret),
@@ -65,25 +65,25 @@ def _mix_16_bytes(buffer: NDArray[np.uint8], position: int, secret: int) -> np.u
     )
 
 
-@kernel
+@kernel_part
 def _avalanche(value: np.uint64) -> np.uint64:
     value = (value ^ (value >> _U37)) * _MIX_1
     return value ^ (value >> _U32)
 
 
-@kernel
+@kernel_part
 def _avalanche_as_xxh64(value: np.uint64) -> np.uint64:
     value = (value ^ (value >> _U33)) * _PRIME_2
     value = (value ^ (value >> _U29)) * _PRIME_3
     return value ^ (value >> _U32)
 
 
-@kernel
+@kernel_part
 def _rotated(value: np.uint64, bits: int) -> np.uint64:
     return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
 
 
-@kernel
+@kernel_part
 def _bytes_swapped(value: np.uint64) -> np.uint64:
     swapped = np.uint64(0)
     for _ in range(8):
@@ -92,7 +92,7 @@ def _bytes_swapped(value: np.uint64) -> np.uint64:
     return swapped
 
 
-@kernel
+@kernel_part
 def _hash_small(buffer: NDArray[np.uint8], start: int, length: int) -> np.uint64:
     """Hash up to 16 bytes."""
     size = np.uint64(length)
@@ -114,7 +114,7 @@ def _hash_small(buffer: NDArray[np.uint8], start: int, length: int) -> np.uint64
     return _avalanche_as_xxh64(word_at(_SECRET, 56) ^ word_at(_SECRET, 64))
 
 
-@kernel
+@kernel_part
 def _hash_medium(buffer: NDArray[np.uint8], start: int, length: int) -> np.uint64:
     """Hash 17 to 240 bytes: up to 128 from both ends towards the middle, more from the start on in two rounds."""
     value = np.uint64(length) * _PRIME_1
@@ -132,7 +132,7 @@ def _hash_medium(buffer: NDArray[np.uint8], start: int, length: int) -> np.uint6
     return _avalanche(value + _mix_16_bytes(buffer, end - 16, 136 - 17))
 
 
-@kernel
+@kernel_part
 def xxh3_64(buffer: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
     """Return the XXH3 hash of ``buffer[start:stop]``, at most 240 bytes."""
     length = stop - start

@@ -9,7 +9,7 @@ parser; what they do not pass is somebody else's to read.
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compiled import kernel
+from stream.compiled import kernel_part
 
 UNSURE = -1
 MAX_DEPTH = 32
@@ -42,7 +42,7 @@ _U1, _U2, _U3, _U4, _U5, _U6, _U7 = (np.uint64(number) for number in range(1, 8)
 _U8, _U16, _U24, _U32, _U40, _U48, _U56 = (np.uint64(8 * number) for number in range(1, 8))
 
 
-@kernel
+@kernel_part
 def word_at(buffer: NDArray[np.uint8], position: int) -> np.uint64:
     """Return the eight bytes from ``position`` on as a little-endian number: one load."""
     at = np.uint64(position)
@@ -58,7 +58,7 @@ def word_at(buffer: NDArray[np.uint8], position: int) -> np.uint64:
     )
 
 
-@kernel
+@kernel_part
 def _plain_bytes(word: np.uint64) -> int:
     """Return how many of the eight bytes come before the first quote, backslash, control or non-ASCII character.
 
@@ -80,7 +80,7 @@ def _plain_bytes(word: np.uint64) -> int:
     return np.int64(((below & _ONES) * _ONES) >> _U56) - 1
 
 
-@kernel
+@kernel_part
 def skip_whitespace(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     """Pass ``ws = *( space / tab / line feed / carriage return )`` (section 2)."""
     while position < stop and buffer[position] <= 0x20:
@@ -91,7 +91,7 @@ def skip_whitespace(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     return position
 
 
-@kernel
+@kernel_part
 def _sequence_bytes(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     """Return how many bytes a character beyond ASCII has, 0 where they are not UTF-8 (RFC 3629, section 4)."""
     lead = buffer[position]
@@ -121,7 +121,7 @@ def _sequence_bytes(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     return length
 
 
-@kernel
+@kernel_part
 def _code_unit(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     r"""Return the 16 bits that ``\uXXXX`` at ``position`` stands for, -1 where it is none."""
     if stop - position < 6 or buffer[position] != _BACKSLASH or buffer[position + 1] != 0x75:
@@ -138,7 +138,7 @@ def _code_unit(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     return unit
 
 
-@kernel
+@kernel_part
 def _unescaped(letter: int) -> int:
     """Return the character that a backslash and ``letter`` stand for (section 7)."""
     if letter == 0x62:
@@ -152,7 +152,7 @@ def _unescaped(letter: int) -> int:
     return 0x09 if letter == 0x74 else letter
 
 
-@kernel
+@kernel_part
 def _escape_bytes(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     r"""Return how many bytes the escape at the backslash ``position`` has, 0 where it is none (section 7).
 
@@ -171,7 +171,7 @@ def _escape_bytes(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     return 12 if 0xDC00 <= _code_unit(buffer, position + 6, stop) <= 0xDFFF else 0
 
 
-@kernel
+@kernel_part
 def scan_string(buffer: NDArray[np.uint8], position: int, stop: int) -> tuple[int, bool]:
     """Pass ``string = quotation-mark *char quotation-mark`` (section 7), UTF-8; return also whether it has escapes."""
     escaped = False
@@ -202,7 +202,7 @@ def scan_string(buffer: NDArray[np.uint8], position: int, stop: int) -> tuple[in
         position += length
 
 
-@kernel
+@kernel_part
 def count_characters(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return how many characters (code points) the text ``buffer[start:stop]`` of a string that was passed has."""
     count = 0
@@ -218,7 +218,7 @@ def count_characters(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
     return count
 
 
-@kernel
+@kernel_part
 def unescape(buffer: NDArray[np.uint8], start: int, stop: int, out: NDArray[np.uint8], at: int) -> int:
     """Write the text ``buffer[start:stop]`` of a string that was passed without escapes, as UTF-8, to ``out[at:]``.
 
@@ -254,14 +254,14 @@ def unescape(buffer: NDArray[np.uint8], start: int, stop: int, out: NDArray[np.u
     return at
 
 
-@kernel
+@kernel_part
 def _skip_digits(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     while position < stop and 0x30 <= buffer[position] <= 0x39:
         position += 1
     return position
 
 
-@kernel
+@kernel_part
 def scan_number(buffer: NDArray[np.uint8], position: int, stop: int) -> tuple[int, int, int]:
     """Pass ``number = [ minus ] int [ frac ] [ exp ]`` (section 6); return where it ends, and what is known of it.
 
@@ -306,7 +306,7 @@ def scan_number(buffer: NDArray[np.uint8], position: int, stop: int) -> tuple[in
     return (position if position - begin <= MAX_DIGITS else UNSURE), known, (0 if known == SOMEHOW else whole)
 
 
-@kernel
+@kernel_part
 def scan_literal(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     """Pass ``true``, ``false`` or ``null`` (section 3)."""
     if stop - position < 4:
@@ -319,7 +319,7 @@ def scan_literal(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     return position + 5 if letters == _FALS and stop - position > 4 and buffer[position + 4] == 0x65 else UNSURE
 
 
-@kernel
+@kernel_part
 def skip_colon(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     """Pass ``name-separator = ws colon ws`` (section 2); there is a byte where it ends."""
     position = skip_whitespace(buffer, position, stop)
@@ -329,14 +329,14 @@ def skip_colon(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     return position if position < stop else UNSURE
 
 
-@kernel
+@kernel_part
 def _skip_name(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     """Pass ``string name-separator``, as far as the member's value (section 4)."""
     position, _ = scan_string(buffer, skip_whitespace(buffer, position, stop), stop)
     return skip_colon(buffer, position, stop) if position >= 0 else UNSURE
 
 
-@kernel
+@kernel_part
 def _skip_scalar(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     """Pass a string, a number, or one of the three names."""
     byte = buffer[position]
@@ -347,7 +347,7 @@ def _skip_scalar(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     return scan_literal(buffer, position, stop)
 
 
-@kernel
+@kernel_part
 def skip_value(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     """Pass ``value = false / null / true / object / array / number / string`` (section 3), however it is nested.
 

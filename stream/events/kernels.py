@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 from stream.partitioning import murmur2
 from stream.records import CLOCK_TICK, KEYS_ROTATED, MAX_AHEAD_MS, MAX_VOTER_BYTES, REJECT
 
@@ -21,7 +21,7 @@ YEAR_2000_MS = 946_684_800_000
 NOT_A_TIME = -(1 << 62)
 
 
-@kernel
+@kernel_part
 def _digits(buffer: NDArray[np.uint8], first: int, stop: int) -> int:
     """Return the number that the decimal digits ``buffer[first:stop]`` spell, -1 if one is no digit."""
     value = 0
@@ -33,7 +33,7 @@ def _digits(buffer: NDArray[np.uint8], first: int, stop: int) -> int:
     return value
 
 
-@kernel
+@kernel_part
 def _days_since_epoch(year: int, month: int, day: int) -> int:
     """Return days from 1970-01-01 to a day of the proleptic Gregorian calendar, years 0 to 9999.
 
@@ -49,7 +49,7 @@ def _days_since_epoch(year: int, month: int, day: int) -> int:
     return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
 
 
-@kernel
+@kernel_part
 def _days_of_month(year: int, month: int) -> int:
     """Return how many days a month, 1 to 12, has."""
     if month == 2:
@@ -61,7 +61,7 @@ def _days_of_month(year: int, month: int) -> int:
     return 31
 
 
-@kernel
+@kernel_part
 def parse_time(buffer: NDArray[np.uint8], first: int, stop: int) -> int:
     """Return the RFC 3339 date-time ``buffer[first:stop]`` in ms since the epoch, NOT_A_TIME for anything else.
 

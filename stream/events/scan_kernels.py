@@ -7,7 +7,7 @@ is not passed may still be one: orjson decides.
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 from stream.events.json_kernels import (
     BETWEEN,
     EXACTLY,
@@ -81,7 +81,7 @@ _WORD_BYTES = MAX_WORD_BYTES
 _SCRATCH_BYTES = 6 * MAX_WORD_BYTES
 
 
-@kernel
+@kernel_part
 def _short_word(buffer: NDArray[np.uint8], start: int, end: int, stop: int) -> np.uint64:
     """Return the bytes from ``start`` to before ``end``, fewer than eight, as a little-endian number."""
     if stop - start >= 8:
@@ -92,7 +92,7 @@ def _short_word(buffer: NDArray[np.uint8], start: int, end: int, stop: int) -> n
     return word
 
 
-@kernel
+@kernel_part
 def _find_word(
     buffer: NDArray[np.uint8], start: int, end: int, stop: int, words: NDArray[np.void], first: int, last: int
 ) -> int:
@@ -118,7 +118,7 @@ def _find_word(
     return -1
 
 
-@kernel
+@kernel_part
 def _are_capitals(buffer: NDArray[np.uint8], start: int, end: int) -> bool:
     for place in range(start, end):
         if buffer[place] < 0x41 or buffer[place] > 0x5A:
@@ -126,7 +126,7 @@ def _are_capitals(buffer: NDArray[np.uint8], start: int, end: int) -> bool:
     return True
 
 
-@kernel
+@kernel_part
 def _code_of(
     buffer: NDArray[np.uint8], start: int, end: int, stop: int, words: NDArray[np.void], fields: NDArray[np.void], field: int
 ) -> int:
@@ -138,7 +138,7 @@ def _code_of(
     return 0 if end - start == rule.most and _are_capitals(buffer, start, end) else UNSURE
 
 
-@kernel
+@kernel_part
 def _scan_text(
     buffer: NDArray[np.uint8],
     position: int,
@@ -177,7 +177,7 @@ def _scan_text(
     return position if code >= 0 else UNSURE
 
 
-@kernel
+@kernel_part
 def _scan_amount(buffer: NDArray[np.uint8], position: int, stop: int, fields: NDArray[np.void], field: int) -> int:
     """Pass a number under the rules INTEGER (2.0 is one, as JSON knows one kind of number) and NUMBER."""
     rule = fields[field]
@@ -192,7 +192,7 @@ def _scan_amount(buffer: NDArray[np.uint8], position: int, stop: int, fields: ND
     return position if fits else UNSURE
 
 
-@kernel
+@kernel_part
 def _scan_field(
     buffer: NDArray[np.uint8],
     position: int,
@@ -222,7 +222,7 @@ def _scan_field(
     return end
 
 
-@kernel
+@kernel_part
 def _find_name(
     buffer: NDArray[np.uint8],
     start: int,
@@ -243,7 +243,7 @@ def _find_name(
     return _find_word(scratch, 0, length, _SCRATCH_BYTES, words, first, last)
 
 
-@kernel
+@kernel_part
 def scan_object(
     buffer: NDArray[np.uint8],
     position: int,
@@ -303,7 +303,7 @@ def scan_object(
         position = skip_whitespace(buffer, position + 1, stop)
 
 
-@kernel
+@kernel_part
 def scan_event(
     buffer: NDArray[np.uint8],
     start: int,

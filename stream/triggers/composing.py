@@ -53,15 +53,15 @@ def compose(
             "id": f"{partition}-{offset}-{campaigns.names[slot]}",
             "source": f"/{topic}/{partition}",
             "type": "campaign.triggered",
-            "subject": voter,
+            "subject": voter.decode(),
         }
         if now_ms:
             event["time"] = now
         event["datacontenttype"] = "application/json"
         event["sequence"] = str(number)
         cause = {
-            "id": decoded.ids[row],
-            "source": decoded.sources[row],
+            "id": decoded.ids[row].decode(),
+            "source": decoded.sources[row].decode(),
             "type": EVENT_TYPES[decoded.kinds[row]],
             "time": time,
             "partition": partition,
@@ -69,7 +69,7 @@ def compose(
         }
         event["data"] = _data(campaigns, slot, before, after, cause, now_ms, number)
         headers = (_CONTENT_TYPE, (SEQUENCE_HEADER, b"%d" % number))
-        composed.append(OutboxRow(number, partition, voter.encode(), orjson.dumps(event), headers))
+        composed.append(OutboxRow(number, partition, voter, orjson.dumps(event), headers))
     return composed
 
 

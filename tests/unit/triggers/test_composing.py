@@ -13,6 +13,7 @@ from stream.columns import Columns, columns_of
 from stream.events import schema
 from stream.interfaces import Decoded, Fired
 from stream.records import KIND, MAX_CAMPAIGNS, OutboxRow
+from stream.spans import Spans
 from stream.triggers import Campaign, Campaigns, compile_campaigns, compose
 
 NOW_MS = 1_795_555_351_123
@@ -37,9 +38,9 @@ def batch(now_ms: int, n: int = 2) -> tuple[Columns, Decoded]:
         times=np.full(n, 1_795_555_350_005),
         now=np.full(n, now_ms),
         hashes=np.ones(n, np.uint64),
-        voters=[VOTER_ID] * n,
-        ids=[f"id-{row}" for row in range(n)],
-        sources=["/tracker"] * n,
+        voters=Spans.of([VOTER_ID.encode()] * n),
+        ids=Spans.of([b"id-%d" % row for row in range(n)]),
+        sources=Spans.of([b"/tracker"] * n),
         homes=np.full(n, 3),
         activations={},
         again=np.zeros(n, np.bool_),
