@@ -141,7 +141,7 @@ flag: Final = Rule(FLAG, lambda value: type(value) is bool)
 anything: Final = Rule(OBJECT, lambda value: type(value) is dict)
 
 
-def given(rule: Rule) -> Rule:
+def required(rule: Rule) -> Rule:
     """Return the rule for a field that must be given."""
     return replace(rule, required=True)
 
@@ -154,10 +154,10 @@ def kept(rule: Rule, column: int) -> Rule:
 # --- the table: a new field is a line here, and in its type's JSON Schema -----------------------------------
 
 ATTRIBUTES: Final[Rules] = {
-    "specversion": given(one_of("1.0")),
-    "id": given(kept(text(MAX_NAME_CHARACTERS, least=1), ID)),
-    "source": given(kept(text(MAX_NAME_CHARACTERS, least=1), SOURCE)),
-    "type": given(kept(one_of(*EVENT_TYPES), KIND)),
+    "specversion": required(one_of("1.0")),
+    "id": required(kept(text(MAX_NAME_CHARACTERS, least=1), ID)),
+    "source": required(kept(text(MAX_NAME_CHARACTERS, least=1), SOURCE)),
+    "type": required(kept(one_of(*EVENT_TYPES), KIND)),
     "subject": kept(text(MAX_VOTER_BYTES, least=1), SUBJECT),
     "time": kept(text(MAX_TIME_CHARACTERS, least=1), TIME),
     "datacontenttype": one_of("application/json"),
@@ -168,7 +168,7 @@ ATTRIBUTES: Final[Rules] = {
 _SOCIAL: Final[Rules] = {"account": text(256), "post": text(256), "platform": text(64), "url": text(2048)}
 _DONATION: Final[Rules] = {"form": text(256), "method": text(64)}
 _MESSAGE: Final[Rules] = {
-    "channel": given(one_of(*CHANNELS)),
+    "channel": required(one_of(*CHANNELS)),
     "message": text(256),
     "campaign": text(64),
     "trigger": text(256),
@@ -185,8 +185,8 @@ FIELDS: Final[Mapping[str, Rules]] = {
     "site.page_view": {"url": text(2048), "referrer": text(2048), "title": text(512), "device": text(64)},
     "donation.started": {"amount": _AMOUNT, "currency": _CURRENCY, **_DONATION},
     "donation.completed": {
-        "amount": given(_AMOUNT),
-        "currency": given(_CURRENCY),
+        "amount": required(_AMOUNT),
+        "currency": required(_CURRENCY),
         "recurring": flag,
         "transaction": text(256),
         **_DONATION,
@@ -210,8 +210,8 @@ FIELDS: Final[Mapping[str, Rules]] = {
     "consent.withdrawn": _CONSENT,
     "privacy.erased": {"request": text(256), "reason": text(256)},
     "clock.tick": {},
-    "config.activated": {"engine": given(integer(1, MAX_ENGINE)), "contents": given(parsed(_are_contents))},
-    "keys.rotated": {"keys": given(parsed(_are_keys))},
+    "config.activated": {"engine": required(integer(1, MAX_ENGINE)), "contents": required(parsed(_are_contents))},
+    "keys.rotated": {"keys": required(parsed(_are_keys))},
 }
 """By type, the fields of an event's data."""
 
@@ -221,7 +221,9 @@ _TEXTS_BY_KIND: Final = tuple(
 )
 """By kind code, the longest text of each text field."""
 _OTHERS_BY_KIND: Final = tuple(
-    tuple((field, rule.required, rule.check) for field, rule in FIELDS[name].items() if rule.code != TEXT or rule.required)
+    tuple(
+        (field, rule.required, rule.check) for field, rule in FIELDS[name].items() if rule.code != TEXT or rule.required
+    )
     for name in EVENT_TYPES
 )
 """By kind code, what else is said of fields: name, whether it must be given, check of a value."""

@@ -12,17 +12,21 @@ from stream.events.json_kernels import word_at
 
 MAX_HASHED_BYTES = 240
 
-_SECRET = np.frombuffer(
-    bytes.fromhex(
-        "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
-        "cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c"
-        "3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8"
-        "a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364"
-        "eac5ac8334d3ebc3c581a0fffa1363eb170ddd51b7f0da49d316552629d4689e"
-        "2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e"
-    ),
-    np.uint8,
+_SECRET = bytes.fromhex(
+    "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
+    "cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c"
+    "3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8"
+    "a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364"
+    "eac5ac8334d3ebc3c581a0fffa1363eb170ddd51b7f0da49d316552629d4689e"
+    "2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e"
 )
+_SECRET_AT = np.array([int.from_bytes(_SECRET[at : at + 8], "little") for at in range(len(_SECRET) - 7)], np.uint64)
+"""The eight bytes of the secret from each place on, as a little-endian number."""
+_FLIP_0 = _SECRET_AT[56] ^ _SECRET_AT[64]
+_FLIP_3 = (_SECRET_AT[0] ^ (_SECRET_AT[0] >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+_FLIP_8 = _SECRET_AT[8] ^ _SECRET_AT[16]
+_FLIP_16_LOW = _SECRET_AT[24] ^ _SECRET_AT[32]
+_FLIP_16_HIGH = _SECRET_AT[40] ^ _SECRET_AT[48]
 _PRIME_1 = np.uint64(0x9E3779B185EBCA87)
 _PRIME_2 = np.uint64(0xC2B2AE3D27D4EB4F)
 _PRIME_3 = np.uint64(0x165667B19E3779F9)
@@ -60,8 +64,8 @@ def _multiply_and_fold(left: np.uint64, right: np.uint64) -> np.uint64:
 @kernel_part
 def _mix_16_bytes(buffer: NDArray[np.uint8], position: int, secret: int) -> np.uint64:
     return _multiply_and_fold(
-        word_at(buffer, position) ^ word_at(_SECRET, secret),
-        word_at(buffer, position + 8) ^ word_at(_SECRET, secret + 8),
+        word_at(buffer, position) ^ _SECRET_AT[secret],
+        word_at(buffer, position + 8) ^ _SECRET_AT[secret + 8],
     )
 
 
@@ -97,12 +101,12 @@ def _hash_small(buffer: NDArray[np.uint8], start: int, length: int) -> np.uint64
     """Hash up to 16 bytes."""
     size = np.uint64(length)
     if length > 8:
-        low = word_at(buffer, start) ^ word_at(_SECRET, 24) ^ word_at(_SECRET, 32)
-        high = word_at(buffer, start + length - 8) ^ word_at(_SECRET, 40) ^ word_at(_SECRET, 48)
+        low = word_at(buffer, start) ^ _FLIP_16_LOW
+        high = word_at(buffer, start + length - 8) ^ _FLIP_16_HIGH
         return _avalanche(size + _bytes_swapped(low) + high + _multiply_and_fold(low, high))
     if length > 3:
         halves = (_half_at(buffer, start) << _U32) + _half_at(buffer, start + length - 4)
-        value = halves ^ word_at(_SECRET, 8) ^ word_at(_SECRET, 16)
+        value = halves ^ _FLIP_8
         value = (value ^ _rotated(value, 49) ^ _rotated(value, 24)) * _MIX_2
         value = (value ^ ((value >> _U35) + size)) * _MIX_2
         return value ^ (value >> _U28)
@@ -110,8 +114,8 @@ def _hash_small(buffer: NDArray[np.uint8], start: int, length: int) -> np.uint64
         value = np.uint64(buffer[start]) << _U16
         value |= np.uint64(buffer[start + (length >> 1)]) << _U24
         value |= np.uint64(buffer[start + length - 1]) | (size << _U8)
-        return _avalanche_as_xxh64(value ^ _half_at(_SECRET, 0) ^ _half_at(_SECRET, 4))
-    return _avalanche_as_xxh64(word_at(_SECRET, 56) ^ word_at(_SECRET, 64))
+        return _avalanche_as_xxh64(value ^ _FLIP_3)
+    return _avalanche_as_xxh64(_FLIP_0)
 
 
 @kernel_part

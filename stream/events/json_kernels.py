@@ -68,10 +68,7 @@ def _plain_bytes(word: np.uint64) -> int:
     quotes = word ^ _QUOTES
     backslashes = word ^ _BACKSLASHES
     marks = (
-        ((quotes - _ONES) & ~quotes)
-        | ((backslashes - _ONES) & ~backslashes)
-        | ((word - _SPACES) & ~word)
-        | word
+        ((quotes - _ONES) & ~quotes) | ((backslashes - _ONES) & ~backslashes) | ((word - _SPACES) & ~word) | word
     ) & _HIGH_BITS
     if marks == 0:
         return 8

@@ -4,6 +4,8 @@ A row that is passed is an event that orjson and the checks in ``fields`` would 
 is not passed may still be one: orjson decides.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,7 +96,7 @@ def _short_word(buffer: NDArray[np.uint8], start: int, end: int, stop: int) -> n
 
 @kernel_part
 def _find_word(
-    buffer: NDArray[np.uint8], start: int, end: int, stop: int, words: NDArray[np.void], first: int, last: int
+    buffer: NDArray[np.uint8], start: int, end: int, stop: int, words: NDArray[Any], first: int, last: int
 ) -> int:
     """Return which word from ``first`` to before ``last`` is ``buffer[start:end]``, -1 for none.
 
@@ -128,7 +130,7 @@ def _are_capitals(buffer: NDArray[np.uint8], start: int, end: int) -> bool:
 
 @kernel_part
 def _code_of(
-    buffer: NDArray[np.uint8], start: int, end: int, stop: int, words: NDArray[np.void], fields: NDArray[np.void], field: int
+    buffer: NDArray[np.uint8], start: int, end: int, stop: int, words: NDArray[Any], fields: NDArray[Any], field: int
 ) -> int:
     """Return the code of a text without escapes under the rule CHOICE or CAPITALS, UNSURE where it does not fit."""
     rule = fields[field]
@@ -143,8 +145,8 @@ def _scan_text(
     buffer: NDArray[np.uint8],
     position: int,
     stop: int,
-    words: NDArray[np.void],
-    fields: NDArray[np.void],
+    words: NDArray[Any],
+    fields: NDArray[Any],
     field: int,
     found: NDArray[np.int64],
     scratch: NDArray[np.uint8],
@@ -178,7 +180,7 @@ def _scan_text(
 
 
 @kernel_part
-def _scan_amount(buffer: NDArray[np.uint8], position: int, stop: int, fields: NDArray[np.void], field: int) -> int:
+def _scan_amount(buffer: NDArray[np.uint8], position: int, stop: int, fields: NDArray[Any], field: int) -> int:
     """Pass a number under the rules INTEGER (2.0 is one, as JSON knows one kind of number) and NUMBER."""
     rule = fields[field]
     position, known, whole = scan_number(buffer, position, stop)
@@ -197,8 +199,8 @@ def _scan_field(
     buffer: NDArray[np.uint8],
     position: int,
     stop: int,
-    words: NDArray[np.void],
-    fields: NDArray[np.void],
+    words: NDArray[Any],
+    fields: NDArray[Any],
     field: int,
     found: NDArray[np.int64],
     scratch: NDArray[np.uint8],
@@ -229,7 +231,7 @@ def _find_name(
     end: int,
     stop: int,
     escaped: bool,
-    words: NDArray[np.void],
+    words: NDArray[Any],
     first: int,
     last: int,
     scratch: NDArray[np.uint8],
@@ -248,9 +250,9 @@ def scan_object(
     buffer: NDArray[np.uint8],
     position: int,
     stop: int,
-    words: NDArray[np.void],
-    fields: NDArray[np.void],
-    table: np.void,
+    words: NDArray[Any],
+    fields: NDArray[Any],
+    table: Any,
     found: NDArray[np.int64],
     scratch: NDArray[np.uint8],
 ) -> int:
@@ -308,9 +310,9 @@ def scan_event(
     buffer: NDArray[np.uint8],
     start: int,
     stop: int,
-    words: NDArray[np.void],
-    fields: NDArray[np.void],
-    tables: NDArray[np.void],
+    words: NDArray[Any],
+    fields: NDArray[Any],
+    tables: NDArray[Any],
     found: NDArray[np.int64],
     scratch: NDArray[np.uint8],
 ) -> int:
@@ -342,9 +344,9 @@ def scan_rows(
     buffer: NDArray[np.uint8],
     starts: NDArray[np.int64],
     stops: NDArray[np.int64],
-    words: NDArray[np.void],
-    fields: NDArray[np.void],
-    tables: NDArray[np.void],
+    words: NDArray[Any],
+    fields: NDArray[Any],
+    tables: NDArray[Any],
     first: int,
     stop: int,
     kinds: NDArray[np.int64],
