@@ -37,3 +37,12 @@ def kernel(function: _Function) -> _Function:
     No fastmath, no parallel reduction: the same bits everywhere. The plain Python function stays at ``.py_func``.
     """
     return cast("_Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def kernel_part(function: _Function) -> _Function:
+    """Compile what kernels call many times for each row, as ``kernel`` does.
+
+    It allocates nothing and keeps no array, so it counts no references: those atomic counts, two or more for each
+    array and call, cost more than passing a short text.
+    """
+    return cast("_Function", numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))

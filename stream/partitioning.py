@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 
 _M = np.uint32(0x5BD1E995)
 _SEED = np.uint32(0x9747B28C)
 
 
-@kernel
+@kernel_part
 def murmur2(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return Kafka's 32-bit murmur2 of ``buffer[start:stop]`` with the sign bit cleared.
 

@@ -140,7 +140,8 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     header = state.header
     # 1 decode: bytes to columns; what cannot be read is rejected with its reason
     with state.profiler.step("decode"):
-        decoded = decode(columns, header.partition_count, header.log_time_ms, state.authority)
+        log_time_ms, authority = header.log_time_ms, state.authority
+        decoded = decode(columns, header.partition_count, log_time_ms, authority, reference=state.reference)
     # 2 index: voter ids to slots in this partition's table
     with state.profiler.step("index"):
         away, repeated, origins = _route(state, columns, decoded)

@@ -45,7 +45,10 @@ async def _no_records(voters: Spans) -> list[bytes | None]:
 
 
 async def warm_up() -> float:
-    """Take two events through every step in memory; return the seconds that it took."""
+    """Take a few events through every step in memory; return the seconds that it took.
+
+    One is written with escapes, and one is for orjson: each has kernels of its own.
+    """
     started = time.perf_counter()
     logger.info("loading kernels (a first start on a machine compiles them, which takes some seconds)")
     library = _NoContents()
@@ -53,7 +56,8 @@ async def warm_up() -> float:
     table = Table(16)
     state = PartitionState(0, "warmup", header, table, await restore(header, library))
     value = orjson.dumps(_EVENT)
-    columns = columns_of(0, [0, 1], [1, 2], [None, b"voter"], [value, value], [(), ()])
+    values = [value, value.replace(b"/", b"\\/"), b"{}"]
+    columns = columns_of(0, [0, 1, 2], [1, 2, 3], [None, b"voter", b"voter"], values, [(), (), ()])
     await process_batch(state, columns, library, _no_records)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -33,15 +33,16 @@ def authorise(
     kinds: NDArray[np.int64],
     times: NDArray[np.int64],
     unfit: NDArray[np.uint8],
-    datas: Sequence[Any],
+    datas: Mapping[int, Any],
     authority: Authority | None,
     reject: NDArray[np.int64],
 ) -> tuple[Authority | None, NDArray[np.bool_]]:
     """Give ``not_authorised`` to each control record and each forward that lacks a valid signature, in place.
 
-    ``kinds``, ``times`` and ``unfit`` (1: data does not fit) are as step 1 has them before log time is known, as is
-    ``reject``; a reason that is there gives way, since nothing that a forged forward says may count. Returns the
-    authority after the rows, and the rows whose counter says that they were taken just before: they change nothing.
+    ``kinds``, ``times``, ``unfit`` (1: data does not fit) and ``datas`` (by row, of control records) are as step 1 has
+    them before log time is known, as is ``reject``; a reason that is there gives way, since nothing that a forged
+    forward says may count. Returns the authority after the rows, and the rows whose counter says that they were taken
+    just before: they change nothing.
     Without an authority (a deployment that is not signed) nothing is looked at, and there are no keys to rotate.
 
     Raises StateMismatchError where a rotation puts a key in force that the keyring lacks.

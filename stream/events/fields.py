@@ -7,18 +7,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.records import EVENT_TYPES, Activation, ContentId, Keys
+from stream.events.scan_kernels import (
+    CAPITALS,
+    CHOICE,
+    DATA,
+    FLAG,
+    ID,
+    INTEGER,
+    KIND,
+    NUMBER,
+    OBJECT,
+    PARSED,
+    SOURCE,
+    SUBJECT,
+    TEXT,
+    TIME,
+)
+from stream.records import EVENT_TYPES, MAX_VOTER_BYTES, Activation, ContentId, Keys
 from stream.signatures import KEY_ID, MAX_KEYS
 
+MAX_NAME_CHARACTERS: Final = 256
+"""Longest ``id`` and ``source``."""
+MAX_TIME_CHARACTERS: Final = 256
 CHANNELS: Final = ("email", "text", "push", "call", "mail", "door", "social", "ad")
 ANSWERS: Final = ("yes", "no", "maybe")
-MAX_AMOUNT: Final = 1e9
+MAX_AMOUNT: Final = 1_000_000_000
 MAX_ENGINE: Final = 2**31 - 1
 NAME: Final = re.compile("[a-z][a-z0-9_-]{0,63}")
 SHA256: Final = re.compile("[0-9a-f]{64}")
@@ -27,34 +47,25 @@ CONTENT_KINDS: Final = ("model", "campaign", "policy")
 
 Check = Callable[[Any], bool]
 
-_SOCIAL = {"account": 256, "post": 256, "platform": 64, "url": 2048}
-_DONATION = {"form": 256, "method": 64}
-_MESSAGE = {"message": 256, "campaign": 64, "trigger": 256}
-_CONSENT = {"purpose": 64, "text_version": 64}
 
-_TEXTS: Final[Mapping[str, Mapping[str, int]]] = {
-    "social.follow": _SOCIAL,
-    "social.like": _SOCIAL,
-    "social.share": _SOCIAL,
-    "social.comment": {**_SOCIAL, "text": 10_000},
-    "site.page_view": {"url": 2048, "referrer": 2048, "title": 512, "device": 64},
-    "donation.started": _DONATION,
-    "donation.completed": {**_DONATION, "transaction": 256},
-    "signup.completed": {"form": 256, "list": 256},
-    "volunteer.signed_up": {"role": 256, "shift": 256},
-    "event.rsvp": {"event": 256},
-    "message.delivered": _MESSAGE,
-    "message.opened": _MESSAGE,
-    "message.clicked": {**_MESSAGE, "url": 2048},
-    "message.replied": {**_MESSAGE, "text": 10_000},
-    "message.unsubscribed": {**_MESSAGE, "reason": 256},
-    "canvass.contacted": {"answer": 64, "issue": 256, "canvasser": 256},
-    "profile.updated": {"region": 64, "age_band": 64, "language": 64, "time_zone": 64},
-    "consent.granted": _CONSENT,
-    "consent.withdrawn": _CONSENT,
-    "privacy.erased": {"request": 256, "reason": 256},
-}
-"""By type, the longest text of each text field, in characters."""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the value of a field must be: said once, as ``scan_kernels`` holds bytes to it and as parsed values are."""
+
+    code: int
+    """A rule of ``stream.events.scan_kernels``."""
+    check: Check
+    """The same of a parsed value, which is not null."""
+    least: int = 0
+    most: int = 0
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    column: int = -1
+    """Where the scanner leaves the value's span or code, by SUBJECT and those behind it; -1: nowhere."""
+
+
+Rules = Mapping[str, Rule]
+"""By name, the fields that an object may have beside others, in the order in which they mostly come."""
 
 
 def _is_number(value: Any) -> bool:
@@ -64,25 +75,6 @@ def _is_number(value: Any) -> bool:
 def _is_integer(value: Any) -> bool:
     # JSON knows one kind of number: 2.0 is an integer there.
     return type(value) is int or (type(value) is float and value.is_integer())
-
-
-def _one_of(choices: Sequence[str]) -> Check:
-    """Return the check for one of ``choices``."""
-    known = frozenset(choices)
-    return lambda value: type(value) is str and value in known
-
-
-def _is_amount(value: Any) -> bool:
-    return _is_number(value) and 0 < value <= MAX_AMOUNT
-
-
-def _is_currency(value: Any) -> bool:
-    return type(value) is str and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper()
-
-
-def _between(least: int, most: int) -> Check:
-    """Return the check for an integer from ``least`` to ``most``, both included."""
-    return lambda value: _is_integer(value) and least <= value <= most
 
 
 def _has_texts(value: Any, patterns: Mapping[str, re.Pattern[str]]) -> bool:
@@ -113,34 +105,131 @@ def _are_keys(value: Any) -> bool:
     return len({key["id"] for key in value}) == len(value)
 
 
-_channel = _one_of(CHANNELS)
-_money = (("amount", False, _is_amount), ("currency", False, _is_currency))
-_money_given = (("amount", True, _is_amount), ("currency", True, _is_currency))
-_by_channel = (("channel", True, _channel),)
+def text(most: int, *, least: int = 0) -> Rule:
+    """Return the rule for a text of ``least`` (0 or 1) to ``most`` characters."""
+    return Rule(TEXT, lambda value: type(value) is str and least <= len(value) <= most, least, most)
 
-_OTHERS: Final[Mapping[str, Sequence[tuple[str, bool, Check]]]] = {
-    "donation.started": _money,
-    "donation.completed": (*_money_given, ("recurring", False, lambda value: type(value) is bool)),
-    "event.rsvp": (("answer", False, _one_of(ANSWERS)), ("guests", False, _between(0, 1000))),
-    "message.delivered": _by_channel,
-    "message.opened": _by_channel,
-    "message.clicked": _by_channel,
-    "message.replied": _by_channel,
-    "message.unsubscribed": _by_channel,
-    "canvass.contacted": (("support", False, _between(1, 5)),),
-    "consent.granted": (("channel", False, _channel),),
-    "consent.withdrawn": (("channel", False, _channel),),
-    "config.activated": (("engine", True, _between(1, MAX_ENGINE)), ("contents", True, _are_contents)),
-    "keys.rotated": (("keys", True, _are_keys),),
+
+def one_of(*choices: str) -> Rule:
+    """Return the rule for one of some texts, each of at most 24 bytes; its code is its place among them."""
+    known = frozenset(choices)
+    return Rule(CHOICE, lambda value: type(value) is str and value in known, choices=choices)
+
+
+def capitals(count: int) -> Rule:
+    """Return the rule for so many letters from A to Z."""
+    pattern = re.compile(f"[A-Z]{{{count}}}")
+    return Rule(CAPITALS, lambda value: type(value) is str and pattern.fullmatch(value) is not None, most=count)
+
+
+def integer(least: int, most: int) -> Rule:
+    """Return the rule for a whole number from ``least`` to ``most``, both included."""
+    return Rule(INTEGER, lambda value: _is_integer(value) and least <= value <= most, least, most)
+
+
+def amount(most: int) -> Rule:
+    """Return the rule for a number above 0 and at most ``most``."""
+    return Rule(NUMBER, lambda value: _is_number(value) and 0 < value <= most, 0, most)
+
+
+def parsed(check: Check) -> Rule:
+    """Return the rule for what only the parsed value tells: a row that must have it is never scanned."""
+    return Rule(PARSED, check)
+
+
+flag: Final = Rule(FLAG, lambda value: type(value) is bool)
+anything: Final = Rule(OBJECT, lambda value: type(value) is dict)
+
+
+def required(rule: Rule) -> Rule:
+    """Return the rule for a field that must be given."""
+    return replace(rule, required=True)
+
+
+def kept(rule: Rule, column: int) -> Rule:
+    """Return the rule for a field whose value comes out in a column."""
+    return replace(rule, column=column)
+
+
+# --- the table: a new field is a line here, and in its type's JSON Schema -----------------------------------
+
+ATTRIBUTES: Final[Rules] = {
+    "specversion": required(one_of("1.0")),
+    "id": required(kept(text(MAX_NAME_CHARACTERS, least=1), ID)),
+    "source": required(kept(text(MAX_NAME_CHARACTERS, least=1), SOURCE)),
+    "type": required(kept(one_of(*EVENT_TYPES), KIND)),
+    "subject": kept(text(MAX_VOTER_BYTES, least=1), SUBJECT),
+    "time": kept(text(MAX_TIME_CHARACTERS, least=1), TIME),
+    "datacontenttype": one_of("application/json"),
+    "data": kept(anything, DATA),
 }
-"""By type, the fields that are not plain text: name, whether it must be given, check of a value."""
+"""What an event has beside extensions: CloudEvents 1.0, JSON event format."""
+
+_SOCIAL: Final[Rules] = {"account": text(256), "post": text(256), "platform": text(64), "url": text(2048)}
+_DONATION: Final[Rules] = {"form": text(256), "method": text(64)}
+_MESSAGE: Final[Rules] = {
+    "channel": required(one_of(*CHANNELS)),
+    "message": text(256),
+    "campaign": text(64),
+    "trigger": text(256),
+}
+_CONSENT: Final[Rules] = {"channel": one_of(*CHANNELS), "purpose": text(64), "text_version": text(64)}
+_AMOUNT: Final = amount(MAX_AMOUNT)
+_CURRENCY: Final = capitals(3)
+
+FIELDS: Final[Mapping[str, Rules]] = {
+    "social.follow": _SOCIAL,
+    "social.like": _SOCIAL,
+    "social.share": _SOCIAL,
+    "social.comment": {**_SOCIAL, "text": text(10_000)},
+    "site.page_view": {"url": text(2048), "referrer": text(2048), "title": text(512), "device": text(64)},
+    "donation.started": {"amount": _AMOUNT, "currency": _CURRENCY, **_DONATION},
+    "donation.completed": {
+        "amount": required(_AMOUNT),
+        "currency": required(_CURRENCY),
+        "recurring": flag,
+        "transaction": text(256),
+        **_DONATION,
+    },
+    "signup.completed": {"form": text(256), "list": text(256)},
+    "volunteer.signed_up": {"role": text(256), "shift": text(256)},
+    "event.rsvp": {"event": text(256), "answer": one_of(*ANSWERS), "guests": integer(0, 1000)},
+    "message.delivered": _MESSAGE,
+    "message.opened": _MESSAGE,
+    "message.clicked": {**_MESSAGE, "url": text(2048)},
+    "message.replied": {**_MESSAGE, "text": text(10_000)},
+    "message.unsubscribed": {**_MESSAGE, "reason": text(256)},
+    "canvass.contacted": {
+        "answer": text(64),
+        "support": integer(1, 5),
+        "issue": text(256),
+        "canvasser": text(256),
+    },
+    "profile.updated": {"region": text(64), "age_band": text(64), "language": text(64), "time_zone": text(64)},
+    "consent.granted": _CONSENT,
+    "consent.withdrawn": _CONSENT,
+    "privacy.erased": {"request": text(256), "reason": text(256)},
+    "clock.tick": {},
+    "config.activated": {"engine": required(integer(1, MAX_ENGINE)), "contents": required(parsed(_are_contents))},
+    "keys.rotated": {"keys": required(parsed(_are_keys))},
+}
+"""By type, the fields of an event's data."""
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_TEXTS_BY_KIND: Final = tuple(_TEXTS.get(name, {}) for name in EVENT_TYPES)
-_OTHERS_BY_KIND: Final = tuple(tuple(_OTHERS.get(name, ())) for name in EVENT_TYPES)
+_TEXTS_BY_KIND: Final = tuple(
+    {field: rule.most for field, rule in FIELDS[name].items() if rule.code == TEXT} for name in EVENT_TYPES
+)
+"""By kind code, the longest text of each text field."""
+_OTHERS_BY_KIND: Final = tuple(
+    tuple(
+        (field, rule.required, rule.check) for field, rule in FIELDS[name].items() if rule.code != TEXT or rule.required
+    )
+    for name in EVENT_TYPES
+)
+"""By kind code, what else is said of fields: name, whether it must be given, check of a value."""
 _HAS_OTHERS: Final = np.array([len(checks) > 0 for checks in _OTHERS_BY_KIND] + [False])
 """By kind code; the last element is that of -1."""
-_SHORT: Final = min(limit for limits in _TEXTS.values() for limit in limits.values())
+_SHORT: Final = min(limit for limits in _TEXTS_BY_KIND for limit in limits.values())
 """A text of so many characters fits whatever its field is: few values need to be looked up."""
 
 

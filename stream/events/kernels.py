@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 from stream.partitioning import murmur2
 from stream.records import CLOCK_TICK, KEYS_ROTATED, MAX_AHEAD_MS, MAX_VOTER_BYTES, REJECT
 
@@ -21,7 +21,7 @@ YEAR_2000_MS = 946_684_800_000
 NOT_A_TIME = -(1 << 62)
 
 
-@kernel
+@kernel_part
 def _digits(buffer: NDArray[np.uint8], first: int, stop: int) -> int:
     """Return the number that the decimal digits ``buffer[first:stop]`` spell, -1 if one is no digit."""
     value = 0
@@ -33,7 +33,7 @@ def _digits(buffer: NDArray[np.uint8], first: int, stop: int) -> int:
     return value
 
 
-@kernel
+@kernel_part
 def _days_since_epoch(year: int, month: int, day: int) -> int:
     """Return days from 1970-01-01 to a day of the proleptic Gregorian calendar, years 0 to 9999.
 
@@ -49,7 +49,7 @@ def _days_since_epoch(year: int, month: int, day: int) -> int:
     return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
 
 
-@kernel
+@kernel_part
 def _days_of_month(year: int, month: int) -> int:
     """Return how many days a month, 1 to 12, has."""
     if month == 2:
@@ -61,7 +61,7 @@ def _days_of_month(year: int, month: int) -> int:
     return 31
 
 
-@kernel
+@kernel_part
 def parse_time(buffer: NDArray[np.uint8], first: int, stop: int) -> int:
     """Return the RFC 3339 date-time ``buffer[first:stop]`` in ms since the epoch, NOT_A_TIME for anything else.
 
@@ -117,36 +117,38 @@ def parse_time(buffer: NDArray[np.uint8], first: int, stop: int) -> int:
 
 
 @kernel
-def parse_times(buffer: NDArray[np.uint8], lengths: NDArray[np.int64], out: NDArray[np.int64]) -> None:
-    """Write the time (ms since the epoch) of each text into ``out`` (int64[n]), in place.
+def parse_times(
+    buffer: NDArray[np.uint8], starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[np.int64]
+) -> None:
+    """Write the time (ms since the epoch) of each text ``buffer[start:stop]`` into ``out`` (int64[n]), in place.
 
-    The texts lie one after the other in ``buffer``, ``lengths`` (int64[n]) bytes each. NOT_A_TIME marks what is
-    no time, or one before the year 2000; -1 an empty text: none was given.
+    ``buffer`` is uint8, ``starts`` and ``stops`` int64[n]. NOT_A_TIME marks what is no time, or one before the year
+    2000; -1 an empty text: none was given.
     """
-    stop = 0
-    for row in range(len(lengths)):
-        first = stop
-        stop = first + lengths[row]
+    for row in range(len(starts)):
         out[row] = -1
-        if stop > first:
-            out[row] = parse_time(buffer, first, stop)
+        if stops[row] > starts[row]:
+            out[row] = parse_time(buffer, starts[row], stops[row])
             if out[row] < YEAR_2000_MS:
                 out[row] = NOT_A_TIME
 
 
 @kernel
 def find_homes(
-    buffer: NDArray[np.uint8], lengths: NDArray[np.int64], partition_count: int, out: NDArray[np.int64]
+    buffer: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    partition_count: int,
+    out: NDArray[np.int64],
 ) -> None:
     """Write the home partition of each voter id into ``out`` (int64[n]), in place; -1: no fit voter id.
 
-    The ids lie one after the other in ``buffer`` as UTF-8, ``lengths`` (int64[n]) bytes each. One that is fit has
-    1 to 64 bytes, none of them a control character (below 0x20, or 0x7f).
+    The ids are the texts ``buffer[start:stop]`` (uint8, int64[n] each), UTF-8. One that is fit has 1 to 64 bytes, none
+    of them a control character (below 0x20, or 0x7f).
     """
-    stop = 0
-    for row in range(len(lengths)):
-        first = stop
-        stop = first + lengths[row]
+    for row in range(len(starts)):
+        first = starts[row]
+        stop = stops[row]
         out[row] = -1
         if first < stop <= first + _VOTER_BYTES:
             fit = True

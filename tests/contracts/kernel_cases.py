@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from load_tests.fuzzing.scanning import batch_of, mutate
+from load_tests.fuzzing.spelling import some_event, write
+from stream.events.scan_kernels import SPANS, scan_rows, unescape_rows
+from stream.events.tables import EVENTS
 from stream.features import FEATURES, fold
 from stream.privacy import gate
 from stream.records import COUNTED_KINDS, MAX_CAMPAIGNS, MAX_MODELS, PRIVACY_ERASED, USE_ERASE, USE_FOLD, VOTER
@@ -173,8 +178,35 @@ def decide_arguments(seed: int, n: int) -> Arguments:
     }
 
 
+def scan_arguments(seed: int, n: int) -> Arguments:
+    chance = random.Random(seed)
+    events = [write(chance, some_event(chance)).encode() for _ in range(n)]
+    columns = batch_of([mutate(chance, event) if chance.random() < 0.3 else event for event in events])
+    return {
+        "buffer": np.frombuffer(columns.buffer, np.uint8),
+        "starts": columns.value_starts,
+        "stops": columns.value_stops,
+        **{name: getattr(EVENTS, name) for name in ("words", "fields", "tables")},
+        "first": 0,
+        "stop": n,
+        "kinds": np.full(n, -7, np.int64),
+        "spans": np.full((SPANS, 2, n), -7, np.int64),
+        "escaped": np.full(n, 7, np.uint8),
+    }
+
+
+def unescape_arguments(seed: int, n: int) -> Arguments:
+    scanned = scan_arguments(seed, n)
+    scan_rows(*scanned.values())
+    chosen = {name: scanned[name] for name in ("buffer", "escaped")}
+    spans, out = scanned["spans"], np.zeros(len(scanned["buffer"]), np.uint8)
+    return {**chosen, "first": 0, "stop": n, "spans": spans, "out": out}
+
+
 _FIRED = ("rows", "campaigns", "before", "after")
 CASES = (
+    Case(scan_rows, scan_arguments, frozenset({"kinds", "spans", "escaped"})),
+    Case(unescape_rows, unescape_arguments, frozenset({"spans", "out"})),
     Case(gate, gate_arguments, frozenset({"records", "use"})),
     Case(fold, fold_arguments, frozenset({"records", "rows"})),
     Case(score_rows, score_arguments, frozenset({"out"})),

@@ -16,6 +16,7 @@ from stream.events import decode
 from stream.interfaces import Authority, Decoded
 from stream.records import KIND
 from stream.signatures import Keyring
+from stream.spans import Spans
 from tests.logs import TOPIC
 from tests.signed_logs import generate_signed
 
@@ -32,7 +33,9 @@ def rows_of(columns: Columns, first: int, stop: int) -> Columns:
 def content(decoded: Decoded) -> dict[str, Any]:
     """Return a decoded batch as plain lists."""
     values = {field.name: getattr(decoded, field.name) for field in fields(Decoded)}
-    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
+    lists = {name: list(value) for name, value in values.items() if isinstance(value, Spans)}
+    lists |= {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
+    return {**values, **lists}
 
 
 def joined(parts: list[Decoded]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ MODULES = {"np", "numpy", "math"}
 
 def is_kernel(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef) and any(
-        isinstance(decorator, ast.Name) and decorator.id == "kernel" for decorator in node.decorator_list
+        isinstance(decorator, ast.Name) and decorator.id in {"kernel", "kernel_part"}
+        for decorator in node.decorator_list
     )
 
 

@@ -131,7 +131,7 @@ def test_applied_configuration_is_in_the_topic_and_activated_in_every_partition(
         decoded = decode(columns_of(partition, [0], [1], [None], [record.value], [()]), 3, 0)
         assert decoded.kinds.tolist() == [CONFIG_ACTIVATED]
         assert decoded.activations[0].contents == applied.contents
-        names.add(decoded.ids[0])
+        names.add(decoded.ids[0].decode())
     assert len(names) == 3
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stream.events.kernels import NOT_A_TIME, find_homes, parse_time, parse_times, settle
 from stream.partitioning import partition_of
+from stream.spans import Spans
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 GRAMMAR = re.compile(
@@ -113,13 +114,14 @@ def test_every_day_of_the_calendar_has_its_number() -> None:
 def test_kernels_are_compiled_and_agree_with_their_python() -> None:
     texts = ["", "2026-11-24T21:25:55.5Z", "?", "1999-12-31T23:59:59Z", "2026-11-24T21:25:55+01:00"]
     buffer = np.frombuffer("".join(texts).encode(), np.uint8)
-    lengths = np.array([len(text) for text in texts])
+    stops = np.cumsum([len(text) for text in texts])
+    starts = np.array([0, *stops[:-1]])
     compiled, plain = np.empty((2, len(texts)), np.int64)
-    parse_times(buffer, lengths, compiled)
-    parse_times.py_func(buffer, lengths, plain)  # type: ignore[attr-defined]
+    parse_times(buffer, starts, stops, compiled)
+    parse_times.py_func(buffer, starts, stops, plain)  # type: ignore[attr-defined]
     assert compiled.tolist() == plain.tolist()
     assert compiled.tolist() == [-1, 1_795_555_555_500, NOT_A_TIME, NOT_A_TIME, 1_795_551_955_000]
-    find_homes(buffer, lengths, 3, compiled)
+    find_homes(buffer, starts, stops, 3, compiled)
     for compiled_kernel in (parse_times, find_homes, settle):
         assert hasattr(compiled_kernel, "signatures")
     assert parse_times.signatures  # type: ignore[attr-defined]
@@ -131,8 +133,8 @@ def test_kernels_are_compiled_and_agree_with_their_python() -> None:
 def test_home_is_the_partition_of_the_voters_key(voters: list[str], count: int) -> None:
     keys = [voter.encode("utf-8", "replace") for voter in voters]
     homes = np.empty(len(keys), np.int64)
-    lengths = np.array([len(key) for key in keys], np.int64)
-    find_homes(np.frombuffer(b"".join(keys), np.uint8), lengths, count, homes)
+    texts = Spans.of(keys)
+    find_homes(texts.buffer, texts.starts, texts.stops, count, homes)
     for key, home in zip(keys, homes.tolist(), strict=True):
         fit = 1 <= len(key) <= 64 and not any(byte < 32 or byte == 127 for byte in key)
         assert home == (partition_of(key, count) if fit else -1)

@@ -1,0 +1,90 @@
+"""Events in all spellings, and mutated, through both ways of decoding: the scanner's and orjson's columns are the same."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Final
+
+import numpy as np
+
+from load_tests.fuzzing.decoding import TOKENS
+from load_tests.fuzzing.promises import BrokenPromiseError
+from load_tests.fuzzing.spelling import some_event, write
+from stream.columns import Columns, columns_of
+from stream.events import decode
+from stream.interfaces import Decoded
+from stream.records import REJECT_REASONS
+from stream.spans import Spans
+
+LOG_MS: Final = 1_795_555_555_000
+PARTITIONS: Final = 7
+_EVENTS_BY_UNIT: Final = 12
+_BYTES: Final = b'{}[]",:\\/u0019.eE+-tfn \n\t\x00\x1f\x7f\x80\xbf\xc2\xc3\xa9\xe0\xed\xa0\xf0\xf4\xff"\\'
+
+
+def difference(one: Decoded, other: Decoded) -> tuple[str, int] | None:
+    """Return the first field, and of it the first row, in which two ways of decoding the same rows differ."""
+    for field in fields(Decoded):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(left, Spans):
+            left, right = np.array([*left, b"."], object), np.array([*right, b"."], object)
+        if isinstance(left, np.ndarray):
+            if left.dtype != right.dtype or left.shape != right.shape:
+                return field.name, 0
+            rows = np.flatnonzero(left != right)
+            if len(rows):
+                return field.name, int(rows[0])
+        elif left != right:
+            return field.name, 0
+    return None
+
+
+def mutate(chance: random.Random, value: bytes) -> bytes:
+    """Return the bytes of an event with up to three places of them changed."""
+    data = bytearray(value)
+    for _ in range(chance.choice((0, 0, 1, 1, 2, 3))):
+        place = chance.randrange(len(data) + 1)
+        draw = chance.randrange(8)
+        if draw < 3:
+            data[place : place + 1] = bytes((chance.choice(_BYTES),))
+        elif draw == 3:
+            data[place:place] = bytes((chance.choice(_BYTES),))
+        elif draw == 4:
+            del data[place : place + chance.choice((1, 1, 2, 9))]
+        elif draw == 5:
+            begin = chance.randrange(len(data) + 1)
+            data[place:place] = data[begin : begin + chance.randrange(24)]
+        elif draw == 6:
+            data[place : place + 1] = chance.choice(TOKENS)
+        elif data:
+            data[place % len(data)] ^= 1 << chance.randrange(8)
+    return bytes(data)
+
+
+def batch_of(values: Sequence[bytes | None]) -> Columns:
+    """Return values as the rows of a batch, all appended at LOG_MS."""
+    n = len(values)
+    return columns_of(3, range(n), [LOG_MS] * n, [None] * n, values, [()] * n)
+
+
+def compare(values: Sequence[bytes | None]) -> Decoded:
+    """Decode values both ways and return what they came to; raise BrokenPromiseError, naming the row, if not the same."""
+    columns = batch_of(values)
+    decoded = decode(columns, PARTITIONS, LOG_MS)
+    found = difference(decoded, decode(columns, PARTITIONS, LOG_MS, reference=True))
+    if found is not None:
+        name, row = found
+        value = columns.value(row)
+        message = f"the scanner and orjson give other {name} in row {row} for {value[:2000]!r}"
+        raise BrokenPromiseError(message, value)
+    return decoded
+
+
+def try_events(chance: random.Random, inputs: int) -> Counter[str]:
+    """Decode mutated events both ways as one batch; return how many came to each reason ("accepted" for none)."""
+    events = [write(chance, some_event(chance)).encode() for _ in range(_EVENTS_BY_UNIT)]
+    decoded = compare([mutate(chance, chance.choice(events)) for _ in range(inputs)])
+    return Counter(REJECT_REASONS[code] or "accepted" for code in decoded.reject.tolist())
