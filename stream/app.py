@@ -89,6 +89,7 @@ class Worker(faust.App):
             max_records=worker.batch_events,
             revoke_seconds=worker.suspend_seconds + 1.0,
             security=settings.kafka.security(),
+            reference=worker.reference,
         )
         self.profile = Profile() if worker.profile else None
         self.snapshot_storage = settings.snapshot.storage()

@@ -98,17 +98,19 @@ class Replay:
         keyring: Keyring | None = None,
         *,
         snapshot: Fitting | None = None,
+        reference: bool = False,
     ) -> Replay:
         """Begin with a snapshot, or where the deployment of the header ``found`` began: nothing else of it is believed.
 
-        Raises SnapshotRefusedError and SnapshotStorageError where the snapshot cannot be read, StateMismatchError where
-        the keyring lacks a key that is in force there.
+        ``reference``: by library code, not by compiled loops. Raises SnapshotRefusedError and SnapshotStorageError
+        where the snapshot cannot be read, StateMismatchError where the keyring lacks a key that is in force there.
         """
         header = Header.fresh(found.topic_id, found.partition_count, "", found.start, found.root)
         if snapshot is not None:
             header = snapshot.manifest.state()
-        table = Table(VOTERS_IN_MEMORY)
+        table = Table(VOTERS_IN_MEMORY, reference=reference)
         state = await PartitionState.open(partition, topic, header, table, library, keyring)
+        state.reference = reference
         log.seek(header.offset)
         replay = cls(state, table, log, library)
         if snapshot is not None:

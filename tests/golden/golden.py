@@ -74,12 +74,12 @@ def load(name: str) -> Log:
     return log
 
 
-async def derive(log: Log) -> tuple[list[bytes], dict[str, Any]]:
-    """Return the triggers' values, and a summary of all else that the engine makes of a log."""
+async def derive(log: Log, *, reference: bool = False) -> tuple[list[bytes], dict[str, Any]]:
+    """Return the triggers' values, and a summary of all else that the engine (or its reference) makes of a log."""
     library = ReadContents({ContentId(*key): content for key, content in log.contents.items()})
     keyring = Keyring(log.secrets) if log.secrets else None
     begin = Header.fresh("", log.count, "", log.start, root_of(keyring))
-    replay = await Replay.open(log.partition, TOPIC, begin, MemoryReader(events_of(log)), library, keyring)
+    replay = await Replay.open(log.partition, TOPIC, begin, MemoryReader(events_of(log)), library, keyring, reference=reference)
     triggers: list[bytes] = []
     digests = {output: hashlib.sha256() for output in ("triggers", "rejects", "forwards")}
 

@@ -9,9 +9,10 @@ import pytest
 from tests.golden.golden import NAMES, derive, load, spell, summary_path, triggers_path
 
 
+@pytest.mark.parametrize("reference", [False, True], ids=["compiled", "reference"])
 @pytest.mark.parametrize("name", NAMES)
-async def test_fixed_log_gives_the_exact_trigger_bytes(name: str) -> None:
-    triggers, summary = await derive(load(name))
+async def test_fixed_log_gives_the_exact_trigger_bytes(name: str, reference: bool) -> None:
+    triggers, summary = await derive(load(name), reference=reference)
     assert triggers == triggers_path(name).read_bytes().splitlines()
     assert spell(summary) == summary_path(name).read_text()
 

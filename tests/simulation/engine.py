@@ -61,6 +61,8 @@ class Manner:
     commit: float = 1.0
     crash: float = 0.0
     send: float = 0.5
+    reference: bool = False
+    """By library code, not by the compiled loops."""
 
 
 @dataclass
@@ -93,8 +95,9 @@ class Run:
         fresh = Header.fresh(TOPIC_ID, self.log.count, "", start, keyring.root if keyring else [])
         header = await self.store.claim(f"owner-{self.claims}", fresh)
         self.committed = header.offset
-        self.table = Table(self.manner.limit)
+        self.table = Table(self.manner.limit, reference=self.manner.reference)
         self.state = await PartitionState.open(self.log.partition, TOPIC, header, self.table, self.library, keyring)
+        self.state.reference = self.manner.reference
         self.in_flight = None
 
     async def run(self) -> None:

@@ -40,12 +40,23 @@ def judge(seed: int) -> tuple[Partition, dict[str, list[int]]]:
 
 
 def manners(seed: int) -> list[Manner]:
-    """Return the runs of one log: all at once, then cut, merged, evicted and crashed at random."""
+    """Return the runs of one log: all at once, then cut, merged, evicted and crashed at random.
+
+    One of each log is by library code, so that both it and the compiled loops give the same header and records.
+    """
     chance = random.Random(seed)
+    odd = seed % 2 == 1
     return [
         Manner(),
-        Manner(longest_batch=chance.choice([1, 3]), commit=0.3, limit=2, send=0.3),
-        Manner(longest_batch=chance.choice([5, 20]), commit=0.5, limit=chance.choice([1, 5]), crash=0.2, send=0.2),
+        Manner(longest_batch=chance.choice([1, 3]), commit=0.3, limit=2, send=0.3, reference=odd),
+        Manner(
+            longest_batch=chance.choice([5, 20]),
+            commit=0.5,
+            limit=chance.choice([1, 5]),
+            crash=0.2,
+            send=0.2,
+            reference=not odd,
+        ),
     ]
 
 

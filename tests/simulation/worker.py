@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stream.agents.clock import Clock
@@ -153,7 +154,9 @@ class Worker:
             self.site.failed(self, error)
 
     def _new_partition(self, number: int, engagement: Engagement) -> Partition:
-        store = RedisStore(self.site.endpoint(), partition_prefix("", number))
+        # Every other worker by library code: it must go on with what compiled loops left, and they with what it left.
+        reference = self.chance.random() < 0.5
+        store = RedisStore(self.site.endpoint(), partition_prefix("", number), reference=reference)
         member = self.member
         assert member is not None
         log = Log(
@@ -165,6 +168,7 @@ class Worker:
             epoch=member.epoch,
             release=member.release,
             is_assigned=member.is_assigned,
+            reference=reference,
         )
         chance = self.chance
         limits = Limits(
@@ -182,7 +186,8 @@ class Worker:
             unknown=self._unknown,
             failed=self._failed,
         )
-        partition = _Partition(number, log, store, self.library, Table, self._new_relays, limits, observer)
+        table = partial(Table, reference=reference)
+        partition = _Partition(number, log, store, self.library, table, self._new_relays, limits, observer)
         partition.tell = self.site.broken
         if self.site.snapshot_seconds:
             partition.snapshots = self._new_snapshots(number)
