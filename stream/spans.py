@@ -34,7 +34,7 @@ class Spans:
 
     def __iter__(self) -> Iterator[bytes]:
         """Give each row's text."""
-        view = memoryview(self.buffer)
+        view = self.buffer.data
         for start, stop in zip(self.starts.tolist(), self.stops.tolist(), strict=True):
             yield bytes(view[start:stop])
 
