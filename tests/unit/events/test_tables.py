@@ -73,7 +73,7 @@ def test_new_field_is_a_line_and_comes_out_as_span_or_code() -> None:
 
     sound = {"url": "/a", "device": "an uncommonly long one", "currency": "EUR", "count": 9, "amount": 0.5, "new": True}
     assert scanned(orjson.dumps(sound)) == (True, [[8, 10, 0], [2, -7, -7]])
-    assert scanned(b'{"amount":10,"url":"\\u00fc"}') == (True, [[21, 27, 1], [-7, -7, -7]])
+    assert scanned(b'{"amount":10,"url":"\\u00fc"}') == (True, [[20, 26, 1], [-7, -7, -7]])
     assert scanned(b'{"amount":10,"device":"p\\u0068one"}') == (True, [[-7, -7, -7], [0, -7, -7]])
     assert scanned(b'{"amount":10,"device":null}')[0]
     unfit: list[tuple[str, Any]] = [("url", "/abcde"), ("url", 7), ("device", "phones"), ("currency", "EU"), ("new", 1)]
