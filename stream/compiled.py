@@ -45,4 +45,6 @@ def kernel_part(function: _Function) -> _Function:
     It allocates nothing and keeps no array, so it counts no references: those atomic counts, two or more for each
     array and call, cost more than passing a short text.
     """
-    return cast("_Function", numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+    # An option that Numba knows and its type stubs do not.
+    compiler: Any = numba.njit
+    return cast("_Function", compiler(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))

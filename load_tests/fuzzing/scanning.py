@@ -1,4 +1,4 @@
-"""Events in all spellings, and mutated, through both ways of decoding: the scanner's and orjson's columns are the same."""
+"""Events in all spellings, and mutated, through both ways of decoding: scanner and orjson give the same columns."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def batch_of(values: Sequence[bytes | None]) -> Columns:
 
 
 def compare(values: Sequence[bytes | None]) -> Decoded:
-    """Decode values both ways and return what they came to; raise BrokenPromiseError, naming the row, if not the same."""
+    """Decode values both ways, and return what they came to; raise BrokenPromiseError, naming a row that differs."""
     columns = batch_of(values)
     decoded = decode(columns, PARTITIONS, LOG_MS)
     found = difference(decoded, decode(columns, PARTITIONS, LOG_MS, reference=True))

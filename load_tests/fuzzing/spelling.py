@@ -1,4 +1,4 @@
-"""Events as anybody may write them: every field by its rule or beside it, JSON in every spelling that RFC 8259 allows."""
+"""Events as anybody may write them: every field by its rule or beside it, in every spelling of RFC 8259."""
 
 from __future__ import annotations
 

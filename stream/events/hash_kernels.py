@@ -22,11 +22,11 @@ _SECRET = bytes.fromhex(
 )
 _SECRET_AT = np.array([int.from_bytes(_SECRET[at : at + 8], "little") for at in range(len(_SECRET) - 7)], np.uint64)
 """The eight bytes of the secret from each place on, as a little-endian number."""
-_FLIP_0 = _SECRET_AT[56] ^ _SECRET_AT[64]
-_FLIP_3 = (_SECRET_AT[0] ^ (_SECRET_AT[0] >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
-_FLIP_8 = _SECRET_AT[8] ^ _SECRET_AT[16]
-_FLIP_16_LOW = _SECRET_AT[24] ^ _SECRET_AT[32]
-_FLIP_16_HIGH = _SECRET_AT[40] ^ _SECRET_AT[48]
+_FLIP_0 = np.uint64(_SECRET_AT[56] ^ _SECRET_AT[64])
+_FLIP_3 = np.uint64((_SECRET_AT[0] ^ (_SECRET_AT[0] >> np.uint64(32))) & np.uint64(0xFFFFFFFF))
+_FLIP_8 = np.uint64(_SECRET_AT[8] ^ _SECRET_AT[16])
+_FLIP_16_LOW = np.uint64(_SECRET_AT[24] ^ _SECRET_AT[32])
+_FLIP_16_HIGH = np.uint64(_SECRET_AT[40] ^ _SECRET_AT[48])
 _PRIME_1 = np.uint64(0x9E3779B185EBCA87)
 _PRIME_2 = np.uint64(0xC2B2AE3D27D4EB4F)
 _PRIME_3 = np.uint64(0x165667B19E3779F9)
@@ -154,9 +154,9 @@ def hash_names(
     id_stops: NDArray[np.int64],
     out: NDArray[np.uint64],
 ) -> None:
-    """Write the hash of each source, NUL, id into ``out`` (uint64[n]), in place: 1 for 0, and 0 for more than 240 bytes.
+    """Write the hash of each source, NUL, id into ``out`` (uint64[n]), in place; the spans are of ``buffer`` (uint8).
 
-    The spans are of ``buffer`` (uint8).
+    1 stands in the place of 0, and 0 for a name of more than 240 bytes.
     """
     name = np.empty(_HASHED_BYTES, np.uint8)
     for row in range(len(out)):

@@ -74,7 +74,7 @@ def _plain_bytes(word: np.uint64) -> int:
         return 8
     # All bits below the lowest mark: one byte more than those that come before it.
     below = (marks & (~marks + _U1)) - _U1
-    return np.int64(((below & _ONES) * _ONES) >> _U56) - 1
+    return int(((below & _ONES) * _ONES) >> _U56) - 1
 
 
 @kernel_part

@@ -42,7 +42,7 @@ class Guarded:
         """Give the value right behind the first page, then right before the last."""
         for address in (self.begin, self.begin + ROOM - len(value)):
             ctypes.memmove(address, value, len(value))
-            array = np.frombuffer((ctypes.c_uint8 * len(value)).from_address(address), np.uint8)
+            array = np.ctypeslib.as_array((ctypes.c_uint8 * len(value)).from_address(address))
             array.flags.writeable = False
             yield array
 
@@ -53,9 +53,9 @@ def scan(buffer: NDArray[np.uint8]) -> int:
     kinds, spans, escaped = np.empty(1, np.int64), np.empty((SPANS, 2, 1), np.int64), np.empty(1, np.uint8)
     scan_rows(buffer, starts, stops, EVENTS.words, EVENTS.fields, EVENTS.tables, 0, 1, kinds, spans, escaped)
     out, hashes = np.empty(1, np.int64), np.empty(1, np.uint64)
-    find_homes(buffer, *spans[SUBJECT], 7, out)
-    parse_times(buffer, *spans[TIME], out)
-    hash_names(buffer, *spans[SOURCE], *spans[ID], hashes)
+    find_homes(buffer, spans[SUBJECT, 0], spans[SUBJECT, 1], 7, out)
+    parse_times(buffer, spans[TIME, 0], spans[TIME, 1], out)
+    hash_names(buffer, spans[SOURCE, 0], spans[SOURCE, 1], spans[ID, 0], spans[ID, 1], hashes)
     unescape_rows(buffer, escaped, 0, 1, spans, np.empty(len(buffer), np.uint8))
     if len(buffer):
         skip_value(buffer, 0, len(buffer))
@@ -85,7 +85,7 @@ def main() -> int:
                 taken += scan(array) >= 0
                 tried += 1
     print(f"{tried} values, {taken} taken")
-    return 0 if taken > tried // 20 else 1
+    return 0 if taken > 500 else 1
 
 
 if __name__ == "__main__":
