@@ -79,7 +79,9 @@ async def derive(log: Log, *, reference: bool = False) -> tuple[list[bytes], dic
     library = ReadContents({ContentId(*key): content for key, content in log.contents.items()})
     keyring = Keyring(log.secrets) if log.secrets else None
     begin = Header.fresh("", log.count, "", log.start, root_of(keyring))
-    replay = await Replay.open(log.partition, TOPIC, begin, MemoryReader(events_of(log)), library, keyring, reference=reference)
+    replay = await Replay.open(
+        log.partition, TOPIC, begin, MemoryReader(events_of(log)), library, keyring, reference=reference
+    )
     triggers: list[bytes] = []
     digests = {output: hashlib.sha256() for output in ("triggers", "rejects", "forwards")}
 
