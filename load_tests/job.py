@@ -160,9 +160,7 @@ def activity_document(weights: Mapping[str, float] = WEIGHTS) -> dict[str, Any]:
 def demo() -> Job:
     """Return the campaign job: the demo's models and campaigns, and a sixth."""
     models = tuple(_model(json.loads(path.read_bytes())) for path in sorted((_CONFIGS / "models").glob("*.json")))
-    campaigns = [
-        _campaign(tomllib.loads(path.read_text())) for path in sorted((_CONFIGS / "campaigns").glob("*.toml"))
-    ]
+    campaigns = [_campaign(tomllib.loads(path.read_text())) for path in sorted((_CONFIGS / "campaigns").glob("*.toml"))]
     campaigns.append(Campaign("thank_giver", "gives_online", False, 0.02, 0.03, 30 * _UNITS_MS["d"]))
     return Job(models, tuple(campaigns))
 
@@ -173,9 +171,7 @@ def _model(fields: Mapping[str, Any]) -> Model:
         Count(*feature.split(_COUNT)): weight for feature, weight in fields["weights"].items() if _COUNT in feature
     }
     is_logistic = fields["kind"] == "logistic"
-    return Model(
-        fields["name"], is_logistic, fields["bias"], weights, calibration["slope"], calibration["intercept"]
-    )
+    return Model(fields["name"], is_logistic, fields["bias"], weights, calibration["slope"], calibration["intercept"])
 
 
 def _campaign(fields: Mapping[str, Any]) -> Campaign:

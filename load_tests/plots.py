@@ -24,8 +24,12 @@ def bars(path: Path, title: str, values: Mapping[str, Mapping[str, Sequence[floa
     """Draw for each group the median of each name's values as a bar, with the range; the longest on top."""
     pyplot = _pyplot()
     figure, rooms = pyplot.subplots(
-        len(values), 1, figsize=(11, 1 + 0.45 * sum(map(len, values.values())) + len(values)), layout="constrained",
-        squeeze=False, height_ratios=[len(of) + 1 for of in values.values()],
+        len(values),
+        1,
+        figsize=(11, 1 + 0.45 * sum(map(len, values.values())) + len(values)),
+        layout="constrained",
+        squeeze=False,
+        height_ratios=[len(of) + 1 for of in values.values()],
     )
     figure.suptitle(title)
     for axes, (group, of) in zip(rooms[:, 0], values.items(), strict=True):

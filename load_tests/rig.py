@@ -19,6 +19,7 @@ import confluent_kafka
 import redis
 
 from load_tests.job import Job, activity
+from load_tests.processes import cpu_seconds
 from stream.commands.broker import administration
 from stream.commands.config import apply
 from stream.commands.topics import create, facts
@@ -50,9 +51,7 @@ def addresses() -> tuple[str, str]:
 class Rig:
     """Topics and keys under one namespace, all gone when the ``with`` block ends."""
 
-    def __init__(
-        self, namespace: str, partitions: int = PARTITIONS, job: Job | None = None, **snapshot: float
-    ) -> None:
+    def __init__(self, namespace: str, partitions: int = PARTITIONS, job: Job | None = None, **snapshot: float) -> None:
         """Nothing is created yet. ``job`` is what is active, at first the activity job.
 
         ``snapshot`` are settings of that group; with any, snapshots are in the rig's own.
@@ -217,8 +216,7 @@ class Worker:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time, user and system, that it has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
     def metric(self, name: str) -> float:
         """Return the sum of a metric's series; 0 while ``/metrics`` does not answer."""

@@ -27,7 +27,7 @@ EVENTS: Final = 1000
 START_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.02
 WARM_SECONDS: Final = 2.0
-COLD_SECONDS: Final = 20.0
+COLD_SECONDS: Final = 15.0
 JOINING: Final = "joining the group"
 CLAIMED: Final = " claimed at offset "
 

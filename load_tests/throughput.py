@@ -109,7 +109,9 @@ class Logs:
     def _write(self, workload: Workload, log: Log) -> None:
         voters = min(MOST_VOTERS, self.long.count // EVENTS_PER_VOTER) * log.count // self.long.count
         print(f"writing {log.count:,} events of {voters:,} voters", flush=True)
-        write(self._rig.kafka, log.topic, workload.traffic(log.count, max(voters, 1), SEED, time.time_ns() // 1_000_000))
+        write(
+            self._rig.kafka, log.topic, workload.traffic(log.count, max(voters, 1), SEED, time.time_ns() // 1_000_000)
+        )
 
 
 def run(workload: str, count: int, contenders: Sequence[str], rounds: int) -> dict[str, list[Measured]]:

@@ -37,6 +37,7 @@ _DATA: Final = {
     "social.follow": b'{"account":"candidate"}',
     "site.page_view": b'{"url":"https://example.org/a"}',
     "donation.started": b'{"form":"spring-campaign"}',
+    "donation.completed": b'{"form":"spring-campaign"}',
 }
 
 
@@ -75,7 +76,7 @@ def events(
         kinds = generator.integers(0, len(types), n).tolist()
         for row, (who, kind) in enumerate(zip(ranked[chosen].tolist(), kinds, strict=True)):
             key = voter(who).encode()
-            yield key, _event(first + row, types[kind], key, stamps[row])
+            yield key, event(first + row, types[kind], key, stamps[row])
 
 
 def campaign_events(count: int, voters: int, seed: int, end_ms: int) -> Iterator[tuple[bytes, bytes]]:
@@ -87,12 +88,13 @@ def campaign_events(count: int, voters: int, seed: int, end_ms: int) -> Iterator
     steps = CAMPAIGN_SPAN_MS // _STEP_MS
     left = count
     while left:
-        for event in electorate.until(electorate.now_ms + _STEP_MS, _QUIET_SHARE * count / steps)[:left]:
+        for one in electorate.until(electorate.now_ms + _STEP_MS, _QUIET_SHARE * count / steps)[:left]:
             left -= 1
-            yield event
+            yield one
 
 
-def _event(number: int, name: str, key: bytes, time: str) -> bytes:
+def event(number: int, name: str, key: bytes, time: str) -> bytes:
+    """Return a CloudEvent of a type, whose subject is ``key``, at a time in ISO 8601 without its zone."""
     return (
         b'{"specversion":"1.0","id":"e-%09d","source":"/trackers/load","type":"%b","subject":"%b",'
         b'"time":"%bZ","datacontenttype":"application/json","data":%b}'
@@ -140,4 +142,4 @@ class Skewed:
     def _next(self, who: int, name: str, time: str) -> tuple[bytes, bytes]:
         self._number += 1
         key = voter(who).encode()
-        return key, _event(self._number, name, key, time)
+        return key, event(self._number, name, key, time)
