@@ -1,8 +1,8 @@
 """From event to trigger in an open loop, as a subscriber at confluent-kafka's default settings sees it, beside others.
 
-``python -m load_tests.latency`` prints tables and writes ``load_tests/results/latency.json`` and ``latency.png``. Rates
-are shares of the highest one that ``make bench`` found, and some fixed ones. Time counts from when an event was meant to
-be sent (see ``load_tests.pacing``). Beside Groundswell stand a bare consume-produce (``load_tests.peers.echo``) and Kafka
+``python -m load_tests.latency`` prints tables and writes ``load_tests/results/latency.json`` and ``latency.png``.
+Rates are shares of the highest one that ``make bench`` found, and some fixed ones. Time counts from when an event was
+meant to be sent (see ``load_tests.pacing``). Beside Groundswell stand a bare consume-produce (``peers.echo``) and Kafka
 Streams exactly_once_v2 with commit intervals of 100 and 10 ms. The subscriber's default isolation is read_committed,
 without which Kafka Streams promises nothing.
 """

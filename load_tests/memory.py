@@ -1,8 +1,8 @@
 """How much memory a worker takes that serves a million voters, and its speed with a quarter of them in memory.
 
-``python -m load_tests.memory`` prints tables and writes ``load_tests/results/memory.json``. It is the real pipeline over a
-Redis of its own: every voter has an event, and then few do most of what follows (Zipf's law); that is what speed is of.
-With all voters in memory and with a quarter of them, in turn.
+``python -m load_tests.memory`` prints tables and writes ``load_tests/results/memory.json``. It is the real pipeline
+over a Redis of its own: every voter has an event, and then few do most of what follows (Zipf's law); that is what speed
+is of. With all voters in memory and with a quarter of them, in turn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 

@@ -49,7 +49,7 @@ class Others:
     def __init__(self, kafka: str, redis_url: str) -> None:
         """Find them by their addresses."""
         # The first broker stands for all: benchmarks run on one.
-        ports = (int(kafka.split(",")[0].rpartition(":")[2]), urlsplit(redis_url).port or 6379)
+        ports = (int(kafka.split(",", maxsplit=1)[0].rpartition(":")[2]), urlsplit(redis_url).port or 6379)
         self._pids = tuple(listener(port) for port in ports)
 
     def cpu_seconds(self) -> tuple[float, ...]:

@@ -25,7 +25,7 @@ from kafka.errors import KafkaError
 
 from load_tests.contenders import await_all
 from load_tests.filling import SEED, write
-from load_tests.job import Campaign, Count, Job, Model, activity
+from load_tests.job import Campaign, Count, Job, Model
 from load_tests.plots import lines
 from load_tests.processes import Others
 from load_tests.report import RESULTS, Row, compare, judge, show, show_rows, spread

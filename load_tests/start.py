@@ -18,9 +18,9 @@ from typing import Final
 
 from kafka.errors import KafkaError
 
+from load_tests.filling import fill
 from load_tests.report import Row, judge, show, show_rows, spread, write
 from load_tests.rig import BenchmarkError, Rig, Worker
-from load_tests.filling import fill
 from stream.errors import GroundswellError
 
 EVENTS: Final = 1000

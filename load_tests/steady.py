@@ -1,7 +1,7 @@
 """What a worker costs at a steady 50,000 events a second: cores that it uses, and that Kafka and Redis use beside it.
 
-``python -m load_tests.steady`` prints a table and writes ``load_tests/results/steady.json``. Events come by an open loop
-(``load_tests.pacing``), one in fifty of them a trigger; what is counted begins after some seconds of them.
+``python -m load_tests.steady`` prints a table and writes ``load_tests/results/steady.json``. Events come by an open
+loop (``load_tests.pacing``), one in fifty of them a trigger; what is counted begins after some seconds of them.
 """
 
 from __future__ import annotations

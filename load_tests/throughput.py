@@ -1,4 +1,4 @@
-"""The same jobs by Groundswell and by others in one run: events a second and CPU, over uniform, Zipf and campaign traffic.
+"""The same jobs by Groundswell and by others in one run: events a second and CPU, over three kinds of traffic.
 
 ``python -m load_tests.throughput`` prints tables and writes ``load_tests/results/bench.json`` and ``bench.png``. Rounds
 are interleaved. Kafka and Redis are those of GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS; ``make bench`` starts
@@ -73,12 +73,12 @@ WORKLOADS: Final = {
     "zipf": Workload(_zipf, activity, (SCRIPT, GROUNDSWELL, STREAMS, REFERENCE, QUIX, WAX, FAUST), {SCRIPT: 2.5}),
     "campaign": Workload(campaign_events, demo, (SCRIPT, GROUNDSWELL, STREAMS, REFERENCE), {SCRIPT: 2.5, STREAMS: 4.0}),
 }
-NOTES: Final = f"""\
-All read the same log, from its first event until all is stored and sent, and decide the same triggers, which is checked.
+NOTES: Final = """\
+All read the same log, from its first event until all is stored and sent, and decide the same triggers: it is checked.
 The script promises nothing under faults. Kafka Streams and quixstreams keep state in RocksDB and a changelog topic, the
-Faust agent in memory and a changelog topic, {WAX.split(",")[0]} in memory with snapshots in SQLite. Pathway is left out:
-its licence (BSL) is none that this project may use. {QUIX}, {WAX.split(",")[0]} and the Faust agent run shorter logs of
-the same density, and not the campaign job, which was written for the two that come nearest."""
+Faust agent in memory and a changelog topic, bytewax in memory with snapshots in SQLite. quixstreams, bytewax and the
+Faust agent run shorter logs of the same density; the campaign job was written for the script and Kafka Streams alone.
+Pathway (Business Source License) is left out: bytewax stands in the same place under an open one."""
 
 
 class Logs:
@@ -98,7 +98,8 @@ class Logs:
                 self._write(workload, short)
                 self._of |= dict.fromkeys(slow, short)
 
-    def __getitem__(self, contender: str) -> Log:
+    def of(self, contender: str) -> Log:
+        """Return a contender's log."""
         return self._of[contender]
 
     @property
@@ -124,9 +125,9 @@ def run(workload: str, count: int, contenders: Sequence[str], rounds: int) -> di
         triggers: dict[Log, list[int]] = {log: [bench.contend(SCRIPT, log).triggers] for log in logs.short}
         for number in range(1, rounds + 1):
             for name, rounds_of in measured.items():
-                found = bench.contend(name, logs[name])
+                found = bench.contend(name, logs.of(name))
                 rounds_of.append(found)
-                triggers.setdefault(logs[name], []).append(found.triggers)
+                triggers.setdefault(logs.of(name), []).append(found.triggers)
                 print(
                     f"{workload}, round {number}: {name}: {found.rate:,.0f} events/s, {found.cpu_us:.2f} us of CPU an "
                     f"event, {found.triggers:,} triggers of {found.events:,} events",

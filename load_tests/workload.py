@@ -1,7 +1,7 @@
 """The benchmarks' traffic, the same from each seed; what is done with it is said in ``load_tests.job``.
 
-*Uniform*: four weeks of CloudEvents of about 238 bytes, of voters who all do as much; *Zipf*: the same events, of voters
-of whom few do most; *campaign*: two days of the demo's electorate, with every type of event and comments in nine
+*Uniform*: four weeks of CloudEvents of about 238 bytes, of voters who all do as much; *Zipf*: the same events, of
+voters of whom few do most; *campaign*: two days of the demo's electorate, with every type of event and comments in nine
 languages, without what the demo sends late, twice, broken or under a wrong key.
 """
 
@@ -80,9 +80,9 @@ def events(
 
 
 def campaign_events(count: int, voters: int, seed: int, end_ms: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of the first ``count`` events of the demo's electorate, which begin two days before ``end_ms``.
+    """Yield (key, value) of the first ``count`` events of the demo's electorate, from two days before ``end_ms`` on.
 
-    What goes viral comes on top of what a day brings, so ``count`` is reached some hours before ``end_ms``.
+    What goes viral comes on top of what a day brings, so ``count`` is reached some hours before ``end_ms``, or after.
     """
     electorate = Electorate(seed, end_ms - CAMPAIGN_SPAN_MS, voters=voters, flaws=Flaws(0.0, 0.0, 0.0, 0.0))
     steps = CAMPAIGN_SPAN_MS // _STEP_MS

@@ -1,4 +1,4 @@
-"""The job by quixstreams with processing_guarantee exactly-once: a RocksDB store with its changelog, a transaction a commit.
+"""The job by quixstreams, exactly-once: a RocksDB store with its changelog, a transaction for each commit.
 
 Its commit interval is quixstreams' own, 5 s. It is measured from the first event to the end of ``run``, which commits.
 Usage: ``python -m load_tests.peers.quix BOOTSTRAP NAME TOPIC TRIGGERS COUNT STATE_DIRECTORY``, in the contenders' own

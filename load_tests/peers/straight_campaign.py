@@ -43,7 +43,7 @@ class Tables:
     """The job as flat arrays."""
 
     def __init__(self, job: Job) -> None:
-        """Number types, counts, models and campaigns."""
+        """Lay out types, counts, models and campaigns by number."""
         counts = job.counts
         types = list(dict.fromkeys(count.type for count in counts))
         # A kind from 1 up has counts, 0 has none, and below are those of consent.
@@ -102,7 +102,7 @@ def step(
     fired: NDArray[np.int64],
     after: NDArray[np.float64],
 ) -> int:
-    """Take each event into its voter's record, in place; write (row, campaign) and score of each trigger, count them."""
+    """Take each event into its voter's record, in place; write (row, campaign) and score of triggers, count them."""
     factors = np.ones(len(half_lives))
     current = np.zeros(len(half_life))
     scores = np.zeros(len(models))
