@@ -30,7 +30,7 @@ QUIX: Final = "quixstreams exactly-once"
 STREAMS: Final = "Kafka Streams exactly_once_v2"
 WAX: Final = "bytewax, at least once"
 SLOW: Final = (QUIX, WAX)
-"""Who runs a tenth of the log, of the same density; the Faust agent runs a hundredth."""
+"""Who runs a fifth of the log, of the same density; the Faust agent runs a hundredth."""
 
 
 @dataclass(frozen=True, slots=True)

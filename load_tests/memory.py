@@ -37,6 +37,7 @@ from stream.stores import RedisEndpoint, RedisStore, Table, partition_prefix
 LIMIT_BYTES: Final = 1_000_000_000
 VOTERS: Final = 1_000_000
 EVENTS_AGAIN: Final = 1_000_000
+"""By Zipf's law, after one of each voter."""
 PARTITIONS: Final = 4
 LEAST_SPEED: Final = 0.5
 RECORD_BYTES: Final = 768
@@ -117,6 +118,23 @@ def _memory_bytes(name: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How much there is to do."""
+
+    limit: int
+    """Voters in memory, over all partitions."""
+    voters: int = VOTERS
+    again: int = EVENTS_AGAIN
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what does not come out even."""
+        for name, each in (("voters", PARTITIONS * BATCH_EVENTS), ("again", BATCH_EVENTS)):
+            if getattr(self, name) % each:
+                message = f"{name} is {getattr(self, name)}, expected a multiple of {each}"
+                raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """What a worker measured in its own process."""
 
@@ -127,53 +145,56 @@ class Served:
     """Voters, at the end."""
     loaded: int
     """Voters that were evicted and loaded again."""
+    again: int
+    """Events by Zipf's law ..."""
     seconds: float
-    """For EVENTS_AGAIN events by Zipf's law, from columns to committed."""
+    """... and how long they took, from columns to committed."""
 
     @property
     def rate(self) -> float:
         """Events a second."""
-        return EVENTS_AGAIN / self.seconds
+        return self.again / self.seconds
 
 
-async def _serve(port: int, limit: int) -> Served:
+async def _serve(port: int, size: Size) -> Served:
     """Serve every voter once, then few of them most of the time; return what was measured in this process."""
     for name in WORKER_MODULES:
         importlib.import_module(name)
     endpoint = RedisEndpoint(port=port)
-    partitions = [await _Partition.open(number, endpoint, limit // PARTITIONS) for number in range(PARTITIONS)]
+    limit = size.limit // PARTITIONS
+    partitions = [await _Partition.open(number, endpoint, limit) for number in range(PARTITIONS)]
     for place, partition in enumerate(partitions):
         # Others than those that follow: what compiles does so now.
-        first = VOTERS + place * BATCH_EVENTS
+        first = size.voters + place * BATCH_EVENTS
         await partition.take(partition.columns(range(first, first + BATCH_EVENTS)))
     before = _memory_bytes("VmRSS")
-    for first in range(0, VOTERS, BATCH_EVENTS):
+    for first in range(0, size.voters, BATCH_EVENTS):
         partition = partitions[_partition_of(first)]
         await partition.take(partition.columns(range(first, first + BATCH_EVENTS)))
     seconds = 0.0
-    for number, voters in _busy():
+    for number, voters in _busy(size):
         seconds += await partitions[number].take(partitions[number].columns(voters))
     for partition in partitions:
         await partition.store.close()
-    in_memory, loaded = (
-        sum(counts) for counts in zip(*((len(one.table), one.loaded) for one in partitions), strict=True)
-    )
-    return Served(before, _memory_bytes("VmHWM"), in_memory, loaded, seconds)
+    in_memory = sum(len(partition.table) for partition in partitions)
+    loaded = sum(partition.loaded for partition in partitions)
+    return Served(before, _memory_bytes("VmHWM"), in_memory, loaded, size.again, seconds)
 
 
 def _partition_of(voter: int) -> int:
     return voter // BATCH_EVENTS % PARTITIONS
 
 
-def _busy() -> Iterator[tuple[int, list[int]]]:
-    """Yield (partition, voters) of batches of EVENTS_AGAIN events by Zipf's law."""
+def _busy(size: Size) -> Iterator[tuple[int, list[int]]]:
+    """Yield (partition, voters) of batches of events by Zipf's law, as many as there are to be."""
     chance = np.random.default_rng(7)
-    ranked = chance.permutation(VOTERS)
-    shares = zipf(VOTERS, ZIPF_EXPONENT)
+    ranked = chance.permutation(size.voters)
+    shares = zipf(size.voters, ZIPF_EXPONENT)
     waiting: list[list[int]] = [[] for _ in range(PARTITIONS)]
-    left = EVENTS_AGAIN
+    left = size.again
     while left:
-        for voter in ranked[np.minimum(np.searchsorted(shares, chance.random(left)), VOTERS - 1)].tolist():
+        ranks = np.minimum(np.searchsorted(shares, chance.random(size.again)), size.voters - 1)
+        for voter in ranked[ranks].tolist():
             number = _partition_of(voter)
             waiting[number].append(voter)
             if len(waiting[number]) == BATCH_EVENTS:
@@ -184,12 +205,12 @@ def _busy() -> Iterator[tuple[int, list[int]]]:
                     return
 
 
-def rows_of(all_in: Sequence[Served], quarter: Sequence[Served]) -> list[Row]:
+def rows_of(voters: int, all_in: Sequence[Served], quarter: Sequence[Served]) -> list[Row]:
     """Return the result rows of runs with all voters in memory, and with a quarter of them."""
     peak, small = (median(one.peak for one in of) for of in (all_in, quarter))
     each = median((one.peak - one.before) / one.in_memory for one in all_in)
     return [
-        judge(f"peak memory of a worker with {VOTERS:,} voters in memory, bytes", peak, None, LIMIT_BYTES, "less"),
+        judge(f"peak memory of a worker with {voters:,} voters in memory, bytes", peak, None, LIMIT_BYTES, "less"),
         judge(
             "events/s of Zipf traffic with a quarter of the voters in memory beside all",
             median(one.rate for one in quarter),
@@ -217,7 +238,7 @@ async def _answers(endpoint: RedisEndpoint) -> None:
     raise StoreUnavailableError(message)
 
 
-def _measure(limit: int) -> Served:
+def _measure(size: Size) -> Served:
     """Run a Redis and the worker, each in a process of its own, and return what the worker measured."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -228,7 +249,8 @@ def _measure(limit: int) -> Served:
         with subprocess.Popen(words, stdout=subprocess.DEVNULL) as server:
             try:
                 asyncio.run(_answers(replace(RedisEndpoint(), port=port)))
-                worker = [sys.executable, "-m", "load_tests.memory", "--limit", str(limit), "--serve", str(port)]
+                worker = [sys.executable, "-m", "load_tests.memory", "--serve", str(port), "--limit", str(size.limit)]
+                worker += ["--voters", str(size.voters), "--events", str(size.again)]
                 found = subprocess.run(worker, check=True, stdout=subprocess.PIPE).stdout
             finally:
                 server.terminate()
@@ -239,20 +261,27 @@ def main() -> int:
     """Measure, print, write the results; return 1 if a goal was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--voters", type=int, default=VOTERS)
+    parser.add_argument("--events", type=int, default=EVENTS_AGAIN, help="by Zipf's law, after one of each voter")
     parser.add_argument("--limit", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    voters, again = arguments.voters, arguments.events
     if arguments.serve:
-        print(json.dumps(asdict(asyncio.run(_serve(arguments.serve, arguments.limit)))))
+        served = asyncio.run(_serve(arguments.serve, Size(arguments.limit, voters, again)))
+        print(json.dumps(asdict(served)))
         return 0
-    limits = {"all": VOTERS + PARTITIONS * BATCH_EVENTS, "a quarter": VOTERS // 4}
-    found: dict[str, list[Served]] = {name: [] for name in limits}
+    sizes = {
+        "all": Size(voters + PARTITIONS * BATCH_EVENTS, voters, again),
+        "a quarter": Size(voters // 4, voters, again),
+    }
+    found: dict[str, list[Served]] = {name: [] for name in sizes}
     for _ in range(arguments.rounds):
-        for name, limit in limits.items():
-            found[name].append(_measure(limit))
+        for name, size in sizes.items():
+            found[name].append(_measure(size))
             print(f"{name}: {found[name][-1]}", flush=True)
     show(
-        f"{VOTERS:,} voters, median of {arguments.rounds} (range)",
+        f"{voters:,} voters, median of {arguments.rounds} (range)",
         ("in memory", "peak, MB", "events/s", "evicted and loaded again"),
         [
             (
@@ -264,7 +293,7 @@ def main() -> int:
             for name, of in found.items()
         ],
     )
-    rows = rows_of(found["all"], found["a quarter"])
+    rows = rows_of(voters, found["all"], found["a quarter"])
     show_rows(rows)
     print(write("memory", rows))
     return 0 if all(row.holds is not False for row in rows) else 1

@@ -90,7 +90,7 @@ class Logs:
         self.long = Log(rig.settings.topic("events"), count)
         self._of = dict.fromkeys(contenders, self.long)
         self._write(workload, self.long)
-        for share, names in ((10, SLOW), (100, (FAUST,))):
+        for share, names in ((5, SLOW), (100, (FAUST,))):
             slow = [name for name in names if name in contenders]
             if slow:
                 short = Log(f"{rig.namespace}.short-{share}", max(count // share, 1000))

@@ -37,7 +37,7 @@ _DATA: Final = {
     "social.follow": b'{"account":"candidate"}',
     "site.page_view": b'{"url":"https://example.org/a"}',
     "donation.started": b'{"form":"spring-campaign"}',
-    "donation.completed": b'{"form":"spring-campaign"}',
+    "donation.completed": b'{"amount":27,"currency":"USD"}',
 }
 
 

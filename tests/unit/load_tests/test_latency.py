@@ -11,6 +11,8 @@ import pytest
 from load_tests.job import THRESHOLD
 from load_tests.latency import ECHO, GROUNDSWELL, STREAMS_MS, WARM_SECONDS, Measured, judged, rows_of
 from load_tests.pacing import MARK, MARK_WEIGHT, MARKED_EVERY, Plan, Spelling, marked_weights
+from stream.columns import columns_of
+from stream.events import decode
 
 PLAN = Plan("", "events", 1000.0, WARM_SECONDS + 10)
 STREAMS = next(iter(STREAMS_MS))
@@ -73,6 +75,10 @@ def test_whoever_fell_behind_is_beaten_by_who_did_not() -> None:
 def test_marks_alone_trigger_and_each_is_of_another_voter() -> None:
     messages = Spelling(PLAN).slice(0, PLAN.count, 1_795_555_555_000)
     read = [orjson.loads(message["value"]) for message in messages]
+    values, keys = [message["value"] for message in messages], [message["key"] for message in messages]
+    offsets = range(PLAN.count)
+    columns = columns_of(0, offsets, [1_795_555_555_000] * PLAN.count, keys, values, [()] * PLAN.count)
+    assert not decode(columns, 1, 0).reject.any()
     marked = [number for number, event in enumerate(read) if event["type"] == MARK]
     assert marked == list(range(0, PLAN.count, MARKED_EVERY))
     assert len({read[number]["subject"] for number in marked}) == len(marked)

@@ -39,7 +39,7 @@ def test_cost_may_grow_as_the_logarithm_of_the_voters() -> None:
 
     allowed = growth({1e4: costing(2.0), 1e5: costing(2.4), 1e6: costing(2.9)})
     assert allowed.holds
-    assert allowed.goal == pytest.approx(1.25)
+    assert allowed.goal == pytest.approx(1.5)
     assert growth({1e4: costing(2.0), 1e5: costing(2.6), 1e6: costing(2.9)}).holds is False
 
 
