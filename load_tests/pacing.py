@@ -29,6 +29,8 @@ MARK_WEIGHT: Final = 9.0
 VOTERS: Final = 100_000
 SLICE_SECONDS: Final = 0.001
 _FLUSH_SECONDS: Final = 60.0
+_MOST_WAITING: Final = 2_000_000
+"""Events handed over and not acknowledged: with more, the broker is behind, and so is what follows."""
 _CHOSEN: Final = 1 << 20
 _LATE_SLICES: Final = 1 << 20
 
@@ -111,6 +113,8 @@ def _publish(plan: Plan, begun: Any, sent: Any, late: Any) -> None:
         now = time.monotonic_ns()
         due = min(int((now - begun.value) * 1e-9 * plan.rate), plan.count)
         if due > count:
+            while len(producer) > _MOST_WAITING:
+                producer.poll(0.01)
             messages = spelling.slice(count, due, time.time_ns() // 1_000_000)
             producer.produce_batch(plan.topic, messages, on_delivery=lambda error, _: failed.append(str(error)))
             # Of the slice's first event, once all of it was handed over.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from functools import cache
@@ -14,8 +15,8 @@ _REQUIREMENTS: Final = Path(__file__).parent / "requirements.txt"
 _ENVIRONMENT: Final = _ROOT / ".peers"
 _KAFKA: Final = _ROOT / ".kafka"
 _QUIET: Final = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-STREAMS_THREADS: Final = 2
-"""As many as there are cores where it was tried; with one it did less."""
+STREAMS_THREADS: Final = min(os.cpu_count() or 1, 4)
+"""One for each core, and no more than there are partitions."""
 
 
 @cache
