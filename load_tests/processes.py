@@ -53,5 +53,5 @@ class Others:
         self._pids = tuple(listener(port) for port in ports)
 
     def cpu_seconds(self) -> tuple[float, ...]:
-        """Return the CPU time of Kafka and of Redis so far; none of one that runs elsewhere, and takes none from here."""
+        """Return the CPU time of Kafka and of Redis so far; one that runs elsewhere takes none from here."""
         return tuple(0.0 if pid is None else cpu_seconds(pid) for pid in self._pids)
