@@ -165,7 +165,7 @@ class Publisher:
 
     def late_seconds(self) -> Sequence[float]:
         """Return by how much each slice's first event was sent too late, once it has ended."""
-        found = np.frombuffer(self._late)  # type: ignore[call-overload]
+        found = np.frombuffer(self._late)
         return [float(seconds) for seconds in found[found > 0]]
 
     def finish(self) -> None:

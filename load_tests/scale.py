@@ -25,13 +25,13 @@ from kafka.errors import KafkaError
 
 from load_tests.contenders import await_all
 from load_tests.filling import SEED, write
-from load_tests.job import Campaign, Count, Job, Model
+from load_tests.job import WEIGHTS, Campaign, Count, Job, Model
 from load_tests.plots import lines
 from load_tests.processes import Others
 from load_tests.report import RESULTS, Row, compare, judge, show, show_rows, spread
 from load_tests.report import write as write_rows
 from load_tests.rig import PARTITIONS, BenchmarkError, Rig, Worker
-from load_tests.workload import WEIGHTS, event, events, voter
+from load_tests.workload import event, events, voter
 from stream.embedded.services import free_port
 from stream.errors import GroundswellError
 from stream.settings.sources import PREFIX

@@ -7,6 +7,7 @@ Usage: ``python -m load_tests.peers.straight_campaign BOOTSTRAP REDIS_URL KEY_PR
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -70,7 +71,7 @@ class Tables:
 @kernel
 def logistic(x: float) -> float:
     """Return ``1 / (1 + exp(-x))``."""
-    return 1.0 / (1.0 + np.exp(-x))
+    return 1.0 / (1.0 + math.exp(-x))
 
 
 @kernel

@@ -49,7 +49,7 @@ def taken(*types: str) -> list[str]:
     tables = straight_campaign.Tables(demo())
     n = len(types)
     kinds = np.array([tables.kinds.get(name, 0) for name in types])
-    times = NOW_MS - HOUR_MS * np.arange(n)[::-1]
+    times = np.array([NOW_MS - HOUR_MS * left for left in range(n - 1, -1, -1)], np.float64)
     fired, after = np.zeros((n * len(tables.campaigns), 2), np.int64), np.zeros(n * len(tables.campaigns))
     records = np.zeros(1, straight_campaign.RECORD)
     job = (tables.of_kind, tables.half_life, tables.half_lives, tables.weights, tables.models, tables.campaigns)
