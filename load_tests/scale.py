@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
 import time
 import uuid
@@ -47,6 +48,9 @@ VOTER_BYTES: Final = 1100
 """What a voter takes in Redis, key and all; a worker's memory has a limit of its own."""
 SPARE_BYTES: Final = 3_000_000_000
 START_SECONDS: Final = 900.0
+SETTLING_SECONDS: Final = 3.0
+SESSION_SECONDS: Final = 900
+"""A worker that is stopped for so long still counts as there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,55 +86,104 @@ class Measured:
         return self.workers_seconds / wall, self.kafka_seconds / wall, self.redis_seconds / wall
 
 
-def measure(rig: Rig, skipped: int, counted: int, workers: int = 1) -> Measured:
-    """Let workers do the rig's log; count from when ``skipped`` of its events are done, or all partitions are taken."""
+class Counters:
+    """Time and CPU of some workers and of Kafka and Redis, from a moment on."""
+
+    def __init__(self, rig: Rig, workers: Sequence[Worker]) -> None:
+        """Begin now."""
+        self._workers = workers
+        self._others = Others(rig.kafka, rig.redis_url)
+        self._begun = self._read()
+
+    def _read(self) -> tuple[float, ...]:
+        own = sum(worker.cpu_seconds() for worker in self._workers)
+        return time.perf_counter(), own, *self._others.cpu_seconds()
+
+    def measured(self, events_done: int) -> Measured:
+        """Return what was used since then for so many events."""
+        wall, own, kafka, redis = (after - before for before, after in zip(self._begun, self._read(), strict=True))
+        return Measured(events_done, wall, own, kafka, redis)
+
+
+def measure(rig: Rig, skipped: int, counted: int) -> Measured:
+    """Let a worker do the rig's log, anew; count from when ``skipped`` of its events are done."""
     rig.wipe()
     ends = rig.ends()
-    others = Others(rig.kafka, rig.redis_url)
-    with ExitStack() as stack:
-        started: list[Worker] = []
-        for number in range(workers):
-            port = free_port()
-            own = {PREFIX + "WEB__PORT": str(port)}
-            log = rig.directory / f"worker-{number}.log"
-            started.append(Worker({**rig.surroundings(), **own}, port, log))
-            stack.callback(started[-1].kill)
-        done = _await(started, skipped)
-        begun = time.perf_counter(), sum(worker.cpu_seconds() for worker in started), *others.cpu_seconds()
-        await_all(rig, started, ends)
-        ended = time.perf_counter(), sum(worker.cpu_seconds() for worker in started), *others.cpu_seconds()
-        wall, own_cpu, kafka, redis = (after - before for before, after in zip(begun, ended, strict=True))
-        for worker in started:
-            worker.stop()
-    return Measured(skipped + counted - done, wall, own_cpu, kafka, redis)
+    with rig.worker() as worker:
+        done = _await(worker, skipped)
+        counters = Counters(rig, [worker])
+        await_all(rig, worker, ends)
+        return counters.measured(skipped + counted - done)
 
 
-def _await(workers: Sequence[Worker], events_done: int) -> int:
-    """Wait until so many events are done and every worker has one; return how many were."""
+def _await(worker: Worker, events_done: int) -> int:
+    """Wait until so many events are done; return how many were."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
-        folded = [worker.metric("groundswell_folded_total") for worker in workers]
-        if sum(folded) >= events_done and all(folded):
-            return int(sum(folded))
-        for worker in workers:
-            worker.check()
+        folded = worker.metric("groundswell_folded_total")
+        if folded >= events_done:
+            return int(folded)
+        worker.check()
         time.sleep(0.02)
-    message = f"{len(workers)} workers have done {folded} of {events_done} events after {START_SECONDS:g} s"
+    message = f"the worker has done {folded:.0f} of {events_done} events after {START_SECONDS:g} s"
     raise BenchmarkError(message)
 
 
 # --- workers ------------------------------------------------------------------------------------------------------
 
 
-def of_workers(count: int, rounds: int) -> tuple[dict[float, list[Measured]], list[Row]]:
-    """Run 1, 2 and 4 workers over one log, in turn; return what was measured, and result rows."""
-    found: dict[float, list[Measured]] = {float(workers): [] for workers in WORKERS}
-    with Rig(f"scale-{uuid.uuid4().hex[:6]}", PARTITIONS) as rig:
+def work(count: int, workers: int) -> Measured:
+    """Let workers do a log, each from its first event on.
+
+    They join on an empty log and are stopped where they stand while it is written; else the first would have done much
+    of it before the last has its part.
+    """
+    with Rig(f"scale-{uuid.uuid4().hex[:6]}", PARTITIONS) as rig, ExitStack() as stack:
+        started: list[Worker] = []
+        for number in range(workers):
+            port = free_port()
+            own = {"WEB__PORT": str(port), "KAFKA__SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS)}
+            environment = {**rig.surroundings(), **{PREFIX + name: value for name, value in own.items()}}
+            started.append(Worker(environment, port, rig.directory / f"worker-{number}.log"))
+            stack.callback(started[-1].kill)
+        _await_parts(started)
+        for worker in started:
+            os.kill(worker.pid, signal.SIGSTOP)
         write(rig.kafka, rig.settings.topic("events"), events(count, VOTERS, SEED, time.time_ns() // 1_000_000))
-        for _ in range(rounds):
-            for workers, measured in found.items():
-                measured.append(measure(rig, 0, count, int(workers)))
-                print(f"{workers:.0f} workers: {measured[-1]}", flush=True)
+        ends = rig.ends()
+        counters = Counters(rig, started)
+        for worker in started:
+            os.kill(worker.pid, signal.SIGCONT)
+        await_all(rig, started, ends)
+        measured = counters.measured(count)
+        for worker in started:
+            worker.stop()
+    return measured
+
+
+def _await_parts(workers: Sequence[Worker]) -> None:
+    """Wait until every worker works on some partition: ticks come in each, time and again."""
+    end = time.monotonic() + START_SECONDS
+    before = [0.0] * len(workers)
+    while time.monotonic() < end:
+        time.sleep(SETTLING_SECONDS)
+        rows = [worker.metric("groundswell_events_total") for worker in workers]
+        if all(now > then > 0 for now, then in zip(rows, before, strict=True)):
+            return
+        before = rows
+        for worker in workers:
+            worker.check()
+    message = f"not every one of {len(workers)} workers has a partition after {START_SECONDS:g} s"
+    raise BenchmarkError(message)
+
+
+def of_workers(count: int, rounds: int) -> tuple[dict[float, list[Measured]], list[Row]]:
+    """Let 1, 2 and 4 workers do a log, in turn; return what was measured, and result rows."""
+    found: dict[float, list[Measured]] = {float(workers): [] for workers in WORKERS}
+    for _ in range(rounds):
+        for workers, measured in found.items():
+            measured.append(work(count, int(workers)))
+            print(f"{workers:.0f} workers: {measured[-1]}", flush=True)
     show(
         f"workers, median of {rounds} (range)",
         ("", "events/s", "workers, cores", "Kafka, cores", "Redis, cores", "CPU us an event"),
