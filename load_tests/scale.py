@@ -111,6 +111,9 @@ def measure(rig: Rig, skipped: int, counted: int) -> Measured:
     ends = rig.ends()
     with rig.worker() as worker:
         done = _await(worker, skipped)
+        if done > skipped + counted / 2:
+            message = f"{done - skipped} of {counted} events were done before they were counted: a longer log is needed"
+            raise BenchmarkError(message)
         counters = Counters(rig, [worker])
         await_all(rig, worker, ends)
         return counters.measured(skipped + counted - done)
