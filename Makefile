@@ -6,10 +6,10 @@ SYNCED := .venv/.synced
 REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format integration bench faults storm soak fuzz audit simulate lock clean
+.PHONY: help setup demo test check format integration bench bench-latency bench-scale faults storm soak fuzz audit simulate lock clean
 
 help: ## Show what there is to do
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 $(SYNCED): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}; name another: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -42,9 +42,20 @@ format: $(SYNCED) ## Put the style right
 integration: $(SYNCED) ## The tests on Apache Kafka and Redis
 	@bash -c '$(REAL); $(BIN)/python -m pytest -m kafka'
 
-bench: $(SYNCED) ## Throughput beside a plain script and a plain Faust agent; start; memory (PARTS=snapshot: its cost)
-	@bash -c '$(REAL); status=0; \
-		for part in $(or $(PARTS),throughput start memory); do $(BIN)/python -m load_tests.$$part || status=$$?; done; exit $$status'
+bench: $(SYNCED) ## Throughput beside scripts, Faust, quixstreams, bytewax, Kafka Streams; steady load, start, memory (PARTS, EVENTS, ROUNDS, WORKLOADS, CONTENDERS; QUICK=1: only what needs nothing else, and no goals)
+	@bash -c '$(REAL); status=0; for part in $(or $(PARTS),throughput steady start memory); do \
+		flags=($(if $(ROUNDS),--rounds $(ROUNDS))); \
+		if [[ $$part == throughput ]]; then flags+=($(if $(EVENTS),--events $(EVENTS)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
+			$(if $(CONTENDERS),--contenders $(CONTENDERS)) $(if $(QUICK),--quick)); fi; \
+		$(BIN)/python -m load_tests.$$part "$${flags[@]}" || status=$$?; done; exit $$status'
+
+bench-latency: $(SYNCED) ## Event to trigger in an open loop, beside a bare echo and Kafka Streams (ROUNDS, RATES, HIGHEST: events/s)
+	@bash -c '$(REAL); $(BIN)/python -m load_tests.latency $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(RATES),--rates $(RATES)) $(if $(HIGHEST),--highest $(HIGHEST))'
+
+bench-scale: $(SYNCED) ## 1, 2 and 4 workers; what an event costs by voters, partitions, campaigns and models (PARTS, ROUNDS, EVENTS)
+	@bash -c '$(REAL); $(BIN)/python -m load_tests.scale $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(PARTS),--parts $(PARTS)) $(if $(EVENTS),--events $(EVENTS) --worker-events $(EVENTS))'
 
 faults: $(SYNCED) ## Brokers, Redis, workers and wires broken under load, and checked from outside: ROUNDS=200 SEED=1
 	@bash -c 'source .ci/bring; $(BIN)/python -m load_tests.faults --rounds $${ROUNDS:-200} --seed $${SEED:-1}'
@@ -69,5 +80,5 @@ lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade
 
 clean: ## Remove everything that the other targets made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from load_tests.filling import SEED, fill
 from load_tests.rig import BenchmarkError, Rig
-from load_tests.throughput import SEED, fill
 
 AHEAD_EVENTS: Final = 300_000
 """Between the worker and its log's end: several seconds' work, while a feeding takes about one."""

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import confluent_kafka
-import orjson
 import redis
 
-from load_tests.workload import REARM, THRESHOLD, WEIGHTS
+from load_tests.job import Job, activity
+from load_tests.processes import cpu_seconds
 from stream.commands.broker import administration
 from stream.commands.config import apply
 from stream.commands.topics import create, facts
@@ -51,9 +51,13 @@ def addresses() -> tuple[str, str]:
 class Rig:
     """Topics and keys under one namespace, all gone when the ``with`` block ends."""
 
-    def __init__(self, namespace: str, partitions: int = PARTITIONS, **snapshot: float) -> None:
-        """Nothing is created yet. ``snapshot`` are settings of that group; with any, snapshots are in the rig's own."""
+    def __init__(self, namespace: str, partitions: int = PARTITIONS, job: Job | None = None, **snapshot: float) -> None:
+        """Nothing is created yet. ``job`` is what is active, at first the activity job.
+
+        ``snapshot`` are settings of that group; with any, snapshots are in the rig's own.
+        """
         self.namespace = namespace
+        self.job = activity() if job is None else job
         self.partitions = partitions
         self.kafka, self.redis_url = addresses()
         self._directory = tempfile.TemporaryDirectory(prefix="groundswell-bench-")
@@ -77,13 +81,14 @@ class Rig:
         self._topics = [self.settings.topic(kind) for kind in TOPIC_KINDS]
 
     def __enter__(self) -> Self:
-        """Create the topics and activate one model and one campaign."""
-        for name, file, content in (
-            ("models", "activity.json", model()),
-            ("campaigns", "active_voter.toml", campaign()),
+        """Create the topics and activate the job's models and campaigns."""
+        for folder, files in (
+            ("models", {f"{model.name}.json": model.file() for model in self.job.models}),
+            ("campaigns", {f"{campaign.name}.toml": campaign.file() for campaign in self.job.campaigns}),
         ):
-            (self.directory / name).mkdir()
-            (self.directory / name / file).write_bytes(content)
+            (self.directory / folder).mkdir()
+            for name, content in files.items():
+                (self.directory / folder / name).write_bytes(content)
         create(self.settings)
         apply(self.settings)
         return self
@@ -101,6 +106,12 @@ class Rig:
         with administration(self.settings, f"creating {name}") as admin:
             admin.create_topics({name: options})
         self._topics.append(name)
+
+    def drop_topics(self, fragment: str) -> None:
+        """Delete the topics whose names have ``fragment`` in them: what a contender made for itself."""
+        with administration(self.settings, "listing topics") as admin:
+            found = [name for name in admin.list_topics() if fragment in name]
+        self._delete(found)
 
     def wipe(self) -> None:
         """Bring everything to where it was before the first worker: the events stay, all that came of them goes."""
@@ -205,8 +216,7 @@ class Worker:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time, user and system, that it has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
     def metric(self, name: str) -> float:
         """Return the sum of a metric's series; 0 while ``/metrics`` does not answer."""
@@ -236,17 +246,3 @@ class Worker:
         """End it at once, if it still runs."""
         self._process.kill()
         self._process.wait()
-
-
-def model() -> bytes:
-    """Return the model file that scores as the workload says."""
-    weights = {f"{name}.decayed_7d": weight for name, weight in WEIGHTS.items()}
-    return orjson.dumps({"name": "activity", "kind": "linear", "bias": 0.0, "weights": weights})
-
-
-def campaign() -> bytes:
-    """Return the campaign file that triggers as the workload says."""
-    return (
-        'name = "active_voter"\nmodel = "activity"\ndirection = "up"\n'
-        f"threshold = {THRESHOLD}\nrearm = {REARM}\ncooldown = 0\n"
-    ).encode()

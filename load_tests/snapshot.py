@@ -26,9 +26,9 @@ from kafka.errors import KafkaError
 
 from load_tests import watched
 from load_tests.feeding import Feeder
+from load_tests.filling import fill
 from load_tests.report import Row, compare, judge, show, show_rows, spread, write
 from load_tests.rig import BenchmarkError, Rig, Worker
-from load_tests.throughput import fill
 from load_tests.workload import EVENTS_PER_VOTER, voter
 from stream.commands.snapshot import Taken, listing, take
 from stream.errors import GroundswellError

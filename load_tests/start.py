@@ -18,16 +18,16 @@ from typing import Final
 
 from kafka.errors import KafkaError
 
+from load_tests.filling import fill
 from load_tests.report import Row, judge, show, show_rows, spread, write
 from load_tests.rig import BenchmarkError, Rig, Worker
-from load_tests.throughput import fill
 from stream.errors import GroundswellError
 
 EVENTS: Final = 1000
 START_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.02
 WARM_SECONDS: Final = 2.0
-COLD_SECONDS: Final = 20.0
+COLD_SECONDS: Final = 15.0
 JOINING: Final = "joining the group"
 CLAIMED: Final = " claimed at offset "
 

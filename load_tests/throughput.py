@@ -1,217 +1,140 @@
-"""The same job by Groundswell, by a straight-line script and by a plain Faust agent: events a second, CPU, in one run.
+"""The same jobs by Groundswell and by others in one run: events a second and CPU, over three kinds of traffic.
 
-``python -m load_tests.throughput`` prints tables and writes ``load_tests/results/bench.json``. Kafka and Redis are
-those of GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS; ``make bench`` starts both where they are not set.
+``python -m load_tests.throughput`` prints tables and writes ``load_tests/results/bench.json`` and ``bench.png``. Rounds
+are interleaved. Kafka and Redis are those of GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS; ``make bench`` starts
+both where they are not set.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-import confluent_kafka
-import orjson
 from kafka.errors import KafkaError
 
-from load_tests.report import Row, compare, judge, show, show_rows, spread, write
-from load_tests.rig import PARTITIONS, BenchmarkError, Rig, Worker
-from load_tests.workload import EVENTS_PER_VOTER, events
+from load_tests.contenders import (
+    FAUST,
+    GROUNDSWELL,
+    QUIET_SCRIPT,
+    QUIX,
+    REFERENCE,
+    SCRIPT,
+    SLOW,
+    STREAMS,
+    WAX,
+    Bench,
+    Log,
+    Measured,
+    reference_command,
+)
+from load_tests.filling import SEED, write
+from load_tests.job import Job, activity, demo
+from load_tests.plots import bars
+from load_tests.report import RESULTS, Row, compare, judge, show, show_rows, spread
+from load_tests.report import write as write_rows
+from load_tests.rig import PARTITIONS, BenchmarkError, Rig
+from load_tests.workload import EVENTS_PER_VOTER, ZIPF_EXPONENT, campaign_events, events
 from stream.commands.topics import wanted
 from stream.errors import GroundswellError
 
-SEED: Final = 4
-RUN_SECONDS: Final = 600.0
-POLL_SECONDS: Final = 0.01
-GROUNDSWELL: Final = "Groundswell, everything on"
-SCRIPT: Final = "straight-line script"
-QUIET_SCRIPT: Final = "script, garbage collected as seldom"
-FAUST: Final = "plain Faust agent with a Table"
+MOST_VOTERS: Final = 100_000
+QUICK: Final = (SCRIPT, REFERENCE, GROUNDSWELL)
+"""Who needs nothing but this project's own environment, and is fast."""
+_Traffic = Callable[[int, int, int, int], Iterator[tuple[bytes, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One contender in one round."""
+class Workload:
+    """Traffic, its job, who contends, and by how much Groundswell is to be faster than whom."""
 
-    events: int
-    triggers: int
-    wall_seconds: float
-    cpu_seconds: float
+    traffic: _Traffic
+    job: Callable[[], Job]
+    contenders: tuple[str, ...]
+    goals: Mapping[str, float]
+
+
+def _zipf(count: int, voters: int, seed: int, end_ms: int) -> Iterator[tuple[bytes, bytes]]:
+    return events(count, voters, seed, end_ms, ZIPF_EXPONENT)
+
+
+WORKLOADS: Final = {
+    "uniform": Workload(
+        events,
+        activity,
+        (SCRIPT, GROUNDSWELL, STREAMS, REFERENCE, QUIX, QUIET_SCRIPT, WAX, FAUST),
+        {SCRIPT: 3.0, FAUST: 90.0, QUIX: 6.0, STREAMS: 4.5},
+    ),
+    "zipf": Workload(_zipf, activity, (SCRIPT, GROUNDSWELL, STREAMS, REFERENCE, QUIX, WAX, FAUST), {SCRIPT: 2.5}),
+    "campaign": Workload(campaign_events, demo, (SCRIPT, GROUNDSWELL, STREAMS, REFERENCE), {SCRIPT: 2.5, STREAMS: 4.0}),
+}
+NOTES: Final = """\
+All read the same log, from its first event until all is stored and sent, and decide the same triggers: it is checked.
+The script promises nothing under faults. Kafka Streams and quixstreams keep state in RocksDB and a changelog topic, the
+Faust agent in memory and a changelog topic, bytewax in memory with snapshots in SQLite. quixstreams, bytewax and the
+Faust agent run shorter logs of the same density; the campaign job was written for the script and Kafka Streams alone.
+Pathway (Business Source License) is left out: bytewax stands in the same place under an open one."""
+
+
+class Logs:
+    """A workload's log, and its shorter ones of the same density for those who are slow."""
+
+    def __init__(self, rig: Rig, workload: Workload, count: int, contenders: Sequence[str]) -> None:
+        """Write them."""
+        self._rig = rig
+        self.long = Log(rig.settings.topic("events"), count)
+        self._of = dict.fromkeys(contenders, self.long)
+        self._write(workload, self.long)
+        for share, names in ((5, SLOW), (100, (FAUST,))):
+            slow = [name for name in names if name in contenders]
+            if slow:
+                short = Log(f"{rig.namespace}.short-{share}", max(count // share, 1000))
+                rig.create_topic(short.topic, wanted(rig.settings)["events"])
+                self._write(workload, short)
+                self._of |= dict.fromkeys(slow, short)
+
+    def of(self, contender: str) -> Log:
+        """Return a contender's log."""
+        return self._of[contender]
 
     @property
-    def rate(self) -> float:
-        """Events a second."""
-        return self.events / self.wall_seconds
+    def short(self) -> set[Log]:
+        """Those that are not the long one."""
+        return set(self._of.values()) - {self.long}
 
-    @property
-    def cpu_us(self) -> float:
-        """CPU microseconds an event."""
-        return self.cpu_seconds / self.events * 1e6
-
-
-def fill(bootstrap: str, topic: str, count: int, voters: int | None = None, seed: int = SEED) -> None:
-    """Write ``count`` events of the workload, that end now, into a topic: of ``voters``, or as many as it has."""
-    producer = confluent_kafka.Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "partitioner": "murmur2_random",
-            "compression.type": "lz4",
-            "linger.ms": 50,
-            "batch.size": 256 * 1024,
-            "queue.buffering.max.messages": 1_000_000,
-            "enable.idempotence": True,
-        }
-    )
-    failed: list[str] = []
-
-    def delivered(error: confluent_kafka.KafkaError | None, _: object) -> None:
-        if error is not None:
-            failed.append(str(error))
-
-    end_ms = time.time_ns() // 1_000_000
-    for number, (key, value) in enumerate(events(count, voters or count // EVENTS_PER_VOTER, seed, end_ms)):
-        while True:
-            try:
-                producer.produce(topic, value, key, on_delivery=delivered)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        if number % 1000 == 0:
-            producer.poll(0)
-    producer.flush()
-    if failed:
-        message = f"{len(failed)} of {count} events were not written to {topic}, first: {failed[0]}"
-        raise BenchmarkError(message)
+    def _write(self, workload: Workload, log: Log) -> None:
+        voters = min(MOST_VOTERS, self.long.count // EVENTS_PER_VOTER) * log.count // self.long.count
+        print(f"writing {log.count:,} events of {voters:,} voters", flush=True)
+        write(
+            self._rig.kafka, log.topic, workload.traffic(log.count, max(voters, 1), SEED, time.time_ns() // 1_000_000)
+        )
 
 
-class Bench:
-    """One rig with its log, and each contender on it."""
-
-    def __init__(self, rig: Rig, count: int, faust_count: int) -> None:
-        """Take a rig whose topics exist."""
-        self.rig = rig
-        self.count = count
-        self.faust_count = faust_count
-        self.topic = rig.settings.topic("events")
-        self.short_topic = f"{rig.namespace}.short"
-
-    def prepare(self) -> None:
-        """Write both logs: the long one, and the short one of the same density for those who are slow."""
-        self.rig.create_topic(self.short_topic, wanted(self.rig.settings)["events"])
-        fill(self.rig.kafka, self.topic, self.count)
-        fill(self.rig.kafka, self.short_topic, self.faust_count)
-
-    # --- contenders ------------------------------------------------------------------------------------
-
-    def contend(self, name: str) -> Measured:
-        """Let a contender do its job once."""
-        if name in {SCRIPT, QUIET_SCRIPT}:
-            return self.script(self.topic, self.count, quiet=name == QUIET_SCRIPT)
-        return self.groundswell() if name == GROUNDSWELL else self.faust()
-
-    def script(self, topic: str, count: int, *, quiet: bool = False) -> Measured:
-        """Run the straight-line script over a topic."""
-        rig = self.rig
-        triggers = rig.settings.topic("triggers")
-        words = (rig.kafka, rig.redis_url, f"{{{rig.namespace}:script}}:", topic, triggers)
-        objects = [str(rig.settings.worker.garbage_objects)] if quiet else []
-        return self._peer("straight_line", *words, str(count), *objects)
-
-    def faust(self) -> Measured:
-        """Run the plain Faust agent over the short log."""
-        name = f"{self.rig.namespace}-faust-{uuid.uuid4().hex[:6]}"
-        changelog = f"{name}-voters-changelog"
-        self.rig.create_topic(changelog, {"cleanup.policy": "compact"})
-        triggers = self.rig.settings.topic("triggers")
-        words = (self.rig.kafka, name, self.short_topic, triggers, str(self.faust_count), str(PARTITIONS))
-        return self._peer("faust_table", *words)
-
-    def _peer(self, name: str, *arguments: str) -> Measured:
-        command = [sys.executable, "-m", f"load_tests.peers.{name}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
-        if done.returncode != 0:
-            message = f"{name} ended with exit status {done.returncode}:\n{done.stderr[-2000:]}"
-            raise BenchmarkError(message)
-        measured = Measured(**orjson.loads(done.stdout.splitlines()[-1]))
-        written = self.rig.count(self.rig.settings.topic("triggers"))
-        if written != measured.triggers:
-            message = f"{name} decided {measured.triggers} triggers, and {written} stand in the topic"
-            raise BenchmarkError(message)
-        return measured
-
-    def groundswell(self) -> Measured:
-        """Run a worker over the log, from its first batch until all is committed and every trigger stands in Kafka."""
-        rig = self.rig
-        ends = rig.ends()
-        with rig.worker() as worker:
-            wall, cpu = self._await_first(worker)
-            self._await_all(worker, ends)
-            wall, cpu = time.perf_counter() - wall, worker.cpu_seconds() - cpu
-        headers = [header for header in rig.headers() if header is not None]
-        folded = sum(header.totals["folded"] for header in headers)
-        if folded != self.count:
-            message = f"the worker folded {folded} events of {self.count}"
-            raise BenchmarkError(message)
-        triggers = sum(header.sequences["triggers"] for header in headers)
-        written = rig.count(rig.settings.topic("triggers"))
-        if written != triggers:
-            message = f"the worker decided {triggers} triggers, and {written} stand in the topic"
-            raise BenchmarkError(message)
-        return Measured(self.count, triggers, wall, cpu)
-
-    def _await_first(self, worker: Worker) -> tuple[float, float]:
-        """Return wall and CPU time at the last moment when no event had been processed."""
-        end = time.monotonic() + RUN_SECONDS
-        before = time.perf_counter(), worker.cpu_seconds()
-        while time.monotonic() < end:
-            place = time.perf_counter(), worker.cpu_seconds()
-            if worker.metric("groundswell_folded_total") > 0:
-                return before
-            before = place
-            worker.check()
-            time.sleep(POLL_SECONDS)
-        message = f"the worker has processed nothing after {RUN_SECONDS} s"
-        raise BenchmarkError(message)
-
-    def _await_all(self, worker: Worker, ends: Sequence[int]) -> None:
-        end = time.monotonic() + RUN_SECONDS
-        while time.monotonic() < end:
-            headers = self.rig.headers()
-            reached = all(header and header.offset >= stop for header, stop in zip(headers, ends, strict=True))
-            if reached and self.rig.unsent() == 0:
-                return
-            worker.check()
-            time.sleep(POLL_SECONDS)
-        message = f"the worker has not come to the end of the log after {RUN_SECONDS} s"
-        raise BenchmarkError(message)
-
-
-def run(count: int, faust_count: int, rounds: int) -> dict[str, list[Measured]]:
-    """Run every contender ``rounds`` times, in turn; return what was measured by contender."""
-    measured: dict[str, list[Measured]] = {SCRIPT: [], GROUNDSWELL: [], QUIET_SCRIPT: [], FAUST: []}
-    with Rig(f"bench-{uuid.uuid4().hex[:6]}") as rig:
-        bench = Bench(rig, count, faust_count)
-        print(f"writing {count:,} events and, for the Faust agent, {faust_count:,}", flush=True)
-        bench.prepare()
-        expected = bench.script(bench.short_topic, faust_count).triggers
+def run(workload: str, count: int, contenders: Sequence[str], rounds: int) -> dict[str, list[Measured]]:
+    """Run contenders ``rounds`` times, in turn; return what was measured by contender."""
+    of = WORKLOADS[workload]
+    measured: dict[str, list[Measured]] = {name: [] for name in contenders}
+    with Rig(f"bench-{uuid.uuid4().hex[:6]}", PARTITIONS, of.job()) as rig:
+        bench = Bench(rig)
+        logs = Logs(rig, of, count, contenders)
+        triggers: dict[Log, list[int]] = {log: [bench.contend(SCRIPT, log).triggers] for log in logs.short}
         for number in range(1, rounds + 1):
             for name, rounds_of in measured.items():
-                rig.wipe()
-                found = bench.contend(name)
+                found = bench.contend(name, logs.of(name))
                 rounds_of.append(found)
+                triggers.setdefault(logs.of(name), []).append(found.triggers)
                 print(
-                    f"round {number}: {name}: {found.rate:,.0f} events/s, {found.cpu_us:.2f} us of CPU an event, "
-                    f"{found.triggers:,} triggers of {found.events:,} events",
+                    f"{workload}, round {number}: {name}: {found.rate:,.0f} events/s, {found.cpu_us:.2f} us of CPU an "
+                    f"event, {found.triggers:,} triggers of {found.events:,} events",
                     flush=True,
                 )
-        agree("the long log", [found.triggers for name in measured if name != FAUST for found in measured[name]])
-        agree("the short log", [expected, *(found.triggers for found in measured[FAUST])])
+        for log, decided in triggers.items():
+            agree(log.topic, decided)
     return measured
 
 
@@ -222,10 +145,10 @@ def agree(log: str, triggers: Sequence[int]) -> None:
         raise BenchmarkError(message)
 
 
-def report(measured: dict[str, list[Measured]]) -> list[Row]:
+def report(workload: str, measured: Mapping[str, Sequence[Measured]]) -> list[Row]:
     """Print what each contender did, and return the result rows."""
     show(
-        f"median of {len(measured[SCRIPT])} rounds (range)",
+        f"{workload}: median of {len(measured[GROUNDSWELL])} rounds (range)",
         ("", "events", "events/s", "wall seconds", "CPU seconds", "CPU us an event", "triggers"),
         [
             (
@@ -240,32 +163,67 @@ def report(measured: dict[str, list[Measured]]) -> list[Row]:
             for name, found in measured.items()
         ],
     )
+    return rows_of(workload, measured)
+
+
+def rows_of(workload: str, measured: Mapping[str, Sequence[Measured]]) -> list[Row]:
+    """Return the result rows: rates beside each contender's, with the goal where there is one, then CPU."""
+    goals = WORKLOADS[workload].goals
     rate = {name: median(one.rate for one in found) for name, found in measured.items()}
     cpu = {name: median(one.cpu_us for one in found) for name, found in measured.items()}
-    return [
-        judge("events/s beside a straight-line script", rate[GROUNDSWELL], rate[SCRIPT], 0.7),
-        judge("events/s beside a plain Faust agent with a Table", rate[GROUNDSWELL], rate[FAUST], 20.0),
-        compare(f"events/s beside {QUIET_SCRIPT}", rate[GROUNDSWELL], rate[QUIET_SCRIPT]),
-        compare("CPU us an event beside a straight-line script", cpu[GROUNDSWELL], cpu[SCRIPT]),
-        compare("CPU us an event beside a plain Faust agent with a Table", cpu[GROUNDSWELL], cpu[FAUST]),
+    others = [name for name in measured if name != GROUNDSWELL]
+    rows = [
+        judge(f"{workload}: events/s beside {name}", rate[GROUNDSWELL], rate[name], goals[name])
+        if name in goals
+        else compare(f"{workload}: events/s beside {name}", rate[GROUNDSWELL], rate[name])
+        for name in others
     ]
+    rows += [compare(f"{workload}: CPU us an event beside {name}", cpu[GROUNDSWELL], cpu[name]) for name in others]
+    return rows
+
+
+def chosen(workload: str, wanted_names: Sequence[str] | None, *, quick: bool) -> list[str]:
+    """Return who contends: Groundswell always, the others where they are wanted and there."""
+    names = [name for name in WORKLOADS[workload].contenders if not quick or name in QUICK]
+    if reference_command() is None:
+        names.remove(REFERENCE)
+    return [
+        name
+        for name in names
+        if name == GROUNDSWELL or wanted_names is None or any(word.lower() in name.lower() for word in wanted_names)
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--events", type=int, default=5_000_000, help="in the log of those who are not slow")
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="of %(default)s")
+    parser.add_argument("--contenders", metavar="WORDS", help="only those with one of these words in their names")
+    parser.add_argument("--quick", action="store_true", help="only who needs nothing else; no goal is held against it")
+    return parser
 
 
 def main() -> int:
     """Run, print, write the results; return 1 if a goal was missed, 2 if there is nothing to compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--events", type=int, default=1_000_000, help="in the log of the worker and of the script")
-    parser.add_argument("--faust-events", type=int, default=50_000, help="in the log of the plain Faust agent")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
+    words = arguments.contenders.split(",") if arguments.contenders else None
+    rows: list[Row] = []
+    rates: dict[str, dict[str, list[float]]] = {}
     try:
-        rows = report(run(arguments.events, arguments.faust_events, arguments.rounds))
+        for workload in arguments.workloads.split(","):
+            names = chosen(workload, words, quick=arguments.quick)
+            measured = run(workload, arguments.events, names, arguments.rounds)
+            rows += report(workload, measured)
+            rates[workload] = {name: [one.rate for one in found] for name, found in measured.items()}
     except (BenchmarkError, GroundswellError, KafkaError) as error:
         print(f"no figures: {error}", file=sys.stderr)
         return 2
     show_rows(rows)
-    print(write("bench", rows))
-    return 0 if all(row.holds is not False for row in rows) else 1
+    print(NOTES)
+    print(write_rows("bench", rows))
+    bars(RESULTS / "bench.png", f"events a second, median and range of {arguments.rounds}", rates)
+    return 0 if arguments.quick or all(row.holds is not False for row in rows) else 1
 
 
 if __name__ == "__main__":

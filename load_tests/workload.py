@@ -1,8 +1,8 @@
-"""The benchmark's job: four weeks of events of voters, ten of each, about 238 bytes each, about 2 % of them triggers.
+"""The benchmarks' traffic, the same from each seed; what is done with it is said in ``load_tests.job``.
 
-Every peer does the same with them. A voter's score is the sum, over the types of WEIGHTS, of weight times the count
-decayed with HALF_LIFE_MS, as of log time (the append time of the record); a trigger leaves where it reaches THRESHOLD,
-and the voter can trigger again once it has come down to REARM.
+*Uniform*: four weeks of CloudEvents of about 238 bytes, of voters who all do as much; *Zipf*: the same events, of
+voters of whom few do most; *campaign*: two days of the demo's electorate, with every type of event and comments in nine
+languages, without what the demo sends late, twice, broken or under a wrong key.
 """
 
 from __future__ import annotations
@@ -11,22 +11,20 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-HALF_LIFE_MS: Final = 604_800_000.0
-THRESHOLD: Final = 8.0
-REARM: Final = 7.0
-WEIGHTS: Final = {
-    "social.like": 1.0,
-    "social.share": 2.0,
-    "social.comment": 1.5,
-    "social.follow": 2.5,
-    "site.page_view": 0.5,
-    "donation.started": 3.0,
-}
+from load_tests.job import WEIGHTS
+from stream.embedded.electorate import Electorate, Flaws
+
 EVENTS_PER_VOTER: Final = 10
 SPAN_MS: Final = 28 * 86_400_000
 """Event time from the first event to the last, however many there are: it makes 2 % of them triggers."""
+CAMPAIGN_SPAN_MS: Final = 2 * 86_400_000
 START_MS: Final = 1_767_225_600_000
+ZIPF_EXPONENT: Final = 1.1
+_DRAWN_AT_ONCE: Final = 200_000
+_STEP_MS: Final = 10 * 60_000
+_QUIET_SHARE: Final = 0.7
 TWICE: Final = 0.01
 BROKEN: Final = 0.001
 MISROUTED: Final = 0.002
@@ -39,6 +37,7 @@ _DATA: Final = {
     "social.follow": b'{"account":"candidate"}',
     "site.page_view": b'{"url":"https://example.org/a"}',
     "donation.started": b'{"form":"spring-campaign"}',
+    "donation.completed": b'{"amount":27,"currency":"USD"}',
 }
 
 
@@ -47,23 +46,55 @@ def voter(number: int) -> str:
     return f"voter-{number:06d}"
 
 
-def events(count: int, voters: int, seed: int, end_ms: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of ``count`` CloudEvents of ``voters`` voters drawn uniformly, in the order of their time.
+def zipf(voters: int, exponent: float) -> NDArray[np.float64]:
+    """Return by rank the share (float64[voters]) of all that the voters up to this rank do: 1 / r ** ``exponent``."""
+    activity = np.arange(1, voters + 1, dtype=np.float64) ** -exponent
+    return np.cumsum(activity / activity.sum())
 
-    The first has the time ``end_ms - SPAN_MS`` (ms since the epoch), the last just before ``end_ms``.
+
+def events(
+    count: int, voters: int, seed: int, end_ms: int, exponent: float | None = None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (key, value) of ``count`` CloudEvents of ``voters`` voters, in the order of their time.
+
+    Voters are drawn uniformly, or with ``exponent`` by Zipf's law. The first event has the time ``end_ms - SPAN_MS``
+    (ms since the epoch), the last just before ``end_ms``.
     """
     generator = np.random.default_rng(seed)
     types = list(WEIGHTS)
-    stamps = (end_ms - SPAN_MS + np.arange(count) * SPAN_MS // count).astype("datetime64[ms]").astype(str)
-    chosen = generator.integers(0, voters, count).tolist()
-    kinds = generator.integers(0, len(types), count).tolist()
-    for number, (who, kind) in enumerate(zip(chosen, kinds, strict=True)):
-        name = types[kind]
-        key = voter(who).encode()
-        yield key, _event(number, name, key, stamps[number])
+    shares = None if exponent is None else zipf(voters, exponent)
+    # Who is busy has nothing to do with the number, and so with the partition.
+    ranked = np.arange(voters) if shares is None else generator.permutation(voters)
+    for first in range(0, count, _DRAWN_AT_ONCE):
+        n = min(_DRAWN_AT_ONCE, count - first)
+        moments = end_ms - SPAN_MS + np.arange(first, first + n) * SPAN_MS // count
+        stamps = moments.astype("datetime64[ms]").astype(str).tolist()
+        if shares is None:
+            chosen = generator.integers(0, voters, n)
+        else:
+            chosen = np.minimum(np.searchsorted(shares, generator.random(n)), voters - 1)
+        kinds = generator.integers(0, len(types), n).tolist()
+        for row, (who, kind) in enumerate(zip(ranked[chosen].tolist(), kinds, strict=True)):
+            key = voter(who).encode()
+            yield key, event(first + row, types[kind], key, stamps[row])
 
 
-def _event(number: int, name: str, key: bytes, time: str) -> bytes:
+def campaign_events(count: int, voters: int, seed: int, end_ms: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (key, value) of the first ``count`` events of the demo's electorate, from two days before ``end_ms`` on.
+
+    What goes viral comes on top of what a day brings, so ``count`` is reached some hours before ``end_ms``, or after.
+    """
+    electorate = Electorate(seed, end_ms - CAMPAIGN_SPAN_MS, voters=voters, flaws=Flaws(0.0, 0.0, 0.0, 0.0))
+    steps = CAMPAIGN_SPAN_MS // _STEP_MS
+    left = count
+    while left:
+        for one in electorate.until(electorate.now_ms + _STEP_MS, _QUIET_SHARE * count / steps)[:left]:
+            left -= 1
+            yield one
+
+
+def event(number: int, name: str, key: bytes, time: str) -> bytes:
+    """Return a CloudEvent of a type, whose subject is ``key``, at a time in ISO 8601 without its zone."""
     return (
         b'{"specversion":"1.0","id":"e-%09d","source":"/trackers/load","type":"%b","subject":"%b",'
         b'"time":"%bZ","datacontenttype":"application/json","data":%b}'
@@ -74,12 +105,11 @@ def _event(number: int, name: str, key: bytes, time: str) -> bytes:
 class Skewed:
     """Voters of whom few do most (Zipf's law), acting now; some events arrive twice, broken, or under a wrong key."""
 
-    def __init__(self, seed: int, voters: int, exponent: float = 1.1) -> None:
+    def __init__(self, seed: int, voters: int, exponent: float = ZIPF_EXPONENT) -> None:
         """Draw ``voters`` people; the one of rank r does 1 / r ** ``exponent`` as much as the first."""
         self.voters = voters
         self._chance = np.random.default_rng(seed)
-        activity = np.arange(1, voters + 1, dtype=np.float64) ** -exponent
-        self._activity = np.cumsum(activity / activity.sum())
+        self._activity = zipf(voters, exponent)
         # Who is busy has nothing to do with the number, and so with the partition.
         self._ranked = self._chance.permutation(voters)
         self._number = 0
@@ -112,4 +142,4 @@ class Skewed:
     def _next(self, who: int, name: str, time: str) -> tuple[bytes, bytes]:
         self._number += 1
         key = voter(who).encode()
-        return key, _event(self._number, name, key, time)
+        return key, event(self._number, name, key, time)

@@ -17,7 +17,7 @@ from typing import Any
 import faust
 import orjson
 
-from load_tests.workload import HALF_LIFE_MS, REARM, THRESHOLD, WEIGHTS
+from load_tests.job import HALF_LIFE_MS, REARM, THRESHOLD, WEIGHTS
 
 
 @dataclass

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import confluent_kafka
 import numpy as np
@@ -22,7 +22,7 @@ import orjson
 import redis
 from numpy.typing import NDArray
 
-from load_tests.workload import HALF_LIFE_MS, REARM, THRESHOLD, WEIGHTS
+from load_tests.job import HALF_LIFE_MS, REARM, THRESHOLD, WEIGHTS
 from stream.compiled import kernel
 
 RECORD: Final = np.dtype([("score", "<f8"), ("last_ms", "<f8"), ("armed", "?"), ("reserved", "u1", (751,))])
@@ -57,11 +57,11 @@ def step(
             r["armed"] = True
 
 
-class Script:
-    """The script's state: every voter's record in memory, and its clients."""
+class Clients:
+    """What a straight-line script has beside its records: clients of Kafka and Redis, and an index of voters."""
 
     def __init__(self, bootstrap: str, redis_url: str, prefix: str, triggers: str) -> None:
-        """Connect, and compile the kernel."""
+        """Connect."""
         self.store: Any = redis.Redis.from_url(redis_url)
         self.prefix = prefix
         self.triggers = triggers
@@ -70,51 +70,83 @@ class Script:
         )
         self.index: dict[str, int] = {}
         self.keys: list[str] = []
-        self.records = np.zeros(CAPACITY, RECORD)
-        one = np.zeros(1)
-        step(np.zeros(1, np.int64), one, one, one, self.records, one, np.zeros(1, np.bool_))
-        self.records[:] = np.zeros((), RECORD)
-        self.records["armed"] = True
         self.sent = 0
 
-    def take(self, messages: Sequence[Any]) -> int:
-        """Take a batch through decoding, scoring, sending and storing; return how many events it held."""
+    def read(self, messages: Sequence[Any]) -> tuple[list[dict[str, Any]], list[str], NDArray[np.float64]]:
+        """Return a batch's events, the voter of each and its append time in ms."""
         read = [(orjson.loads(message.value()), message.timestamp()[1]) for message in messages]
         # Control records have no subject.
         documents = [document for document, _ in read if "subject" in document]
         now = np.array([stamp for document, stamp in read if "subject" in document], np.float64)
-        voters = [document["subject"] for document in documents]
+        return documents, [document["subject"] for document in documents], now
+
+    def slots(self, voters: Sequence[str]) -> NDArray[np.int64]:
+        """Return each voter's slot; those not seen before are looked up in Redis, in one go."""
         new = [voter for voter in dict.fromkeys(voters) if voter not in self.index]
         if new:
             keys = [self.prefix + voter for voter in new]
             self.store.mget(keys)
             self.index.update(zip(new, range(len(self.keys), len(self.keys) + len(new)), strict=True))
             self.keys += keys
+        return np.fromiter(map(self.index.__getitem__, voters), np.int64, len(voters))
+
+    def send(self, voter: str, value: bytes) -> None:
+        """Send one trigger."""
+        self.producer.produce(self.triggers, value, key=voter)
+        self.sent += 1
+
+    def save(self, records: NDArray[Any], touched: NDArray[np.int64], events: int) -> None:
+        """Write the touched records and how far it came, in one transaction; a batch without events touches none."""
+        size = records.dtype.itemsize
+        block = records[touched].tobytes()
+        pipeline = self.store.pipeline(transaction=True)
+        if len(touched):
+            places = enumerate(touched.tolist())
+            pipeline.mset({self.keys[slot]: block[k * size : (k + 1) * size] for k, slot in places})
+        pipeline.incrby(self.prefix + "events", events)
+        pipeline.execute()
+        self.producer.poll(0)
+
+
+class Script(Clients):
+    """The script's state: every voter's record in memory."""
+
+    def __init__(self, bootstrap: str, redis_url: str, prefix: str, triggers: str) -> None:
+        """Connect, and compile the kernel."""
+        super().__init__(bootstrap, redis_url, prefix, triggers)
+        self.records = np.zeros(CAPACITY, RECORD)
+        one = np.zeros(1)
+        step(np.zeros(1, np.int64), one, one, one, self.records, one, np.zeros(1, np.bool_))
+        self.records[:] = np.zeros((), RECORD)
+        self.records["armed"] = True
+
+    def take(self, messages: Sequence[Any]) -> int:
+        """Take a batch through decoding, scoring, sending and storing; return how many events it held."""
+        documents, voters, now = self.read(messages)
         n = len(documents)
-        slots = np.fromiter(map(self.index.__getitem__, voters), np.int64, n)
+        slots = self.slots(voters)
         weights = np.fromiter((WEIGHTS[document["type"]] for document in documents), np.float64, n)
         stamps = [datetime.fromisoformat(document["time"]).timestamp() * 1000 for document in documents]
         after, fired = np.empty(n), np.zeros(n, np.bool_)
         step(slots, weights, np.array(stamps), now, self.records, after, fired)
         for row in np.flatnonzero(fired).tolist():
             value = {"voter": voters[row], "score": float(after[row]), "cause": documents[row]["id"]}
-            self.producer.produce(self.triggers, orjson.dumps(value), key=voters[row])
-            self.sent += 1
-        self.save(np.unique(slots), n)
-        self.producer.poll(0)
+            self.send(voters[row], orjson.dumps(value))
+        self.save(self.records, np.unique(slots), n)
         return n
 
-    def save(self, touched: NDArray[np.int64], events: int) -> None:
-        """Write the touched records and how far it came, in one transaction."""
-        size = RECORD.itemsize
-        block = self.records[touched].tobytes()
-        pipeline = self.store.pipeline(transaction=True)
-        pipeline.mset({self.keys[slot]: block[k * size : (k + 1) * size] for k, slot in enumerate(touched.tolist())})
-        pipeline.incrby(self.prefix + "events", events)
-        pipeline.execute()
+
+class Takes(Protocol):
+    """What ``run`` needs of a script."""
+
+    producer: Any
+    sent: int
+
+    def take(self, messages: Sequence[Any]) -> int:
+        """Take a batch; return how many events it held."""
 
 
-def run(script: Script, bootstrap: str, topic: str, count: int) -> dict[str, float]:
+def run(script: Takes, bootstrap: str, topic: str, count: int) -> dict[str, float]:
     """Take ``count`` events from ``topic``; return events, triggers, wall and CPU seconds from the first batch on."""
     consumer = confluent_kafka.Consumer(
         {

@@ -6,19 +6,22 @@ from collections import Counter
 
 import orjson
 
+from load_tests.job import HALF_LIFE_MS, THRESHOLD, WEIGHTS
 from load_tests.workload import (
     EVENTS_PER_VOTER,
-    HALF_LIFE_MS,
     SPAN_MS,
     START_MS,
-    THRESHOLD,
-    WEIGHTS,
+    ZIPF_EXPONENT,
     Skewed,
+    campaign_events,
     events,
     voter,
+    zipf,
 )
 from stream.columns import columns_of
+from stream.embedded.occasions import COMMENTS
 from stream.events import decode
+from stream.records import EVENT_TYPES, MAX_AHEAD_MS
 
 END_MS = 1_795_555_555_000
 COUNT = 20_000
@@ -48,6 +51,34 @@ def test_about_one_event_in_fifty_is_a_trigger() -> None:
     # As of one log time a score only rises, so a voter triggers once.
     triggers = sum(score >= THRESHOLD for score in scores.values())
     assert 0.015 < triggers / COUNT < 0.025
+
+
+def test_zipf_traffic_is_the_same_from_each_seed_and_few_voters_do_most_of_it() -> None:
+    taken = list(events(COUNT, 1000, 4, END_MS, ZIPF_EXPONENT))
+    assert taken == list(events(COUNT, 1000, 4, END_MS, ZIPF_EXPONENT))
+    busiest = [count for _, count in Counter(key for key, _ in taken).most_common()]
+    shares = zipf(1000, ZIPF_EXPONENT)
+    assert abs(busiest[0] / COUNT - shares[0]) < 0.02
+    assert abs(sum(busiest[:100]) / COUNT - shares[99]) < 0.02
+
+
+def test_campaign_traffic_has_every_type_in_order_of_time_and_nothing_that_is_refused() -> None:
+    taken = list(campaign_events(COUNT, COUNT // EVENTS_PER_VOTER, 4, END_MS))
+    assert taken == list(campaign_events(COUNT, COUNT // EVENTS_PER_VOTER, 4, END_MS))
+    assert len(taken) == COUNT
+    offsets = range(COUNT)
+    columns = columns_of(
+        0, offsets, [END_MS] * COUNT, [key for key, _ in taken], [value for _, value in taken], [()] * COUNT
+    )
+    decoded = decode(columns, 1, 0)
+    assert not decoded.reject.any()
+    assert (decoded.times[1:] >= decoded.times[:-1]).all()
+    # Near the end of the time that it is meant to fill; what is further ahead of the log than a day is refused.
+    assert abs(decoded.times[-1] - END_MS) < MAX_AHEAD_MS / 2
+    read = [orjson.loads(value) for _, value in taken]
+    assert {event["type"] for event in read} == set(EVENT_TYPES) - {"clock.tick", "config.activated", "keys.rotated"}
+    assert {event["data"]["language"] for event in read if event["type"] == "social.comment"} == set(COMMENTS)
+    assert len({event["id"] for event in read}) == COUNT
 
 
 def test_few_voters_do_most_and_a_known_share_arrives_flawed() -> None:
