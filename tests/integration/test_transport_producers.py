@@ -63,10 +63,13 @@ def by_java(topic: str, codec: str) -> None:
 
 def by_librdkafka(topic: str, codec: str, messages: Sequence[Message] = MESSAGES) -> None:
     refused: list[Any] = []
+
+    def note(error: Any, _: Any) -> None:
+        refused.extend([error] if error else [])
+
     producer = Producer({"bootstrap.servers": BROKER, "compression.type": codec, "linger.ms": 20})
     for key, value, headers in messages:
-        told = {"on_delivery": lambda error, _: refused.append(error) if error else None}
-        producer.produce(topic, key=key, value=value, headers=list(headers), partition=0, **told)
+        producer.produce(topic, key=key, value=value, headers=list(headers), partition=0, on_delivery=note)
     assert producer.flush(60) == 0
     assert not refused
 
