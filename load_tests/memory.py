@@ -32,12 +32,8 @@ from stream.errors import StoreUnavailableError
 from stream.interfaces import Library
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import ContentId, Header
-<<<<<<< HEAD
 from stream.spans import Spans
-from stream.stores import DEFAULT_LIMIT, RedisEndpoint, RedisStore, Table, partition_prefix
-=======
 from stream.stores import RedisEndpoint, RedisStore, Table, partition_prefix
->>>>>>> peers
 
 LIMIT_BYTES: Final = 1_000_000_000
 VOTERS: Final = 1_000_000
