@@ -88,6 +88,40 @@ def evaluate(
 
 
 @kernel
+def allows(records: NDArray[Any], j: int, kind: int) -> bool:
+    """Return whether an event of record ``j`` is to be counted; a change of consent is not, but recorded, in place."""
+    r = records[j]
+    if r["consent"] == _GONE:
+        return False
+    if kind < 0:
+        r["consent"] = -kind
+        if kind == -_GONE:
+            r["counts"][:] = 0.0
+            r["fired_ms"][:] = 0.0
+            r["armed"][:] = 0
+        return False
+    return bool(r["consent"] != _NO)
+
+
+@kernel
+def fires(records: NDArray[Any], j: int, k: int, score: float, now: float, campaigns: NDArray[np.float64]) -> bool:
+    """Return whether campaign ``k`` triggers for record ``j``, and move its state there, in place."""
+    r = records[j]
+    sign = campaigns[k, 1]
+    if not r["armed"][k]:
+        r["armed"][k] = sign * score <= sign * campaigns[k, 3]
+        return False
+    if sign * score < sign * campaigns[k, 2]:
+        return False
+    r["armed"][k] = 0
+    fired_ms = r["fired_ms"]
+    if fired_ms[k] != 0.0 and now - fired_ms[k] < campaigns[k, 4]:
+        return False
+    fired_ms[k] = now
+    return True
+
+
+@kernel
 def step(
     slots: NDArray[np.int64],
     kinds: NDArray[np.int64],
@@ -111,16 +145,7 @@ def step(
     for i in range(len(slots)):
         r = records[slots[i]]
         kept = r["counts"]
-        if r["consent"] == _GONE:
-            continue
-        if kinds[i] < 0:
-            r["consent"] = -kinds[i]
-            if kinds[i] == -_GONE:
-                kept[:] = 0.0
-                r["fired_ms"][:] = 0.0
-                r["armed"][:] = 0
-            continue
-        if r["consent"] == _NO:
+        if not allows(records, slots[i], kinds[i]):
             continue
         if not r["seen"]:
             r["seen"] = True
@@ -140,18 +165,12 @@ def step(
             current[c] = kept[c] * factors[half_life[c]]
         evaluate(current, weights, models, scores)
         for k in range(len(campaigns)):
-            score, sign = scores[int(campaigns[k, 0])], campaigns[k, 1]
-            if not r["armed"][k]:
-                r["armed"][k] = sign * score <= sign * campaigns[k, 3]
-            elif sign * score >= sign * campaigns[k, 2]:
-                r["armed"][k] = 0
-                fired_ms = r["fired_ms"]
-                if fired_ms[k] == 0.0 or now[i] - fired_ms[k] >= campaigns[k, 4]:
-                    fired_ms[k] = now[i]
-                    fired[found, 0] = i
-                    fired[found, 1] = k
-                    after[found] = score
-                    found += 1
+            score = scores[int(campaigns[k, 0])]
+            if fires(records, slots[i], k, score, now[i], campaigns):
+                fired[found, 0] = i
+                fired[found, 1] = k
+                after[found] = score
+                found += 1
     return found
 
 
