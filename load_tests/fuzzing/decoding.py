@@ -21,8 +21,8 @@ LOG_MS: Final = 1_795_555_555_000
 PARTITIONS: Final = 7
 SENTINEL: Final = orjson.dumps(
     {"specversion": "1.0", "id": "sentinel", "source": "fuzz", "type": "social.like", "subject": "sentinel"}
-)
-"""A sound event between the mutated ones: they must not touch it."""
+).replace(b"fuzz", b"f\\u0075zz")
+"""A sound event between the mutated ones: they must not touch it. Its escape has all kernels compiled by any batch."""
 
 TOKENS: Final = (
     *[b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0", b"1.0", b"18446744073709551616", b"[]", b"{}", b'""'],

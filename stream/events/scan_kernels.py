@@ -80,7 +80,9 @@ _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ZERO = np.uint64(0)
 _EIGHT = np.uint64(8)
 _WORD_BYTES = MAX_WORD_BYTES
-_SCRATCH_BYTES = 6 * MAX_WORD_BYTES
+# Of the type that positions have: for a literal number Numba would compile all that takes it once more.
+_BEGIN = np.int64(0)
+_SCRATCH_BYTES = np.int64(6 * MAX_WORD_BYTES)
 
 
 @kernel_part
@@ -170,8 +172,8 @@ def _scan_text(
     if escaped:
         if end - start > _SCRATCH_BYTES:
             return UNSURE
-        length = unescape(buffer, start, end, scratch, 0)
-        code = _code_of(scratch, 0, length, _SCRATCH_BYTES, words, fields, field)
+        length = unescape(buffer, start, end, scratch, _BEGIN)
+        code = _code_of(scratch, _BEGIN, length, _SCRATCH_BYTES, words, fields, field)
     else:
         code = _code_of(buffer, start, end, stop, words, fields, field)
     if rule.column >= 0:
@@ -241,8 +243,8 @@ def _find_name(
         return _find_word(buffer, start, end, stop, words, first, last)
     if end - start > _SCRATCH_BYTES:
         return -1
-    length = unescape(buffer, start, end, scratch, 0)
-    return _find_word(scratch, 0, length, _SCRATCH_BYTES, words, first, last)
+    length = unescape(buffer, start, end, scratch, _BEGIN)
+    return _find_word(scratch, _BEGIN, length, _SCRATCH_BYTES, words, first, last)
 
 
 @kernel_part
