@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 from stream.records import MAX_VOTER_BYTES
 
 # A kernel reads module constants at compile time.
@@ -14,13 +14,13 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-@kernel
+@kernel_part
 def _rotate(word: np.uint64, bits: int) -> np.uint64:
     """Return ``word`` rotated left by 1 to 63 bits."""
     return np.uint64((word << np.uint64(bits)) | (word >> np.uint64(64 - bits)))
 
 
-@kernel
+@kernel_part
 def _round(
     v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
@@ -38,7 +38,7 @@ def _round(
     return v0, v1, v2, v3
 
 
-@kernel
+@kernel_part
 def siphash(buffer: NDArray[np.uint8], start: int, stop: int, key: NDArray[np.uint64]) -> np.uint64:
     """Return SipHash-1-3 of ``buffer[start:stop]`` under ``key`` (uint64[2]).
 
@@ -70,7 +70,7 @@ def siphash(buffer: NDArray[np.uint8], start: int, stop: int, key: NDArray[np.ui
     return np.uint64(v0 ^ v1 ^ v2 ^ v3)
 
 
-@kernel
+@kernel_part
 def _is_named(names: NDArray[np.uint8], slot: np.int64, buffer: NDArray[np.uint8], start: np.int64) -> bool:
     """Return whether a slot's name, of a length known to be equal, has the bytes from ``buffer[start]`` on."""
     same = True
@@ -194,7 +194,7 @@ def rebuild_buckets(key: NDArray[np.uint64], buckets: NDArray[np.uint64], names:
             buckets[place] = (code >> _HALF << _HALF) | np.uint64(slot + 1)
 
 
-@kernel
+@kernel_part
 def _write_number(out: NDArray[np.uint8], position: int, number: int) -> int:
     """Write a decimal number of at least 0; return the position behind it."""
     digits = 1
@@ -209,7 +209,7 @@ def _write_number(out: NDArray[np.uint8], position: int, number: int) -> int:
     return position + digits
 
 
-@kernel
+@kernel_part
 def _write(out: NDArray[np.uint8], position: int, data: NDArray[np.uint8]) -> int:
     """Write ``data``; return the position behind it."""
     room = out[position : position + len(data)]
@@ -218,7 +218,7 @@ def _write(out: NDArray[np.uint8], position: int, data: NDArray[np.uint8]) -> in
     return position + len(data)
 
 
-@kernel
+@kernel_part
 def _write_head(out: NDArray[np.uint8], position: int, length: int) -> int:
     r"""Write the head of a bulk string, ``$<length>\r\n``; return the position behind it."""
     out[position] = 36
