@@ -4,6 +4,8 @@ Source: the XXH3 specification, https://github.com/Cyan4973/xxHash/blob/dev/doc/
 and "Medium inputs". Longer inputs, for which there is another algorithm, are left to the xxhash package.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +41,7 @@ _U28, _U29, _U33, _U35, _U37 = (np.uint64(number) for number in (28, 29, 33, 35,
 _ONE = np.uint64(1)
 _HASHED_BYTES = MAX_HASHED_BYTES
 # Of the type that positions have: for a literal number Numba would compile all that takes it once more.
-_BEGIN = np.int64(0)
+_BEGIN: Any = np.int64(0)
 
 
 @kernel_part

@@ -81,8 +81,8 @@ _ZERO = np.uint64(0)
 _EIGHT = np.uint64(8)
 _WORD_BYTES = MAX_WORD_BYTES
 # Of the type that positions have: for a literal number Numba would compile all that takes it once more.
-_BEGIN = np.int64(0)
-_SCRATCH_BYTES = np.int64(6 * MAX_WORD_BYTES)
+_BEGIN: Any = np.int64(0)
+_SCRATCH_BYTES: Any = np.int64(6 * MAX_WORD_BYTES)
 
 
 @kernel_part
