@@ -35,7 +35,10 @@ def compose(
         return []
     facts = zip(
         range(sequence, sequence + len(rows)),
-        rows.tolist(),
+        decoded.voters.take(rows),
+        decoded.ids.take(rows),
+        decoded.sources.take(rows),
+        decoded.kinds[rows].tolist(),
         fired.campaigns.tolist(),
         fired.before.tolist(),
         fired.after.tolist(),
@@ -46,8 +49,7 @@ def compose(
         strict=True,
     )
     composed: list[OutboxRow] = []
-    for number, row, slot, before, after, offset, now_ms, now, time in facts:
-        voter = decoded.voters[row]
+    for number, voter, name, source, kind, slot, before, after, offset, now_ms, now, time in facts:
         event: dict[str, Any] = {
             "specversion": "1.0",
             "id": f"{partition}-{offset}-{campaigns.names[slot]}",
@@ -60,9 +62,9 @@ def compose(
         event["datacontenttype"] = "application/json"
         event["sequence"] = str(number)
         cause = {
-            "id": decoded.ids[row].decode(),
-            "source": decoded.sources[row].decode(),
-            "type": EVENT_TYPES[decoded.kinds[row]],
+            "id": name.decode(),
+            "source": source.decode(),
+            "type": EVENT_TYPES[kind],
             "time": time,
             "partition": partition,
             "offset": offset,
