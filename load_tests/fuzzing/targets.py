@@ -37,7 +37,7 @@ class Target:
 
 TARGETS: Final = (
     Target("batches", "record batches of Kafka, as aiokafka reads them", 100, 100, "batches", "try_batches"),
-    Target("decode", "rows of the log", 200, 250, "decoding", "try_rows"),
+    Target("decode", "rows of the log", 100, 250, "decoding", "try_rows"),
     Target("scan", "events, read by the scanner and by orjson", 200, 250, "scanning", "try_events"),
     Target("header", "headers in Redis", 100, 50, "state", "try_headers"),
     Target("record", "voters' records in Redis", 150, 50, "records", "try_records"),
