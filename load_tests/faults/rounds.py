@@ -14,7 +14,7 @@ from load_tests.faults.world import PARTITIONS, SESSION_SECONDS, World
 
 CHECK_EVERY: Final = 8
 """Rounds between two checks."""
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 10
 """Times that a kind may strike idle in a row."""
 BARE_FACTOR: Final = 1.2
 

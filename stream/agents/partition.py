@@ -142,6 +142,9 @@ class Partition:
         log = self._log
         fresh = Header.fresh(log.topic_id, log.partition_count, self.owner, log_start, root_of(log.keyring))
         header = await retrying(lambda: self._store.claim(self.owner, fresh), "claim")
+        if header.offset > log_end:
+            # The owner before may have gone on since the log was asked.
+            log_start, log_end = await log.bounds(self.number)
         self._check(header, log_start, log_end)
         table = self._new_table(self._limits.voters())
         state = await PartitionState.open(self.number, log.topic, header, table, self._library, log.keyring)

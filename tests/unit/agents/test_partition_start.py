@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from stream.errors import GroundswellError, StateMismatchError
-from stream.records import Header
+from stream.records import Commit, Header, Records
 from stream.stores.memory import MemoryStore
 from tests.unit.agents.worksite import TOPIC_ID, Site, Tape, closed, like, opened, put_ahead, site_of
 
@@ -75,3 +76,23 @@ async def test_partition_that_is_being_restored_is_left_alone() -> None:
 async def test_topic_without_an_id_fits_any() -> None:
     async with opened(await site_with({"topic_id": "old"}, {}, topic_id="")) as site:
         assert site.tape.position == 0
+
+
+async def test_owner_that_went_on_since_the_log_was_asked_is_no_damage() -> None:
+    site = site_of()
+    site.tape.write(like("ada", 1))
+    store = MemoryStore(site.server, site.prefix)
+    await store.claim("before", Header(topic_id=TOPIC_ID, partition_count=1, owner="", start=0, offset=0))
+    claim = site.store.claim
+
+    async def late(owner: str, fresh: Header) -> Header:
+        # Before the claim is written, the owner before takes and commits what was written meanwhile.
+        site.tape.write(like("ada", 2), like("ada", 3))
+        before = await store.read_header()
+        assert before is not None
+        await store.commit(Commit(0, replace(before, offset=3), Records.of([]), {}))
+        return await claim(owner, fresh)
+
+    with patch.object(site.store, "claim", late):
+        async with opened(site) as site:
+            assert site.tape.position == 3
