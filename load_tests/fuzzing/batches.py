@@ -23,6 +23,7 @@ TP: Final = TopicPartition("events", 3)
 DOCUMENTED: Final = (CorruptRecordException, UnsupportedCodecError)
 _APPEND_TIME: Final = 1
 _SNAPPY: Final = 2
+_INT_BYTES: Final = 5
 
 Row = tuple[int, int, bytes | None, bytes | None, tuple[int, int], bytes | None]
 """Offset, log time, key, value, origin, signature."""
@@ -90,6 +91,8 @@ class _Bytes:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.is_odd = False
+        """Whether a number has bits beyond the 32 of its type, which Kafka drops and aiokafka does not."""
 
     def take(self, count: int) -> bytes:
         if count > len(self.data):
@@ -103,6 +106,9 @@ class _Bytes:
             (byte,) = self.take(1)
             value |= (byte & 0x7F) << (7 * place)
             if byte < 0x80:
+                if most == _INT_BYTES:
+                    self.is_odd |= value >> 32 > 0
+                    value &= 0xFFFFFFFF
                 return (value >> 1) ^ -(value & 1)
         raise _RefusedError
 
@@ -112,7 +118,7 @@ class _Bytes:
 
 
 def plain_rows(wanted: Wanted, records: bytes, position: int) -> tuple[list[tuple[Any, ...]], bool]:
-    """Return offset, key, value and headers of each record, and whether one sets the highest of its unused bits.
+    """Return offset, key, value and headers of each record, and whether one sets bits that have no meaning.
 
     Raises _RefusedError for what is not to the letter of the format.
     """
@@ -137,13 +143,14 @@ def plain_rows(wanted: Wanted, records: bytes, position: int) -> tuple[list[tupl
             headers.append((name, record.text()))
         if record.data or not 0 <= delta <= last:
             raise _RefusedError
+        is_odd |= record.is_odd
         offset = wanted.base_offset + delta
         if offset >= position:
             position = offset + 1
             rows.append((offset, key, value, headers))
     if rest.data:
         raise _RefusedError
-    return rows, is_odd
+    return rows, is_odd or rest.is_odd
 
 
 # --- what is tried -------------------------------------------------------------------------------------
@@ -198,8 +205,8 @@ def try_damaged(chance: random.Random) -> str:
         return "damaged, accepted, aiokafka refuses a header's name"
     except CorruptRecordException:
         expect(is_odd, "aiokafka refuses it", data)
-        return "damaged, accepted, aiokafka refuses its attributes"
-    # aiokafka reads the attributes of a record as a number of many bytes; the format says one.
+        return "damaged, accepted, aiokafka refuses bits without a meaning"
+    # aiokafka reads the attributes of a record as a number of many bytes (the format says one), and all bits of others.
     expect(is_odd or [row for _, _, part in by_aiokafka for row in part] == rows, "aiokafka reads other rows", data)
     return "damaged, accepted"
 

@@ -135,7 +135,12 @@ class KafkaReader:
         self._consumer.close()
 
     def _fetch(self) -> None:
+        floor = self.position
         for record in self._consumer.poll(_POLL_MS, _MOST_RECORDS).get(self._where, ()):
+            # A broker takes a batch that gives several records one offset; the worker reads the first of them.
+            if record.offset < floor:
+                continue
+            floor = record.offset + 1
             append_time_ms = record.timestamp if record.timestamp_type == _LOG_APPEND_TIME else 0
             headers = tuple((name, value or b"") for name, value in record.headers)
             self._held.append(Record(record.offset, append_time_ms, record.key, record.value, headers))

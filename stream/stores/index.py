@@ -33,7 +33,7 @@ class Index(Protocol):
         ...
 
     def names(self, slots: NDArray[np.int64]) -> Spans:
-        """Return the ids of slots in use; a copy, or of a buffer that changes with the next call."""
+        """Return the ids of slots in use: a copy, which a snapshot takes to another thread."""
         ...
 
     def release(self, slots: NDArray[np.int64]) -> None:

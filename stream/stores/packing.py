@@ -16,6 +16,10 @@ _ROOM: Final = 64
 _SEND_BYTES: Final = 96 * 1024
 """Of what is sent piece by piece: asyncio copies each, and a larger copy would be fresh memory each time."""
 
+_KEPT_BYTES: Final = 4 * 1024 * 1024
+_KEPT_TIMES: Final = 8
+"""A larger buffer is given back once a commit needs less than so small a part of it: each partition has one."""
+
 Pieces = list[bytes | memoryview]
 
 
@@ -54,7 +58,7 @@ class KernelPacking:
         voters = records.voters
         names = int((voters.stops - voters.starts).sum())
         needed = names + len(records) * (len(self._prefix) + VOTER.itemsize + _ROOM)
-        if len(self._out) < needed:
+        if not needed <= len(self._out) <= max(_KEPT_BYTES, needed * _KEPT_TIMES):
             self._out = np.empty(needed + needed // 4, np.uint8)
         packed = self._pack(voters, records.values, self._out).data
         return [packed[first : first + _SEND_BYTES] for first in range(0, len(packed), _SEND_BYTES)]

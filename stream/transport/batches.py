@@ -42,6 +42,7 @@ _APPEND_TIME: Final = 0x08
 _TRANSACTIONAL: Final = 0x10
 _CONTROL: Final = 0x20
 _MARKER_BYTES: Final = 4
+_MOST_OFFSET: Final = 2**63 - 1
 
 _DECODERS: Final[Mapping[int, tuple[str, Callable[[memoryview], bytes]]]] = {
     1: ("gzip", codec.gzip_decode),
@@ -262,6 +263,9 @@ class Answer:
             batch = Batch._make(_HEADER.unpack_from(self._data, at))
             if self._check_crcs and crc32c(memoryview(self._data)[at + _CRC_COVERS_FROM : stop]) != batch.crc:
                 raise self._damaged(batch, "its bytes do not have its checksum")
+            # The checksum does not cover the first offset.
+            if batch.last_offset >= _MOST_OFFSET:
+                raise self._damaged(batch, f"its last offset is {batch.last_offset}")
             yield at, batch
 
     def _is_wanted(self, at: int, batch: Batch) -> bool:

@@ -58,6 +58,7 @@ _ORIGIN_NAME: Final = np.frombuffer(ORIGIN_HEADER.encode(), np.uint8)
 _SIGNATURE_NAME: Final = np.frombuffer(SIGNATURE_HEADER.encode(), np.uint8)
 _INT_BYTES: Final = 5
 _LONG_BYTES: Final = 10
+_INT_BITS: Final = 0xFFFFFFFF
 
 
 @kernel
@@ -65,7 +66,8 @@ def _varint(buffer: NDArray[np.uint8], position: int, stop: int, most: int) -> t
     """Return the zig-zag coded number at ``position`` and where it ends: -1 where it is not over by ``stop``.
 
     It has at most ``most`` bytes of seven bits each, the lowest first; all but the last have bit 7 set. See
-    https://protobuf.dev/programming-guides/encoding/#varints, to which Kafka's documentation refers.
+    https://protobuf.dev/programming-guides/encoding/#varints, to which Kafka's documentation refers. Bits beyond the
+    32 or 64 of its type are dropped, as the broker drops them: it has let such a record pass.
     """
     raw = np.uint64(0)
     shift = np.uint64(0)
@@ -75,6 +77,8 @@ def _varint(buffer: NDArray[np.uint8], position: int, stop: int, most: int) -> t
         position += 1
         raw |= np.uint64(byte & 0x7F) << shift
         if byte < 0x80:
+            if most == _INT_BYTES:
+                raw &= np.uint64(_INT_BITS)
             return int(np.int64(raw >> np.uint64(1))) ^ -int(np.int64(raw & np.uint64(1))), position
         shift += np.uint64(7)
     return 0, -1

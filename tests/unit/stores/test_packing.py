@@ -46,6 +46,21 @@ def test_the_buffer_is_used_again_until_it_may_still_be_on_its_way() -> None:
     assert b"".join(first) == late
 
 
+def test_what_one_large_commit_took_is_given_back() -> None:
+    packing = KernelPacking(PREFIX)
+
+    def buffer_bytes(n: int) -> int:
+        piece: Any = packing.pairs(records(4, n))[0]
+        return int(piece.obj.base.nbytes)
+
+    large = buffer_bytes(8000)
+    assert large > 6 << 20
+    assert buffer_bytes(4000) == large
+    assert buffer_bytes(10) < 20_000
+    small = buffer_bytes(1000)
+    assert buffer_bytes(1) == small
+
+
 def test_kernel_equals_its_python() -> None:
     kernel: Any = kernels.pack_pairs
     some = records(9, 20)

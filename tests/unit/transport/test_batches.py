@@ -201,6 +201,7 @@ def test_batch_that_is_shorter_than_its_header_is_refused(length: int) -> None:
         (batch(9, 2, fields={"count": 1}), CorruptRecordException, "offset 9: .* bytes are left"),
         (batch(9, 2, fields={"count": -1}), CorruptRecordException, "offset 9: .* bytes are left"),
         (batch(9, 2, fields={"last_delta": 0}), CorruptRecordException, "offset 9: .* record 1: an offset"),
+        (batch((1 << 63) - 2, 2), CorruptRecordException, "offset 9223372036854775806: .* last offset"),
         (marker(9, b"\0\0"), CorruptRecordException, "offset 9: .* no marker"),
         (pack(Wanted(9, [], 0, 0, CONTROL), b"", 0, 0), CorruptRecordException, "offset 9: .* no marker"),
     ],

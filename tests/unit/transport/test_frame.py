@@ -118,6 +118,17 @@ def test_what_is_wrong_is_named(data: bytes, what: str) -> None:
     assert (rows, position, left) == ((0, 0, 1) if code != len(DAMAGE) - 1 else (1, 7, 0))
 
 
+@pytest.mark.parametrize("bits", [0x10, 0x70])
+def test_bits_beyond_those_of_a_number_are_dropped_as_the_broker_drops_them(bits: int) -> None:
+    # The key's length: 0 as 32 bits, and more than any record as 35.
+    data = b"\x16\0\0\0" + b"\x80" * 4 + bytes((bits,)) + b"\x02v\0"
+    (code, rows, _, _), image = read(data, 1, 0)
+    assert (DAMAGE[code], rows) == ("", 1)
+    found = np.frombuffer(image, np.int64).reshape(FIELDS, 1)[:, 0]
+    assert found[KEY_START] == found[kernels.KEY_STOP] == 9
+    assert data[found[VALUE_START] : found[VALUE_STOP]] == b"v"
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_any_cut_by_room_gives_the_same_rows(seed: int) -> None:
     wanted, data = sound(seed)
