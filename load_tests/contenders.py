@@ -20,7 +20,7 @@ from load_tests.peers.environment import peers_python, streams, streams_argument
 from load_tests.rig import PARTITIONS, WORKER, BenchmarkError, Rig, Worker
 
 RUN_SECONDS: Final = 900.0
-POLL_SECONDS: Final = 0.01
+POLL_SECONDS: Final = 0.05
 GROUNDSWELL: Final = "Groundswell"
 REFERENCE: Final = "Groundswell --reference"
 SCRIPT: Final = "straight-line script"

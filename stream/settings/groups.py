@@ -244,7 +244,7 @@ class WorkerSettings(_Group):
 
     voters_in_memory: Positive = 650_000
     """Beyond these, over all partitions held, voters whose records are in Redis are dropped from memory."""
-    batches_in_flight: Annotated[int, Field(ge=1, le=1000)] = 4
+    batches_in_flight: Annotated[int, Field(ge=1, le=1000)] = 8
     """Fetched batches of a partition that wait or are worked on."""
     batch_events: Annotated[int, Field(ge=1, le=100_000)] = 4096
     """Most log rows in a batch."""
