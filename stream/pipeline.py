@@ -142,10 +142,6 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
     with state.profiler.step("decode"):
         log_time_ms, authority = header.log_time_ms, state.authority
         decoded = decode(columns, header.partition_count, log_time_ms, authority, reference=state.reference)
-    # 2 index: voter ids to slots in this partition's table
-    with state.profiler.step("index"):
-        away, repeated, origins = _route(state, columns, decoded)
-        slots, unknown = state.table.index(decoded.voters.without(away | repeated))
     for row, activation in decoded.activations.items():
         if activation.engine != ENGINE_VERSION:
             message = (
@@ -153,6 +149,10 @@ async def process_batch(state: PartitionState, columns: Columns, library: Librar
                 f"and this build is engine {ENGINE_VERSION}: run the build that has engine {activation.engine}"
             )
             raise StateMismatchError(message)
+    # 2 index: voter ids to slots in this partition's table
+    with state.profiler.step("index"):
+        away, repeated, origins = _route(state, columns, decoded)
+        slots, unknown = state.table.index(decoded.voters.without(away | repeated))
     # 3 load: voters not in memory, and contents that an activation names
     try:
         for activation in decoded.activations.values():

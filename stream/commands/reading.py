@@ -142,7 +142,8 @@ class KafkaReader:
                 continue
             floor = record.offset + 1
             append_time_ms = record.timestamp if record.timestamp_type == _LOG_APPEND_TIME else 0
-            headers = tuple((name, value or b"") for name, value in record.headers)
+            # The worker passes over a header without a value as well.
+            headers = tuple((name, value) for name, value in record.headers if value is not None)
             self._held.append(Record(record.offset, append_time_ms, record.key, record.value, headers))
         self.position = int(self._consumer.position(self._where))
 
