@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from stream.agents.closing import close_consumer
 from stream.records import SEQUENCE_HEADER
@@ -51,14 +52,21 @@ async def last_sequence(kafka: Mapping[str, Any], topic: str, partition: int) ->
 
 
 async def _last_in(consumer: AIOKafkaConsumer, where: TopicPartition, start: int, stop: int) -> int | None:
-    """Return the largest sequence at offsets from ``start`` on, read until ``stop``, or the log's end, is reached."""
+    """Return the largest sequence at offsets from ``start`` on, read until ``stop`` is reached.
+
+    Raises KafkaError where the log's end moves back before it.
+    """
     consumer.seek(where, start)
     found: int | None = None
     while await consumer.position(where) < stop:
         records = (await consumer.getmany(where, timeout_ms=100)).get(where, ())
         if not records:
-            # Under a leader that lacks the last rows nobody ever comes to where they ended.
-            stop = min(stop, (await consumer.end_offsets([where]))[where])
+            # Under a leader that lacks the last rows nobody ever comes to where they ended, and what was read may be
+            # gone with them.
+            end = (await consumer.end_offsets([where]))[where]
+            if end < stop:
+                message = f"{where.topic} partition {where.partition} ended at {stop}, and while it was read at {end}"
+                raise KafkaError(message)
         for record in records:
             for name, value in record.headers:
                 if name == SEQUENCE_HEADER and value.isdigit():
