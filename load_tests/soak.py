@@ -36,6 +36,7 @@ from load_tests.checker import Findings
 from load_tests.checker import report as checked
 from load_tests.deployment import Content, Deployment, WorkerProcess, wait_until
 from load_tests.follower import Follower
+from load_tests.processes import cpu_seconds
 from load_tests.publisher import Publisher, Writing
 from load_tests.report import RESULTS, Row, show_rows, write
 from load_tests.rig import addresses
@@ -144,7 +145,7 @@ class Gauges:
         topic = deployment.topic("events")
         self._where = [TopicPartition(topic, number) for number in range(deployment.partitions)]
         self.begun = time.monotonic()
-        self._cpu = self._cpu_seconds(), self.begun
+        self._cpu = cpu_seconds(self._pid()), self.begun
         reader.take()
 
     def sample(self) -> Sample:
@@ -178,22 +179,18 @@ class Gauges:
         return sum(max(ends[tp] - int((header or {"offset": 0})["offset"]), 0) for tp, header in headers.items())
 
     def _memory_mb(self) -> dict[str, float]:
-        status = self._proc("status").splitlines()
+        status = Path(f"/proc/{self._pid()}/status").read_text().splitlines()
         lines = (line.split() for line in status if line.startswith(("VmRSS", "RssAnon")))
         return {words[0].rstrip(":"): int(words[1]) * 1024 / 1e6 for words in lines}
 
-    def _cpu_seconds(self) -> float:
-        words = self._proc("stat").rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
     def _cores(self) -> float:
         (before, since), now = self._cpu, time.monotonic()
-        self._cpu = self._cpu_seconds(), now
+        self._cpu = cpu_seconds(self._pid()), now
         return (self._cpu[0] - before) / max(now - since, 1e-9)
 
-    def _proc(self, name: str) -> str:
+    def _pid(self) -> int:
         assert self._worker.process is not None  # noqa: S101 (it was started)
-        return Path(f"/proc/{self._worker.process.pid}/{name}").read_text()
+        return self._worker.process.pid
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numba
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _PACKAGE: Final = Path(__file__).parent
-_SHARED: Final = ("compiled.py", "arithmetic.py", "partitioning.py", "records.py", "columns.py")
+_SHARED: Final = ("compiled.py", "arithmetic.py", "partitioning.py", "records.py", "columns.py", "words.py")
 
 
 def _cache_directory() -> Path:

@@ -27,14 +27,21 @@ class Spans:
     @classmethod
     def of(cls, texts: Sequence[bytes]) -> Spans:
         """Lay texts one after the other in a buffer of their own."""
-        stops = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-        lengths = np.diff(stops, prepend=0)
-        return cls(np.frombuffer(b"".join(texts), np.uint8), stops - lengths, stops)
+        return cls._laid(b"".join(texts), np.fromiter(map(len, texts), np.int64, len(texts)))
 
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Spans:
         """Lay texts one after the other in a buffer of their own, as UTF-8."""
-        return cls.of([text.encode() for text in texts])
+        found = list(texts)
+        joined = "".join(found)
+        data = joined.encode()
+        encoded = found if len(data) == len(joined) else [text.encode() for text in found]
+        return cls._laid(data, np.fromiter(map(len, encoded), np.int64, len(found)))
+
+    @classmethod
+    def _laid(cls, data: bytes, lengths: NDArray[np.int64]) -> Spans:
+        stops = np.cumsum(lengths)
+        return cls(np.frombuffer(data, np.uint8), stops - lengths, stops)
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -9,37 +9,19 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import faust
 import orjson
 
-from load_tests.job import HALF_LIFE_MS, REARM, THRESHOLD, WEIGHTS
+from load_tests.peers.plain import Progress
 
 
-@dataclass
-class Progress:
-    """What was done since the first event."""
-
-    events: int = 0
-    triggers: int = 0
-    wall: float = 0.0
-    cpu: float = 0.0
-
-    def finish(self) -> None:
-        """Print what was measured, and end the process."""
-        result = {
-            "events": self.events,
-            "triggers": self.triggers,
-            "wall_seconds": time.perf_counter() - self.wall,
-            "cpu_seconds": time.process_time() - self.cpu,
-        }
-        # Past Faust, which takes what is printed for a line of its log.
-        os.write(1, b"\n" + orjson.dumps(result) + b"\n")
-        os._exit(0)
+def finish(progress: Progress) -> None:
+    """Print what was measured, and end the process."""
+    # Past Faust, which takes what is printed for a line of its log.
+    os.write(1, b"\n" + orjson.dumps(progress.result()) + b"\n")
+    os._exit(0)
 
 
 def application(bootstrap: str, name: str, topic: str, triggers_topic: str, count: int, partitions: int) -> faust.App:
@@ -60,26 +42,15 @@ def application(bootstrap: str, name: str, topic: str, triggers_topic: str, coun
 
     async def engagement(stream: Any) -> None:
         async for passed in stream.events():
-            if not progress.events:
-                progress.wall, progress.cpu = time.perf_counter(), time.process_time()
+            progress.count()
             event = orjson.loads(passed.value)
             voter = event["subject"]
-            at = datetime.fromisoformat(event["time"]).timestamp() * 1000
-            score, last, armed = voters.get(voter) or (0.0, at, True)
-            score = score * 2.0 ** (-(at - last) / HALF_LIFE_MS) + WEIGHTS[event["type"]]
-            current = score * 2.0 ** (-(passed.message.timestamp * 1000 - at) / HALF_LIFE_MS)
-            if armed and current >= THRESHOLD:
-                armed = False
-                value = orjson.dumps({"voter": voter, "score": current, "cause": event["id"]})
-                await triggers.send(key=voter.encode(), value=value)
-                progress.triggers += 1
-            elif current <= REARM:
-                armed = True
-            voters[voter] = (score, at, armed)
-            progress.events += 1
+            voters[voter], trigger = progress.take(voters.get(voter), event, passed.message.timestamp * 1000)
+            if trigger is not None:
+                await triggers.send(key=voter.encode(), value=orjson.dumps(trigger))
             if progress.events == count:
                 await app.producer.flush()
-                progress.finish()
+                finish(progress)
 
     app.agent(app.topic(topic, value_serializer="raw", key_serializer="raw"))(engagement)
     return app

@@ -9,46 +9,30 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from quixstreams import Application
 
-from load_tests.job import HALF_LIFE_MS, REARM, THRESHOLD, WEIGHTS
+from load_tests.peers.plain import Progress
 
 
 @dataclass
 class Engagement:
-    """The job, and what was done since the first event."""
+    """The job, until it has seen ``count`` events."""
 
     app: Application
     count: int
-    events: int = 0
-    triggers: int = 0
-    begun: tuple[float, float] = field(default=(0.0, 0.0))
+    progress: Progress = field(default_factory=Progress)
 
     def take(self, event: Any, _key: Any, now: int, _headers: Any, state: Any) -> dict[str, Any] | None:
         """Take one event into its voter's state; return its trigger, if any."""
         if "subject" not in event:
             return None  # a control record
-        if not self.events:
-            self.begun = time.perf_counter(), time.process_time()
-        at = datetime.fromisoformat(event["time"]).timestamp() * 1000
-        score, last, armed = state.get("voter") or (0.0, at, True)
-        score = score * 2.0 ** (-(at - last) / HALF_LIFE_MS) + WEIGHTS[event["type"]]
-        current = score * 2.0 ** (-(now - at) / HALF_LIFE_MS)
-        trigger = None
-        if armed and current >= THRESHOLD:
-            armed = False
-            trigger = {"voter": event["subject"], "score": current, "cause": event["id"]}
-            self.triggers += 1
-        elif current <= REARM:
-            armed = True
-        state.set("voter", (score, at, armed))
-        self.events += 1
-        if self.events == self.count:
+        self.progress.count()
+        after, trigger = self.progress.take(state.get("voter"), event, now)
+        state.set("voter", after)
+        if self.progress.events == self.count:
             self.app.stop()
         return trigger
 
@@ -69,14 +53,7 @@ def main() -> None:
     decided = events.apply(job.take, stateful=True, metadata=True).filter(lambda trigger: trigger is not None)
     decided.to_topic(app.topic(triggers, key_serializer="bytes", value_serializer="json"))
     app.run()
-    wall, cpu = job.begun
-    result = {
-        "events": job.events,
-        "triggers": job.triggers,
-        "wall_seconds": time.perf_counter() - wall,
-        "cpu_seconds": time.process_time() - cpu,
-    }
-    print(json.dumps(result))
+    print(json.dumps(job.progress.result()))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.events.json_kernels import word_at
+from stream.words import rotated, word_at
 
 MAX_HASHED_BYTES = 240
 
@@ -87,11 +87,6 @@ def _avalanche_as_xxh64(value: np.uint64) -> np.uint64:
 
 
 @kernel_part
-def _rotated(value: np.uint64, bits: int) -> np.uint64:
-    return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
-
-
-@kernel_part
 def _bytes_swapped(value: np.uint64) -> np.uint64:
     swapped = np.uint64(0)
     for _ in range(8):
@@ -111,7 +106,7 @@ def _hash_small(buffer: NDArray[np.uint8], start: int, length: int) -> np.uint64
     if length > 3:
         halves = (_half_at(buffer, start) << _U32) + _half_at(buffer, start + length - 4)
         value = halves ^ _FLIP_8
-        value = (value ^ _rotated(value, 49) ^ _rotated(value, 24)) * _MIX_2
+        value = (value ^ rotated(value, 49) ^ rotated(value, 24)) * _MIX_2
         value = (value ^ ((value >> _U35) + size)) * _MIX_2
         return value ^ (value >> _U28)
     if length > 0:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel_part
+from stream.words import word_at
 
 UNSURE = -1
 MAX_DEPTH = 32
@@ -38,24 +39,7 @@ _HIGH_BITS = np.uint64(0x8080808080808080)
 _QUOTES = np.uint64(0x2222222222222222)
 _BACKSLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
 _SPACES = np.uint64(0x2020202020202020)
-_U1, _U2, _U3, _U4, _U5, _U6, _U7 = (np.uint64(number) for number in range(1, 8))
-_U8, _U16, _U24, _U32, _U40, _U48, _U56 = (np.uint64(8 * number) for number in range(1, 8))
-
-
-@kernel_part
-def word_at(buffer: NDArray[np.uint8], position: int) -> np.uint64:
-    """Return the eight bytes from ``position`` on as a little-endian number: one load."""
-    at = np.uint64(position)
-    return (
-        np.uint64(buffer[at])
-        | (np.uint64(buffer[at + _U1]) << _U8)
-        | (np.uint64(buffer[at + _U2]) << _U16)
-        | (np.uint64(buffer[at + _U3]) << _U24)
-        | (np.uint64(buffer[at + _U4]) << _U32)
-        | (np.uint64(buffer[at + _U5]) << _U40)
-        | (np.uint64(buffer[at + _U6]) << _U48)
-        | (np.uint64(buffer[at + _U7]) << _U56)
-    )
+_U1, _U56 = np.uint64(1), np.uint64(56)
 
 
 @kernel_part

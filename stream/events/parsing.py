@@ -133,16 +133,10 @@ def _time_texts(times: list[Any]) -> list[str]:
 
 def _spans(*columns: list[str]) -> list[Spans]:
     """Lay columns of texts one after the other in one buffer."""
-    texts = [text for column in columns for text in column]
-    joined = "".join(texts)
-    data = joined.encode()
-    encoded = texts if len(data) == len(joined) else [text.encode() for text in texts]
-    lengths = np.fromiter(map(len, encoded), np.int64, len(texts))
-    stops = np.cumsum(lengths)
-    starts = stops - lengths
-    buffer = np.frombuffer(data, np.uint8)
+    texts = Spans.of_texts(text for column in columns for text in column)
+    starts, stops = texts.starts, texts.stops
     bounds = np.cumsum([0, *map(len, columns)]).tolist()
-    return [Spans(buffer, starts[first:stop], stops[first:stop]) for first, stop in pairwise(bounds)]
+    return [Spans(texts.buffer, starts[first:stop], stops[first:stop]) for first, stop in pairwise(bounds)]
 
 
 def _mark(reject: NDArray[np.int64], row: int, reason: int) -> None:

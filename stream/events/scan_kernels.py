@@ -22,9 +22,9 @@ from stream.events.json_kernels import (
     skip_value,
     skip_whitespace,
     unescape,
-    word_at,
 )
 from stream.records import CLOCK_TICK, MAX_EVENT_BYTES
+from stream.words import word_at
 
 # A kernel reads module constants at compile time.
 _TICK = CLOCK_TICK

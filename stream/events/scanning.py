@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.columns import Columns
 from stream.events.parsing import parse
@@ -29,7 +28,7 @@ def scan(columns: Columns) -> Reading:
     if escaped.any():
         plain = buffer.copy()
         unescape_rows(buffer, escaped, 0, n, spans, plain)
-        buffer = _unwritten(plain)
+        buffer = plain
     reject = np.zeros(n, np.int64)
     unfit = np.zeros(n, np.uint8)
     rows = np.flatnonzero(kinds < 0)
@@ -40,13 +39,8 @@ def scan(columns: Columns) -> Reading:
         for column, texts in ((SUBJECT, odd.voters), (ID, odd.ids), (SOURCE, odd.sources), (TIME, odd.times)):
             spans[column, 0, rows] = texts.starts + len(buffer)
             spans[column, 1, rows] = texts.stops + len(buffer)
-        buffer = _unwritten(np.concatenate([buffer, odd.voters.buffer]))
+        buffer = np.concatenate([buffer, odd.voters.buffer])
         datas = {int(rows[row]): data for row, data in odd.datas.items()}
-    voters, ids, sources, times = (Spans(buffer, *spans[column]) for column in (SUBJECT, ID, SOURCE, TIME))
+    voters = Spans(buffer, *spans[SUBJECT])
+    ids, sources, times = (Spans(voters.buffer, *spans[column]) for column in (ID, SOURCE, TIME))
     return Reading(kinds, reject, unfit, voters, ids, sources, times, datas)
-
-
-def _unwritten(buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the array as one that cannot be written to, as a batch's own buffer is: kernels are compiled for that."""
-    buffer.flags.writeable = False
-    return buffer

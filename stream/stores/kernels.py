@@ -1,23 +1,21 @@
 """The loops of the stores over flat arrays: voter ids to slots, and records to one buffer of Redis' protocol."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
 from stream.records import MAX_VOTER_BYTES
+from stream.words import rotated, word_at
 
 # A kernel reads module constants at compile time.
 _NAME_BYTES = MAX_VOTER_BYTES
 
-_EIGHT = np.uint64(8)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-
-
-@kernel_part
-def _rotate(word: np.uint64, bits: int) -> np.uint64:
-    """Return ``word`` rotated left by 1 to 63 bits."""
-    return np.uint64((word << np.uint64(bits)) | (word >> np.uint64(64 - bits)))
+# Of the type that positions have: for a literal number Numba would compile all that takes it once more.
+_BEGIN: Any = np.int64(0)
 
 
 @kernel_part
@@ -27,14 +25,14 @@ def _round(
     """Return the state after one SipRound."""
     v0 = np.uint64(v0 + v1)
     v2 = np.uint64(v2 + v3)
-    v1 = _rotate(v1, 13) ^ v0
-    v3 = _rotate(v3, 16) ^ v2
-    v0 = _rotate(v0, 32)
+    v1 = rotated(v1, 13) ^ v0
+    v3 = rotated(v3, 16) ^ v2
+    v0 = rotated(v0, 32)
     v2 = np.uint64(v2 + v1)
     v0 = np.uint64(v0 + v3)
-    v1 = _rotate(v1, 17) ^ v2
-    v3 = _rotate(v3, 21) ^ v0
-    v2 = _rotate(v2, 32)
+    v1 = rotated(v1, 17) ^ v2
+    v3 = rotated(v3, 21) ^ v0
+    v2 = rotated(v2, 32)
     return v0, v1, v2, v3
 
 
@@ -51,9 +49,7 @@ def siphash(buffer: NDArray[np.uint8], start: int, stop: int, key: NDArray[np.ui
     v3 = key[1] ^ np.uint64(0x7465646279746573)
     position = start
     while stop - position >= 8:
-        word = np.uint64(0)
-        for place in range(8):
-            word |= np.uint64(buffer[position + place]) << np.uint64(8 * place)
+        word = word_at(buffer, position)
         v3 ^= word
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
         v0 ^= word
@@ -68,6 +64,24 @@ def siphash(buffer: NDArray[np.uint8], start: int, stop: int, key: NDArray[np.ui
     for _ in range(3):
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
     return np.uint64(v0 ^ v1 ^ v2 ^ v3)
+
+
+@kernel_part
+def _bucket_of(code: np.uint64, slot: int) -> np.uint64:
+    """Return what stands in the table for a slot whose id has the hash ``code``: never 0."""
+    return np.uint64((code >> _HALF << _HALF) | np.uint64(slot + 1))
+
+
+@kernel_part
+def _slot_in(bucket: np.uint64) -> np.int64:
+    """Return the slot that a bucket in use stands for."""
+    return np.int64(bucket & _LOW) - 1
+
+
+@kernel_part
+def _code_of(names: NDArray[np.uint8], slot: Any, key: NDArray[np.uint64]) -> np.uint64:
+    """Return the hash of a slot's id."""
+    return siphash(names[slot], _BEGIN, int(names[slot, _NAME_BYTES]), key)
 
 
 @kernel_part
@@ -120,7 +134,7 @@ def find_slots(
                 else:
                     slot = counts[1]
                     counts[1] += 1
-                buckets[place] = (code >> _HALF << _HALF) | np.uint64(slot + 1)
+                buckets[place] = _bucket_of(code, slot)
                 names[slot, _NAME_BYTES] = length
                 for at in range(length):
                     names[slot, at] = buffer[start + at]
@@ -129,7 +143,7 @@ def find_slots(
                 slots[row] = slot
                 break
             if bucket >> _HALF == code >> _HALF:
-                slot = np.int64(bucket & _LOW) - 1
+                slot = _slot_in(bucket)
                 if names[slot, _NAME_BYTES] == length and _is_named(names, slot, buffer, start):
                     slots[row] = slot
                     break
@@ -152,13 +166,10 @@ def release_slots(
     Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm R.
     """
     mask = np.uint64(len(buckets) - 1)
-    flat = names.reshape(-1)
-    width = names.shape[1]
     one = np.uint64(1)
     for slot in slots:
-        start = slot * width
-        place = siphash(flat, start, start + int(names[slot, _NAME_BYTES]), key) & mask
-        while np.int64(buckets[place] & _LOW) - 1 != slot:
+        place = _code_of(names, slot, key) & mask
+        while _slot_in(buckets[place]) != slot:
             place = (place + one) & mask
         hole = place
         while True:
@@ -166,8 +177,7 @@ def release_slots(
             bucket = buckets[place]
             if bucket == 0:
                 break
-            start = (np.int64(bucket & _LOW) - 1) * width
-            home = siphash(flat, start, start + int(flat[start + _NAME_BYTES]), key) & mask
+            home = _code_of(names, _slot_in(bucket), key) & mask
             # It may move to the hole unless its own place lies behind the hole, going round.
             if ((place - home) & mask) >= ((place - hole) & mask):
                 buckets[hole] = bucket
@@ -182,16 +192,13 @@ def release_slots(
 def rebuild_buckets(key: NDArray[np.uint64], buckets: NDArray[np.uint64], names: NDArray[np.uint8], high: int) -> None:
     """Enter the slots below ``high`` that have a name into ``buckets``, which are all empty, in place."""
     mask = np.uint64(len(buckets) - 1)
-    flat = names.reshape(-1)
-    width = names.shape[1]
     for slot in range(high):
-        length = int(names[slot, _NAME_BYTES])
-        if length > 0:
-            code = siphash(flat, slot * width, slot * width + length, key)
+        if names[slot, _NAME_BYTES] > 0:
+            code = _code_of(names, slot, key)
             place = code & mask
             while buckets[place] != 0:
                 place = (place + np.uint64(1)) & mask
-            buckets[place] = (code >> _HALF << _HALF) | np.uint64(slot + 1)
+            buckets[place] = _bucket_of(code, slot)
 
 
 @kernel_part
@@ -219,13 +226,18 @@ def _write(out: NDArray[np.uint8], position: int, data: NDArray[np.uint8]) -> in
 
 
 @kernel_part
-def _write_head(out: NDArray[np.uint8], position: int, length: int) -> int:
-    r"""Write the head of a bulk string, ``$<length>\r\n``; return the position behind it."""
-    out[position] = 36
-    position = _write_number(out, position + 1, length)
+def _write_line_end(out: NDArray[np.uint8], position: int) -> int:
+    """Write CR and LF; return the position behind them."""
     out[position] = 13
     out[position + 1] = 10
     return position + 2
+
+
+@kernel_part
+def _write_head(out: NDArray[np.uint8], position: int, length: int) -> int:
+    r"""Write the head of a bulk string, ``$<length>\r\n``; return the position behind it."""
+    out[position] = 36
+    return _write_line_end(out, _write_number(out, position + 1, length))
 
 
 @kernel
@@ -249,14 +261,8 @@ def pack_pairs(
     for row in range(len(starts)):
         position = _write_head(out, position, len(prefix) + stops[row] - starts[row])
         position = _write(out, position, prefix)
-        position = _write(out, position, buffer[starts[row] : stops[row]])
-        out[position] = 13
-        out[position + 1] = 10
-        position += 2
+        position = _write_line_end(out, _write(out, position, buffer[starts[row] : stops[row]]))
         if width:
             position = _write_head(out, position, width)
-            position = _write(out, position, values[row])
-            out[position] = 13
-            out[position + 1] = 10
-            position += 2
+            position = _write_line_end(out, _write(out, position, values[row]))
     return position

@@ -24,8 +24,8 @@ from stream.events.json_kernels import (
     skip_value,
     skip_whitespace,
     unescape,
-    word_at,
 )
+from stream.words import word_at
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
