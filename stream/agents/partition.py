@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from stream.agents.closing import failure_of
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 _BACKLOG_WAIT_SECONDS = 0.05
 _LONGEST_RECLAIM = 10
 _MOST_DOUBLINGS = 4
+_PATIENCE = 0.25
+"""By what part of their delay so far rows may be delayed once more, for a commit that is worth more."""
+_MOST_PATIENCE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -332,16 +336,7 @@ class Partition:
         """Group commit: one on its way; what later batches change merges into the next."""
         while True:
             await work.changed.wait()
-            if self._can_wait(work):
-                work.changed.clear()
-                try:
-                    async with asyncio.timeout(self._limits.idle_commit_seconds):
-                        while self._can_wait(work):
-                            await work.changed.wait()
-                            work.changed.clear()
-                except TimeoutError:
-                    pass
-            work.changed.clear()
+            await self._gather(work)
             if work.is_clean:
                 continue
             with self._observer.profiler.step("commit"):
@@ -360,9 +355,33 @@ class Partition:
             seconds = time.perf_counter() - started
             self._observer.committed(self.number, commit.header, len(commit.records), seconds, oldest_ms)
 
-    def _can_wait(self, work: _Work) -> bool:
-        """Return whether the commit may wait: rows that changed nothing (ticks, mostly) need none of their own."""
-        return work.is_quiet and not self._suspended and work.uncommitted < self._limits.uncommitted_events
+    async def _gather(self, work: _Work) -> None:
+        """Wait for as long as it pays to have more rows in the next commit."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while True:
+            work.changed.clear()
+            seconds = begun + self._patience(work) - loop.time()
+            if seconds <= 0:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await work.changed.wait()
+
+    def _patience(self, work: _Work) -> float:
+        """Return for how many seconds the next commit may wait for more rows.
+
+        Rows that changed nothing (ticks, mostly) need no commit of their own. Rows that are read long after they were
+        written, while more of them wait, bear a part of that delay once more: of voters who act again, one record is
+        written instead of many. Half of the bound is left to go on with while the commit is on its way.
+        """
+        if self._suspended or work.uncommitted >= self._limits.uncommitted_events // 2:
+            return 0.0
+        if work.is_quiet:
+            return self._limits.idle_commit_seconds
+        if not self._batches or work.oldest_ms is None:
+            return 0.0
+        return min((self._log.now() - work.oldest_ms / 1000) * _PATIENCE, _MOST_PATIENCE_SECONDS)
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -33,6 +34,8 @@ class Log:
     """What checks the signatures of its control records; None: they are not signed."""
     reference: bool = False
     """Whether its rows are decoded by library code."""
+    now: Callable[[], float] = time.time
+    """The clock that append times are compared with, in seconds since 1970; decides how long commits wait, no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Limits:
     voters: Callable[[], int]
     """How many voters of the partition may stay in memory; asked anew at each claim, since partitions share it."""
     uncommitted_events: int
-    """Log rows processed and not committed, before the fetch is made to wait."""
+    """Log rows processed and not committed, before the fetch is made to wait; a commit is due at half of them."""
     outbox_rows: int
     """Committed rows of an output that Kafka has not taken, before processing is made to wait (sending goes on)."""
     idle_commit_seconds: float

@@ -72,7 +72,7 @@ class RedisStore:
         """
         async with self._session(self._commits) as session:
             for _ in range(_ATTEMPTS):
-                _, data = _answers(await session.ask(pack(b"WATCH", self._header) + pack(b"GET", self._header), 2))
+                _, data = _answers(await session.ask(self._look(self._header), 2))
                 if data is None and await self._has_keys(session):
                     raise headless(self._prefix)
                 header = _header_in(data) or fresh
@@ -115,12 +115,12 @@ class RedisStore:
         """
         # Relay and commit meet in the trigger outbox only when rows of it are replaced.
         keys = (self._header, self._boxes["triggers"]) if commit.erased else (self._header,)
-        look = pack(b"WATCH", *keys) + pack(b"GET", self._header)
         async with self._session(self._commits) as session:
             try:
                 pieces, count = self._commands(commit)
                 for _ in range(_ATTEMPTS):
-                    _, data = _answers(await session.ask(look, 2))
+                    ahead = None if commit.erased else session.ahead
+                    _, data = ahead or _answers(await session.ask(self._look(*keys), 2))
                     refuse_foreign(self._prefix, _header_in(data), commit)
                     withdrawals = await self._withdrawals(session, commit.erased) if commit.erased else []
                     if await self._executed(session, commit, [*pieces, *withdrawals], count + len(withdrawals)):
@@ -130,10 +130,17 @@ class RedisStore:
                 raise
         raise self._contended()
 
+    def _look(self, *keys: bytes) -> bytes:
+        """Pack what a transaction begins with: WATCH, and the header as it then stands."""
+        return pack(b"WATCH", *keys) + pack(b"GET", self._header)
+
     async def _executed(self, session: Session, commit: Commit, pieces: Pieces, count: int) -> bool:
-        """Run a commit's commands; return whether they were, False where a watched key was touched."""
+        """Run a commit's commands; return whether they were, False where a watched key was touched.
+
+        The look for the next commit goes along, so that one exchange makes a commit.
+        """
         try:
-            return await _execute(session, pieces, count) is not None
+            return await _execute(session, pieces, count, self._look(self._header)) is not None
         except (RedisError, OSError) as error:
             if not is_lost(error):
                 raise
@@ -216,10 +223,9 @@ class RedisStore:
 
     async def _restore_step(self, owner: str, *commands: bytes) -> Any:
         """Run packed commands, return the first one's answer, if the restoration ``owner`` began is still under way."""
-        look = pack(b"WATCH", self._header) + pack(b"GET", self._header)
         async with self._session(self._commits) as session:
             for _ in range(_ATTEMPTS):
-                _, data = _answers(await session.ask(look, 2))
+                _, data = _answers(await session.ask(self._look(self._header), 2))
                 refuse_usurped(self._prefix, _header_in(data), owner)
                 done = await _execute(session, commands, len(commands))
                 if done is not None:
@@ -345,18 +351,25 @@ def _zadd(box: bytes, rows: Sequence[OutboxRow]) -> bytes:
     return pack(b"ZADD", box, *words)
 
 
-async def _execute(session: Session, pieces: Sequence[bytes | memoryview], count: int) -> list[Any] | None:
+async def _execute(
+    session: Session, pieces: Sequence[bytes | memoryview], count: int, look: bytes = b""
+) -> list[Any] | None:
     """Run ``count`` packed commands in one MULTI and return their answers; None where a watched key was touched.
 
+    ``look`` holds the two commands that the next transaction begins with; ``session.ahead`` has their answers then.
     An error answer to a queued command or to EXEC itself, which says that nothing was executed, is raised as it is.
     """
-    payload: Pieces = [pack(b"MULTI"), *pieces, pack(b"EXEC")]
+    session.ahead = None
+    payload: Pieces = [pack(b"MULTI"), *pieces, pack(b"EXEC") + look]
     if sum(map(len, payload)) <= _ONE_SEND_BYTES:
         payload = [b"".join(payload)]
-    *queued, result = await session.ask(payload, count + 2)
+    answers = await session.ask(payload, count + (4 if look else 2))
+    queued, result, looked = answers[: count + 1], answers[count + 1], answers[count + 2 :]
     error = first_error(queued) or (result if isinstance(result, Exception) else None)
     if error is not None:
         raise error
+    if looked and first_error(looked) is None:
+        session.ahead = looked
     if result is None:
         return None
     error = first_error(result) if isinstance(result, list) else TypeError()

@@ -26,11 +26,13 @@ def pack(*words: bytes) -> bytes:
 
 
 class Session:
-    """A connection while one task has it to itself."""
+    """A connection, which one task at a time has to itself."""
 
     def __init__(self, connection: Connection, timeout_seconds: float) -> None:
         """Speak over ``connection``, an exchange taking ``timeout_seconds`` at most."""
         self.connection = connection
+        self.ahead: list[Any] | None = None
+        """Answers to what was asked right behind the last transaction, whose WATCH stands until the next; else None."""
         self._timeout_seconds = timeout_seconds
 
     async def ask(self, payload: bytes | Sequence[bytes | memoryview], count: int) -> list[Any]:
@@ -68,7 +70,7 @@ class Wire:
         self._connect = connect
         self._timeout_seconds = timeout_seconds
         self._lock = asyncio.Lock()
-        self._idle: Connection | None = None
+        self._idle: Session | None = None
         self._generation = 0
 
     @asynccontextmanager
@@ -76,26 +78,25 @@ class Wire:
         """Lend the connection. Whatever leaves the block by an exception, cancellation included, drops it."""
         async with self._lock:
             generation = self._generation
-            connection = self._idle
-            self._idle = None
-            if connection is None:
-                connection = await self._connect()
+            session, self._idle = self._idle, None
+            if session is None:
+                session = Session(await self._connect(), self._timeout_seconds)
             try:
-                yield Session(connection, self._timeout_seconds)
+                yield session
             except BaseException:
-                await connection.disconnect(nowait=True)
+                await session.connection.disconnect(nowait=True)
                 raise
             if generation == self._generation:
-                self._idle = connection
+                self._idle = session
             else:
-                await connection.disconnect(nowait=True)
+                await session.connection.disconnect(nowait=True)
 
     async def drop(self) -> None:
         """Close the connection, or let it be closed when it is given back."""
         self._generation += 1
-        connection, self._idle = self._idle, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        session, self._idle = self._idle, None
+        if session is not None:
+            await session.connection.disconnect(nowait=True)
 
 
 def first_error(answers: Sequence[Any]) -> Exception | None:

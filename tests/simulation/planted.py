@@ -155,15 +155,15 @@ def unknown_retried() -> AbstractContextManager[object]:
     """A transaction whose answer was lost is sent again on a new connection, as redis-py does by default."""
     execute = store_module._execute
 
-    async def again(session: Session, pieces: Sequence[bytes], count: int) -> list[Any] | None:
+    async def again(session: Session, pieces: Sequence[bytes], count: int, look: bytes = b"") -> list[Any] | None:
         try:
-            return await execute(session, pieces, count)
+            return await execute(session, pieces, count, look)
         except (RedisError, OSError):
             connection: Any = session.connection
             await connection.disconnect(nowait=True)
             await asyncio.sleep(0.3)
             await connection.connect()
-            return await execute(session, pieces, count)
+            return await execute(session, pieces, count, look)
 
     return patch.object(store_module, "_execute", again)
 
@@ -291,18 +291,18 @@ def connection_reused() -> Iterator[None]:
     @asynccontextmanager
     async def session(wire: Wire) -> Any:
         async with wire._lock:
-            connection, wire._idle = wire._idle, None
-            if connection is None:
-                connection = await wire._connect()
+            session, wire._idle = wire._idle, None
+            if session is None:
+                session = Session(await wire._connect(), wire._timeout_seconds)
             try:
-                yield Session(connection, wire._timeout_seconds)
+                yield session
             except asyncio.CancelledError:
-                wire._idle = connection
+                wire._idle = session
                 raise
             except BaseException:
-                await connection.disconnect(nowait=True)
+                await session.connection.disconnect(nowait=True)
                 raise
-            wire._idle = connection
+            wire._idle = session
 
     with patch.object(Wire, "session", session), patch.object(Connection, "read_response", kept):
         yield

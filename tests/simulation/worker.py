@@ -169,6 +169,7 @@ class Worker:
             release=member.release,
             is_assigned=member.is_assigned,
             reference=reference,
+            now=lambda: self.site.now_ms() / 1000,
         )
         chance = self.chance
         limits = Limits(

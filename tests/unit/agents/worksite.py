@@ -154,7 +154,7 @@ class Tape:
         log = Log(
             TOPIC, TOPIC_ID, self.count, bounds, reseek, lambda _: self.epoch, release, lambda _: self.is_assigned
         )
-        return replace(log, **changes)
+        return replace(log, **({"now": lambda: NOW_MS / 1000} | changes))
 
 
 class GatedStore(MemoryStore):

@@ -78,13 +78,14 @@ async def _fails(expected: type[GroundswellError], awaitable: Awaitable[object])
     return str(caught.value)
 
 
-async def test_commit_that_goes_well_uses_one_connection_and_two_exchanges() -> None:
+async def test_commits_that_go_well_use_one_connection_and_one_exchange_each_after_the_first_look() -> None:
     async with _fake() as fake:
         store = _store(fake)
         await store.commit(_COMMIT)
         await store.commit(_COMMIT)
         await store.close()
-        assert fake.heard == [(1, name) for name in ("WATCH", "GET", "MULTI", "MSET", "EXEC")] * 2
+        look, transaction = ["WATCH", "GET"], ["MULTI", "MSET", "EXEC"]
+        assert fake.heard == [(1, name) for name in (*look, *transaction, *look, *transaction, *look)]
 
 
 @each_error
@@ -220,7 +221,7 @@ async def test_connection_of_a_cancelled_commit_is_not_used_again() -> None:
             await task
         fake.answers["EXEC"] = b"*1\r\n+OK\r\n"
         await store.commit(_COMMIT)
-        assert fake.heard[-1] == (2, "EXEC")
+        assert [number for number, name in fake.heard if name == "EXEC"][-1] == 2
         await store.close()
 
 
@@ -250,7 +251,7 @@ async def test_connection_that_met_an_error_is_not_used_again() -> None:
         await _fails(StoreUnavailableError, store.commit(_COMMIT))
         fake.answers["GET"] = bulk(_HEADER.to_bytes())
         await store.commit(_COMMIT)
-        assert fake.heard[-1] == (2, "EXEC")
+        assert [number for number, name in fake.heard if name == "EXEC"][-1] == 2
         await store.close()
 
 
