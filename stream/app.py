@@ -30,7 +30,7 @@ from stream.agents.warmup import warm_up
 from stream.errors import GroundswellError
 from stream.interfaces import NoProfile, PartitionStore
 from stream.logs import logging_config
-from stream.memory import give_back
+from stream.memory import give_back, receive_less
 from stream.metrics import Metrics
 from stream.pipeline import Outcome
 from stream.profiling import Profile
@@ -49,6 +49,8 @@ _PUBLISH_SECONDS = 5.0
 _GIVE_BACK_SECONDS = 30.0
 _BOUNDS_SECONDS = 0.5
 _BACKGROUND_SECONDS = 1.0
+_COMMIT_RECORDS = 131_072
+"""For all partitions at once: while a commit is on its way, each record in it stands in memory three times."""
 
 
 class Worker(faust.App):
@@ -86,6 +88,7 @@ class Worker(faust.App):
             revoked=self.engagement.revoked,
             failed=end_process,
             in_flight_limit=worker.batches_in_flight,
+            linger_ms=worker.fetch_linger_ms,
             max_records=worker.batch_events,
             revoke_seconds=worker.suspend_seconds + 1.0,
             security=settings.kafka.security(),
@@ -106,7 +109,7 @@ class Worker(faust.App):
     def new_partition(self, number: int, engagement: Engagement) -> Partition:
         """Build one partition at work."""
         worker, observer = self.settings.worker, engagement
-        reference = worker.reference
+        reference, commit_records = worker.reference, min(_COMMIT_RECORDS, worker.voters_in_memory)
         store = RedisStore(self.settings.redis.endpoint(), self.settings.key_prefix(number), reference=reference)
         partition = Partition(
             number,
@@ -118,6 +121,9 @@ class Worker(faust.App):
             Limits(
                 voters=lambda: max(worker.voters_in_memory // max(len(engagement.partitions), 1), 1000),
                 uncommitted_events=worker.uncommitted_events,
+                commit_records=lambda: (
+                    min(_COMMIT_RECORDS, worker.voters_in_memory) // max(len(engagement.partitions), 1)
+                ),
                 outbox_rows=worker.outbox_rows,
                 idle_commit_seconds=worker.idle_commit_seconds,
                 suspend_seconds=worker.suspend_seconds,
@@ -367,6 +373,7 @@ def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoRet
     fit for a worker.
     """
     logging.config.dictConfig(logging_config(settings.log.level, settings.log.format))
+    receive_less()
     app = Worker(settings, topic_id, partition_count)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

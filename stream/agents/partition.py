@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from stream.agents.closing import failure_of
 from stream.agents.commit import commit_exactly_once, retrying
 from stream.agents.surroundings import Limits, Log, Observer, Relaying, Snapshotting
@@ -372,14 +374,15 @@ class Partition:
         """Return for how many seconds the next commit may wait for more rows.
 
         Rows that changed nothing (ticks, mostly) need no commit of their own. Rows that are read long after they were
-        written, while more of them wait, bear a part of that delay once more: of voters who act again, one record is
-        written instead of many. Half of the bound is left to go on with while the commit is on its way.
+        written bear a part of that delay once more: of voters who act again, one record is written instead of many.
+        Half of the bound is left to go on with while the commit is on its way.
         """
-        if self._suspended or work.uncommitted >= self._limits.uncommitted_events // 2:
+        limits = self._limits
+        if self._suspended or work.uncommitted >= limits.uncommitted_events // 2:
             return 0.0
         if work.is_quiet:
-            return self._limits.idle_commit_seconds
-        if not self._batches or work.oldest_ms is None:
+            return limits.idle_commit_seconds
+        if work.oldest_ms is None or np.count_nonzero(work.table.dirty) >= limits.commit_records():
             return 0.0
         return min((self._log.now() - work.oldest_ms / 1000) * _PATIENCE, _MOST_PATIENCE_SECONDS)
 

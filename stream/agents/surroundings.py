@@ -46,6 +46,8 @@ class Limits:
     """How many voters of the partition may stay in memory; asked anew at each claim, since partitions share it."""
     uncommitted_events: int
     """Log rows processed and not committed, before the fetch is made to wait; a commit is due at half of them."""
+    commit_records: Callable[[], int]
+    """Records in a commit that waits for no more; a larger one takes memory."""
     outbox_rows: int
     """Committed rows of an output that Kafka has not taken, before processing is made to wait (sending goes on)."""
     idle_commit_seconds: float

@@ -248,7 +248,9 @@ class WorkerSettings(_Group):
     """Fetched batches of a partition that wait or are worked on."""
     batch_events: Annotated[int, Field(ge=1, le=100_000)] = 4096
     """Most log rows in a batch."""
-    uncommitted_events: Positive = 50_000
+    fetch_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 5
+    """How long Kafka may collect rows for one answer while rows come steadily: larger batches cost less for each."""
+    uncommitted_events: Positive = 200_000
     """Log rows of a partition that memory may be ahead of Redis."""
     outbox_rows: Positive = 100_000
     """Committed rows of a partition's output that Kafka has not taken, before processing waits for the sending."""

@@ -32,6 +32,8 @@ class BatchHooks:
     """Rows in one batch."""
     fetch_max_wait_ms: int = 50
     """How long the broker may hold a fetch for which it has nothing: a ready partition waits behind idle ones."""
+    linger_ms: int = 0
+    """How long the broker may hold a fetch for which it has little, while rows come; 0: not at all."""
     fetch_max_bytes: int = 1 << 20
     """Bytes of one partition in one answer of the broker (the first record batch comes whole, however large)."""
     reference: bool = False

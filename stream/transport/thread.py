@@ -29,6 +29,8 @@ LOG_APPEND_TIME = 1
 _PROBE_MS = 10
 PREFETCH_BACKOFF_SECONDS = 0.005
 """How long a partition whose rows wait to be taken holds back the fetch of others (aiokafka's own: 0.1)."""
+LINGER_BYTES = 64 * 1024
+_LULL_SECONDS = 0.05
 
 
 class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
@@ -99,12 +101,23 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
                     raise ConsumerStoppedError
                 batches = await self._take(consumer, max_records)
                 if batches:
+                    self._linger(fetcher, rows_come=True)
                     return batches
                 remaining = deadline - self.thread_loop.time()
                 if remaining <= 0:
                     break
-                await self._wait(fetcher, remaining)
+                await self._wait(fetcher, min(remaining, _LULL_SECONDS))
+                self._linger(fetcher, rows_come=bool(fetcher._records))  # noqa: SLF001
         return {}
+
+    def _linger(self, fetcher: Any, *, rows_come: bool) -> None:
+        """Have the broker collect more rows for an answer while rows come, and answer at the first one after a lull.
+
+        Each answer costs the worker some ms, however few rows are in it.
+        """
+        linger_ms = self.hooks.linger_ms if rows_come else 0
+        fetcher._fetch_min_bytes = LINGER_BYTES if linger_ms else 1  # noqa: SLF001
+        fetcher._fetch_max_wait_ms = linger_ms or self.hooks.fetch_max_wait_ms  # noqa: SLF001
 
     async def _take(self, consumer: AIOKafkaConsumer, max_records: int | None) -> dict[TP, list[Columns]]:
         """Return what is fetched, without waiting.

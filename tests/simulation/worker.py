@@ -175,6 +175,7 @@ class Worker:
         limits = Limits(
             voters=lambda: 4,
             uncommitted_events=chance.choice([20, 200]),
+            commit_records=lambda: 3,
             outbox_rows=chance.choice([10, 1000]),
             idle_commit_seconds=0.5,
             suspend_seconds=SUSPEND_SECONDS,

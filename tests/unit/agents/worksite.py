@@ -28,6 +28,7 @@ NOW_MS = 1_790_000_000_000
 LIMITS = Limits(
     voters=lambda: 1000,
     uncommitted_events=1000,
+    commit_records=lambda: 1000,
     outbox_rows=1000,
     idle_commit_seconds=0.02,
     suspend_seconds=5.0,
