@@ -121,9 +121,7 @@ class Worker(faust.App):
             Limits(
                 voters=lambda: max(worker.voters_in_memory // max(len(engagement.partitions), 1), 1000),
                 uncommitted_events=worker.uncommitted_events,
-                commit_records=lambda: (
-                    min(_COMMIT_RECORDS, worker.voters_in_memory) // max(len(engagement.partitions), 1)
-                ),
+                commit_records=lambda: commit_records // max(len(engagement.partitions), 1),
                 outbox_rows=worker.outbox_rows,
                 idle_commit_seconds=worker.idle_commit_seconds,
                 suspend_seconds=worker.suspend_seconds,

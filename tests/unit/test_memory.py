@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import subprocess
 import sys
+from asyncio import selector_events
 
 import pytest
 
-from stream.memory import CAN_GIVE_BACK
+from stream.memory import CAN_GIVE_BACK, RECEIVE_BYTES, receive_less
 
 HOLES = """
 from pathlib import Path
@@ -42,3 +45,33 @@ def test_holes_in_the_heap_are_given_back() -> None:
     assert float(freed) > 40.0, "freeing alone gave it back: nothing is shown here"
     assert float(left) < 5.0
     assert gave == "True"
+
+
+def test_connections_take_less_for_what_they_may_receive(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    monkeypatch.setattr(transport, "max_size", transport.max_size)
+    receive_less()
+    assert "self._sock.recv(self.max_size)" in inspect.getsource(transport)
+    asyncio.run(_received_in_pieces())
+
+
+async def _received_in_pieces() -> None:
+    """Send much at once, and see that it comes in pieces no larger than asked for."""
+    pieces: list[int] = []
+    over = asyncio.get_running_loop().create_future()
+
+    class Sink(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            pieces.append(len(data))
+
+        def connection_lost(self, _: Exception | None) -> None:
+            over.set_result(None)
+
+    async with await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(bytes(4 * RECEIVE_BYTES))
+        await writer.drain()
+        writer.close()
+        await over
+    assert sum(pieces) == 4 * RECEIVE_BYTES
+    assert max(pieces) <= RECEIVE_BYTES

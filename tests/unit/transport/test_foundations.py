@@ -75,6 +75,7 @@ def test_signatures_are_those_that_the_transport_was_written_against(function: A
         (fetcher.Fetcher.__init__, ["self._records", "self._closed", "self._prefetch_backoff"]),
         (fetcher.Fetcher._proc_fetch_request, ["FetchResult(", "PartitionRecords("]),
         (fetcher.PartitionRecords._unpack_records, ["self._consumer_record(tp, record)"]),
+        (fetcher.Fetcher._get_actions_per_node, ["self._fetch_max_wait_ms", "self._fetch_min_bytes"]),
         # One fetch without waiting has no await between what it takes and the position it leaves.
         (fetcher.Fetcher.fetched_records, ["if drained or not timeout:"]),
         # Faust: the order of things that the overrides count on.
@@ -108,6 +109,7 @@ ADDED: dict[type, set[str]] = {
         "wake",
         "_woken",
         "_take",
+        "_linger",
         "_columns",
         "_wait",
         "_out_of_range",
