@@ -92,8 +92,8 @@ class VoterTable(Protocol):
 
     records: NDArray[Any]
     """Array of records.VOTER by slot. Replaced when the table grows: fetch it anew after ``index``."""
-    dirty: NDArray[np.uint8]
-    """By slot: nonzero where the record changed since ``take_dirty``. Kernels set it to 1 through ``mark``."""
+    dirty: NDArray[np.bool_]
+    """By slot: whether the record changed since ``take_dirty``. Set through ``mark``."""
     limit: int
     """How many voters ``evict`` leaves in memory; may be changed at any time."""
 

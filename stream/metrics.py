@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections import defaultdict
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from stream import __version__
@@ -13,7 +16,8 @@ from stream.records import ENGINE_VERSION, REJECT_REASONS
 _LATENCY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SNAPSHOT_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _BATCH_EVENTS: Final = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000)
-_SCORES: Final = tuple(step / 20 for step in range(1, 20))
+SCORE_BOUNDS: Final = tuple(step / 20 for step in range(1, 20))
+_SCORES_AT_ONCE: Final = 8192
 
 
 class Metrics:
@@ -21,6 +25,9 @@ class Metrics:
 
     def __init__(self) -> None:
         """Register every metric at its zero."""
+        self._scores: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
+        """By model, of the last batches, not in its histogram yet."""
+        self._scores_kept = 0
         self.registry = CollectorRegistry()
         r = self.registry
         self.events = Counter("groundswell_events_total", "Log rows processed", registry=r)
@@ -54,7 +61,7 @@ class Metrics:
         )
         self.relay_sent = Counter("groundswell_relay_sent_total", "Rows sent", ["output"], registry=r)
         self.score = Histogram(
-            "groundswell_score", "Scores of the folded events, by model", ["model"], buckets=_SCORES, registry=r
+            "groundswell_score", "Scores of the folded events, by model", ["model"], buckets=SCORE_BOUNDS, registry=r
         )
         self.triggers = Counter("groundswell_triggers_total", "Triggers decided, by campaign", ["campaign"], registry=r)
         self.log_to_commit_seconds = Histogram(
@@ -97,13 +104,25 @@ class Metrics:
             registry=r,
         )
 
-    def observe_scores(self, model: str, counts: list[int], total: float) -> None:
-        """Add a batch's scores to a model's histogram: ``counts`` by bucket (the last: above all), and their sum."""
-        series = self.score.labels(model)
-        # prometheus_client offers only one observation at a time, which costs 0.5 us for each event.
-        for bucket, count in zip(series._buckets, counts, strict=True):  # noqa: SLF001
-            bucket.inc(count)
-        series._sum.inc(total)  # noqa: SLF001
+    def observe_scores(self, model: str, scores: NDArray[np.float64]) -> None:
+        """Keep a batch's scores (not to be changed any more) to be counted with those of others."""
+        self._scores[model].append(scores)
+        self._scores_kept += len(scores)
+        if self._scores_kept >= _SCORES_AT_ONCE:
+            self._count_scores()
+
+    def _count_scores(self) -> None:
+        """Add the scores that were kept to their histograms."""
+        for model, batches in self._scores.items():
+            scores = np.concatenate(batches)
+            counts = np.bincount(np.searchsorted(SCORE_BOUNDS, scores), minlength=len(SCORE_BOUNDS) + 1)
+            series = self.score.labels(model)
+            # prometheus_client offers only one observation at a time, which costs 0.5 us for each event.
+            for bucket, count in zip(series._buckets, counts.tolist(), strict=True):  # noqa: SLF001
+                bucket.inc(count)
+            series._sum.inc(float(scores.sum()))  # noqa: SLF001
+        self._scores.clear()
+        self._scores_kept = 0
 
     def forget_partition(self, partition: int) -> None:
         """Drop the series of a partition that this worker no longer holds."""
@@ -115,7 +134,5 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format 0.0.4."""
+        self._count_scores()
         return generate_latest(self.registry)
-
-
-SCORE_BOUNDS: Final = _SCORES

@@ -7,8 +7,7 @@ the same log gives the same bytes, however it is cut into batches and however of
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +43,10 @@ from stream.spans import Spans
 from stream.triggers import compose, decide
 
 _NOT_AUTHORISED = REJECT["not_authorised"]
+
+_CHANGES = np.zeros(USE_ERASE + 1, np.bool_)
+_CHANGES[[USE_FOLD, USE_CONSENT, USE_ERASE, USE_SUPPRESSED]] = True
+"""By what a row was used for, whether the gate or a later step changed its voter's record."""
 
 Load = Callable[[Spans], Awaitable[list[bytes | None]]]
 
@@ -188,7 +191,7 @@ def _route(
     away = (decoded.homes >= 0) & (decoded.homes != state.partition) & (decoded.reject == 0)
     repeated = decoded.again.copy()
     taken = dict(state.header.origins)
-    for row in np.flatnonzero(columns.origin_partitions >= 0).tolist():
+    for row in (columns.origin_partitions >= 0).nonzero()[0].tolist():
         origin = int(columns.origin_partitions[row])
         is_control = decoded.reject[row] == 0 and decoded.homes[row] < 0
         is_forged = decoded.reject[row] == _NOT_AUTHORISED
@@ -228,41 +231,43 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
         triggers = compose(fired, columns, decoded, active.campaigns, state.topic, state.partition, sequence)
     state.outbox["triggers"] += triggers
     state.header.sequences["triggers"] += len(triggers)
-    for slot, count in zip(*np.unique(fired.campaigns, return_counts=True), strict=True):
-        name = active.campaigns.names[int(slot)]
-        batch.triggers[name] = batch.triggers.get(name, 0) + int(count)
-    folded = np.flatnonzero(use[first:stop] == USE_FOLD) + first
+    for slot in fired.campaigns.tolist():
+        name = active.campaigns.names[slot]
+        batch.triggers[name] = batch.triggers.get(name, 0) + 1
+    folded = scores[first:stop][use[first:stop] == USE_FOLD]
     for slot, model in enumerate(active.model_names):
         if model is not None:
-            batch.scores.setdefault(model, []).append(scores[folded, slot])
+            batch.scores.setdefault(model, []).append(folded[:, slot])
 
 
 def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
     """Write rejects and forwards to the outbox, mark what changed, and move the header past the batch."""
     header, columns, decoded, use = state.header, batch.columns, batch.decoded, batch.use
-    rejected = np.flatnonzero(decoded.reject)
-    for row in rejected.tolist():
-        _reject(state, columns, decoded, row)
-    for row in np.flatnonzero(batch.away).tolist():
+    rejects: dict[str, int] = {}
+    for row in decoded.reject.nonzero()[0].tolist():
+        reason = REJECT_REASONS[decoded.reject[row]]
+        rejects[reason] = rejects.get(reason, 0) + 1
+        _reject(state, columns, decoded, row, reason)
+    away = batch.away.nonzero()[0].tolist()
+    for row in away:
         _forward(state, columns, decoded, row)
     header.origins = batch.origins
     if decoded.authority is not None:
         header.keys = decoded.authority.keys
         header.counters = dict(decoded.authority.counters)
-    changed = (use == USE_FOLD) | (use == USE_CONSENT) | (use == USE_ERASE) | (use == USE_SUPPRESSED)
-    state.table.mark(batch.slots[changed])
-    state.erased.update(decoded.voters[row].decode() for row in np.flatnonzero(use == USE_ERASE).tolist())
-    counts = np.bincount(use, minlength=USE_ERASE + 1)
-    reasons = np.bincount(decoded.reject[rejected], minlength=len(REJECT_REASONS))
+    state.table.mark(batch.slots[_CHANGES[use]])
+    counts = np.bincount(use, minlength=len(_CHANGES)).tolist()
+    if counts[USE_ERASE]:
+        state.erased.update(decoded.voters[row].decode() for row in (use == USE_ERASE).nonzero()[0].tolist())
     outcome = Outcome(
         rows=len(columns),
-        folded=int(counts[USE_FOLD]),
-        duplicates=int(counts[USE_DUPLICATE]) + int(batch.repeated.sum()),
-        suppressed=int(counts[USE_SUPPRESSED]),
-        rejects={REJECT_REASONS[code]: int(count) for code, count in enumerate(reasons) if count},
-        forwards=int(batch.away.sum()),
+        folded=counts[USE_FOLD],
+        duplicates=counts[USE_DUPLICATE] + int(np.count_nonzero(batch.repeated)),
+        suppressed=counts[USE_SUPPRESSED],
+        rejects=rejects,
+        forwards=len(away),
         triggers=batch.triggers,
-        scores={model: np.concatenate(parts) for model, parts in batch.scores.items()},
+        scores={model: parts[0] if len(parts) == 1 else np.concatenate(parts) for model, parts in batch.scores.items()},
     )
     header.offset = columns.next
     if len(columns):
@@ -272,7 +277,7 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
         ("folded", outcome.folded),
         ("duplicates", outcome.duplicates),
         ("suppressed", outcome.suppressed),
-        ("rejected", len(rejected)),
+        ("rejected", sum(rejects.values())),
     ):
         header.totals[name] += count
     return outcome
@@ -293,7 +298,7 @@ def _append(
     state.outbox[output].append(OutboxRow(sequence, partition, key, value, numbered))
 
 
-def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:
+def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int, reason: str) -> None:
     """Send a row's original bytes to the rejects, with the reason and the place it was read from.
 
     Of what no broker would take again only the beginning goes, with its ``length``: a row that cannot be sent would
@@ -301,7 +306,7 @@ def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int)
     """
     key, value = columns.key(row), columns.value(row)
     headers: tuple[tuple[str, bytes], ...] = (
-        ("reason", REJECT_REASONS[decoded.reject[row]].encode()),
+        ("reason", reason.encode()),
         ("topic", state.topic.encode()),
         ("partition", b"%d" % state.partition),
         ("offset", b"%d" % columns.offsets[row]),
@@ -332,9 +337,11 @@ def take_commit(state: PartitionState, expected_offset: int) -> Commit:
         keys = {voter.encode() for voter in state.erased}
         triggers = [row.tombstone() if row.key in keys else row for row in triggers]
     outbox = {**state.outbox, "triggers": triggers}
+    # A header's other fields are never changed in place, only replaced.
+    sequences, totals = dict(state.header.sequences), dict(state.header.totals)
     commit = Commit(
         expected_offset=expected_offset,
-        header=deepcopy(state.header),
+        header=replace(state.header, sequences=sequences, totals=totals),
         records=state.table.take_dirty(),
         outbox={output: rows for output, rows in outbox.items() if rows},
         erased=frozenset(state.erased),

@@ -11,14 +11,13 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from stream.agents.partition import Partition
 from stream.columns import Columns
 from stream.errors import GroundswellError
-from stream.metrics import SCORE_BOUNDS, Metrics
+from stream.metrics import Metrics
 from stream.pipeline import Outcome
 from stream.records import Header, OutboxRow
 
@@ -106,11 +105,16 @@ class Engagement:
     def observe_batch(self, number: int, outcome: Outcome, seconds: float) -> None:
         """Count one batch."""
         metrics = self._metrics
-        metrics.events.inc(outcome.rows)
-        metrics.folded.inc(outcome.folded)
-        metrics.duplicates.inc(outcome.duplicates)
-        metrics.suppressed.inc(outcome.suppressed)
-        metrics.forwards.inc(outcome.forwards)
+        for counter, count in (
+            (metrics.events, outcome.rows),
+            (metrics.folded, outcome.folded),
+            (metrics.duplicates, outcome.duplicates),
+            (metrics.suppressed, outcome.suppressed),
+            (metrics.forwards, outcome.forwards),
+        ):
+            # Each addition takes a lock, and most are of nothing.
+            if count:
+                counter.inc(count)
         metrics.batch_events.observe(outcome.rows)
         metrics.batch_seconds.observe(seconds)
         for reason, count in outcome.rejects.items():
@@ -118,9 +122,7 @@ class Engagement:
         for campaign, count in outcome.triggers.items():
             metrics.triggers.labels(campaign).inc(count)
         for model, scores in outcome.scores.items():
-            bucket = np.searchsorted(SCORE_BOUNDS, scores, side="left")
-            counts = np.bincount(bucket, minlength=len(SCORE_BOUNDS) + 1)
-            metrics.observe_scores(model, counts.tolist(), float(scores.sum()))
+            metrics.observe_scores(model, scores)
         state = self.partitions[number].state if number in self.partitions else None
         if state is not None:
             metrics.voters.labels(str(number)).set(len(state.table))

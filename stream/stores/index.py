@@ -88,7 +88,7 @@ class HashIndex:
 
     def names(self, slots: NDArray[np.int64]) -> Spans:
         """Return the ids of slots in use, over a copy of their bytes."""
-        names = self._names[slots]
+        names = self._names.take(slots, axis=0)
         starts = np.arange(len(slots)) * _WIDTH
         return Spans(names.reshape(-1), starts, starts + names[:, MAX_VOTER_BYTES])
 

@@ -64,7 +64,7 @@ class Table:
         self._loading = 0
         self._in_flight: NDArray[np.int64] = np.empty(0, np.int64)
         self.records: NDArray[Any] = np.zeros(self._capacity + 1, VOTER)
-        self.dirty: NDArray[np.uint8] = np.zeros(self._capacity + 1, np.uint8)
+        self.dirty: NDArray[np.bool_] = np.zeros(self._capacity + 1, np.bool_)
         self._held: NDArray[np.uint8] = np.zeros(self._capacity + 1, np.uint8)
         self._used: NDArray[np.int64] = np.zeros(self._capacity + 1, np.int64)
 
@@ -119,7 +119,7 @@ class Table:
         words = self.records.view(np.uint64).reshape(-1, _WORDS)
         words[slots[~present]] = _FRESH
         words[slots[present]] = loaded.view(np.uint64).reshape(-1, _WORDS)
-        self.dirty[slots] = 0
+        self.dirty[slots] = False
         self._held[slots] = _FREE
         self._loading -= len(slots)
 
@@ -132,8 +132,8 @@ class Table:
 
     def mark(self, slots: NDArray[np.int64]) -> None:
         """Note that the records in these slots (repeats and -1 allowed) have changed."""
-        self.dirty[slots] = 1
-        self.dirty[-1] = 0
+        self.dirty[slots] = True
+        self.dirty[-1] = False
 
     def voters(self, slots: NDArray[np.int64]) -> Spans:
         """Return the voter ids of slots in use."""
@@ -148,9 +148,9 @@ class Table:
 
         What an earlier call gave and ``committed`` did not confirm is given again, as it is now.
         """
-        self.dirty[self._in_flight] = 1
-        slots = np.flatnonzero(self.dirty[: self._index.high])
-        self.dirty[slots] = 0
+        self.dirty[self._in_flight] = True
+        slots = self.dirty[: self._index.high].nonzero()[0]
+        self.dirty[slots] = False
         self._held[slots] = _IN_FLIGHT
         self._in_flight = slots
         values = self.records.view(_BLOCK).take(slots)
@@ -171,7 +171,7 @@ class Table:
             return 0
         count = len(self) - self.limit + self.limit // _CLEARED
         high = self._index.high
-        clean = np.flatnonzero((self._used[:high] > 0) & (self.dirty[:high] == 0) & (self._held[:high] == _FREE))
+        clean = np.flatnonzero((self._used[:high] > 0) & ~self.dirty[:high] & (self._held[:high] == _FREE))
         if len(clean) > count:
             clean = clean[np.argpartition(self._used[clean], count - 1)[:count]]
         self._release(clean)

@@ -10,6 +10,7 @@ from typing import Any, cast
 from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as faust_driver
 from faust.types import TP, ConsumerMessage, Message
+from mode import ServiceT
 
 from stream.columns import Columns
 from stream.errors import ConfigurationError
@@ -18,21 +19,7 @@ from stream.transport.thread import ConsumerThread
 
 logger = logging.getLogger(__name__)
 
-
-class _NoOffsets(dict[TP, int | None]):
-    """Faust's floor of offsets read, kept empty.
-
-    Faust raises it after a delayed batch, and drops all records below it: a seek back would lose them.
-    """
-
-    def __getitem__(self, tp: TP) -> int | None:
-        return None
-
-    def __setitem__(self, tp: TP, offset: int | None) -> None:
-        pass
-
-    def update(self, *offsets: Any, **named: Any) -> None:
-        pass
+_FETCH_SECONDS = 1.0
 
 
 class Consumer(faust_driver.Consumer):
@@ -44,7 +31,6 @@ class Consumer(faust_driver.Consumer):
         """Faust makes one for each worker."""
         super().__init__(*args, **options)
         self.hooks = hooks_of(self.app)
-        self._read_offset = _NoOffsets()
         self._claim: asyncio.Task[None] | None = None
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -161,17 +147,28 @@ class Consumer(faust_driver.Consumer):
 
     # --- fetching --------------------------------------------------------------------------------------
 
+    async def _drain_messages(self, fetcher: ServiceT) -> None:
+        """Hand over what is fetched until Faust stops the fetching.
+
+        Faust's own makes a dozen tasks for each message, and drops all that lies below the highest offset read: a seek
+        back would lose it.
+        """
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(timeout=_FETCH_SECONDS):
+                    await self.callback(message)
+        except (ConsumerStoppedError, asyncio.CancelledError):
+            if not self.app.should_stop:
+                raise
+        except Exception as error:
+            self.hooks.failed(error)
+            raise
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """Hand over what is fetched. What was fetched before a seek, or while the flow stops, is dropped."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
-        try:
-            batches: Mapping[TP, list[Columns]] = await self._getmany(None, timeout)
-        except ConsumerStoppedError:
-            raise
-        except Exception as error:
-            self.hooks.failed(error)
-            raise
+        batches: Mapping[TP, list[Columns]] = await self._getmany(None, timeout)
         for tp, (columns,) in batches.items():
             if self.flow_active and columns.epoch == self.epoch(tp):
                 yield tp, self._to_message(tp, columns)

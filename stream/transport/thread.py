@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -41,7 +40,7 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self.hooks = hooks_of(self.app)
         self.places = Places(self.hooks.in_flight_limit, self.wake)
-        self._waking: asyncio.Future[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
 
     async def on_start(self) -> None:
         """Start aiokafka's consumer."""
@@ -84,6 +83,11 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         )
 
     # --- fetching --------------------------------------------------------------------------------------
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Columns]]:
+        """Fetch for the main thread; not by Faust's queue of calls, which makes several tasks for each of them."""
+        fetching = self._fetch_records(self._ensure_consumer(), active_partitions, timeout, self.hooks.max_records)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(fetching, self.thread_loop))
 
     async def _fetch_records(
         self,
@@ -143,8 +147,10 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
     def _columns(self, tp: TP, fetched: list[Any], next_offset: int) -> Columns:
         """Return one batch with the place that it was read from."""
         epoch, start = self.places.take(tp, next_offset)
-        if isinstance(fetched[0], Columns):
-            return replace(fetched[0], epoch=epoch, start=start, next=next_offset)
+        first = fetched[0]
+        if isinstance(first, Columns):
+            first.epoch, first.start, first.next = epoch, start, next_offset
+            return first
         return columns_of(
             tp.partition,
             [record.offset for record in fetched],
@@ -159,14 +165,13 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
 
     async def _wait(self, fetcher: Any, seconds: float) -> None:
         """Wait until something is fetched, a full partition has room again, or the time is over."""
-        arrival = fetcher._create_fetch_waiter()  # noqa: SLF001
-        self._waking = self.thread_loop.create_future()
-        await asyncio.wait((arrival, self._waking), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if arrival.done():
+        waiting = self._waiting = fetcher._create_fetch_waiter()  # noqa: SLF001
+        await asyncio.wait((waiting,), timeout=seconds)
+        if waiting.done():
             # aiokafka tells waiters so that the group may not be joined or a topic not be read.
-            arrival.result()
+            waiting.result()
         else:
-            arrival.cancel()
+            waiting.cancel()
 
     def wake(self) -> None:
         """Look again for what may be fetched; from any thread."""
@@ -175,8 +180,8 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
             self.thread_loop.call_soon_threadsafe(self._woken)
 
     def _woken(self) -> None:
-        if self._waking is not None and not self._waking.done():
-            self._waking.set_result(None)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def _out_of_range(self, consumer: AIOKafkaConsumer, tp: TP) -> StateMismatchError:
         start, end = (await self._ranges(consumer, frozenset((tp,))))[tp]

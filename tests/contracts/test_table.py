@@ -37,7 +37,7 @@ class Named:
         return self.table.records
 
     @property
-    def dirty(self) -> NDArray[np.uint8]:
+    def dirty(self) -> NDArray[np.bool_]:
         return self.table.dirty
 
     def index(self, voters: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -87,16 +88,25 @@ def test_scores_added_in_bulk_equal_scores_observed_one_by_one() -> None:
     single = Histogram("groundswell_score", "Scores", ["model"], buckets=SCORE_BOUNDS, registry=registry)
     for score in scores:
         single.labels("likes").observe(score)
-    counts = [0] * (len(SCORE_BOUNDS) + 1)
-    for score in scores:
-        counts[next((place for place, bound in enumerate(SCORE_BOUNDS) if score <= bound), len(SCORE_BOUNDS))] += 1
     metrics = Metrics()
-    metrics.observe_scores("likes", counts, sum(scores))
+    metrics.observe_scores("likes", np.array(scores[:3]))
+    metrics.observe_scores("likes", np.array(scores[3:]))
     expected = {
         line for line in generate_latest(registry).decode().splitlines() if line.startswith("groundswell_score_")
     }
     found = set(metrics.exposition().decode().splitlines())
     assert {line for line in expected if "_created" not in line} <= found
+
+
+def test_scores_are_counted_once_however_many_come_before_they_are_asked_for() -> None:
+    metrics = Metrics()
+    for _ in range(5):
+        metrics.observe_scores("likes", np.full(3000, 0.5))
+        metrics.observe_scores("shares", np.full(10, 0.25))
+    for _ in range(2):
+        found = samples(metrics)
+        assert found['groundswell_score_count{model="likes"}'] == 15_000
+        assert found['groundswell_score_sum{model="shares"}'] == 12.5
 
 
 def test_build_names_version_engine_and_python() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 from rich.console import Console
 
 from stream.commands.demo_view import LatestTrigger, Readings, Screen, line, read_metrics, render, sparkline
@@ -26,7 +27,7 @@ def worked() -> Metrics:
     metrics.voters.labels("1").set(50)
     metrics.relay_backlog.labels("triggers", "0").set(6)
     metrics.relay_backlog.labels("rejects", "1").set(1)
-    metrics.observe_scores("support", [1] * 20, 9.5)
+    metrics.observe_scores("support", np.arange(20) / 20)
     return metrics
 
 

@@ -13,7 +13,7 @@ from faust.types import TP
 
 from stream.errors import ConfigurationError
 from stream.transport import FAUST_SETTINGS, BatchHooks, thread
-from stream.transport.driver import Transport, _NoOffsets
+from stream.transport.driver import Transport
 from stream.transport.hooks import hooks_of
 
 
@@ -25,14 +25,6 @@ def test_app_without_hooks_is_refused_with_what_it_has() -> None:
     app = faust.App("without-hooks")
     with pytest.raises(ConfigurationError, match="'batch_hooks' is None"):
         hooks_of(app)
-
-
-def test_faust_can_never_learn_a_floor_of_offsets() -> None:
-    offsets, tp = _NoOffsets(), TP("events", 0)
-    offsets[tp] = 5
-    offsets.update({tp: 6})
-    assert offsets[tp] is None
-    assert offsets.pop(tp, None) is None
 
 
 SECURITY = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": "worker"}
