@@ -169,9 +169,10 @@ class Consumer(faust_driver.Consumer):
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
         batches: Mapping[TP, list[Columns]] = await self._getmany(None, timeout)
-        for tp, (columns,) in batches.items():
-            if self.flow_active and columns.epoch == self.epoch(tp):
-                yield tp, self._to_message(tp, columns)
+        for tp, fetched in batches.items():
+            for columns in fetched:
+                if self.flow_active and columns.epoch == self.epoch(tp):
+                    yield tp, self._to_message(tp, columns)
 
     def _to_message(self, tp: TP, record: Columns) -> ConsumerMessage:
         return ConsumerMessage(

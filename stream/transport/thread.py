@@ -30,6 +30,7 @@ PREFETCH_BACKOFF_SECONDS = 0.005
 """How long a partition whose rows wait to be taken holds back the fetch of others (aiokafka's own: 0.1)."""
 LINGER_BYTES = 64 * 1024
 _LULL_SECONDS = 0.05
+_ROUNDS = 4
 
 
 class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
@@ -96,7 +97,7 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> dict[TP, list[Columns]]:
-        """Return at most one batch for each partition that has room; wait up to ``timeout`` seconds for the first."""
+        """Return a few batches for each partition that has room; wait up to ``timeout`` seconds for the first."""
         fetcher = consumer._fetcher  # noqa: SLF001
         deadline = self.thread_loop.time() + (timeout or 0.0)
         with consumer._subscription.fetch_context():  # noqa: SLF001
@@ -124,24 +125,31 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         fetcher._fetch_max_wait_ms = linger_ms or self.hooks.fetch_max_wait_ms  # noqa: SLF001
 
     async def _take(self, consumer: AIOKafkaConsumer, max_records: int | None) -> dict[TP, list[Columns]]:
-        """Return what is fetched, without waiting.
+        """Return what is fetched, without waiting: a few batches of each partition.
 
-        Partition by partition, so that each comes with a batch of its own size and none starves another.
+        Partition by partition, so that each comes with batches of its own size and none starves another; not one by
+        one, since the next are asked for only when the main thread has its turn again.
         """
         subscriptions, fetcher = consumer._subscription, consumer._fetcher  # noqa: SLF001
         subscription = subscriptions.subscription
         if subscription is None or subscriptions.reassignment_in_progress:
             return {}
         assignment = subscription.assignment
-        batches = {}
-        for tp in self.places.ready(assignment):
-            partition = TopicPartition(tp.topic, tp.partition)
-            try:
-                fetched = await aiokafka_fetcher.take(fetcher, partition, max_records)
-            except OffsetOutOfRangeError as error:
-                raise await self._out_of_range(consumer, tp) from error
-            if fetched:
-                batches[tp] = [self._columns(tp, fetched, assignment.state_value(partition).position)]
+        batches: dict[TP, list[Columns]] = {}
+        for _ in range(_ROUNDS):
+            taken = False
+            for tp in self.places.ready(assignment):
+                partition = TopicPartition(tp.topic, tp.partition)
+                try:
+                    fetched = await aiokafka_fetcher.take(fetcher, partition, max_records)
+                except OffsetOutOfRangeError as error:
+                    raise await self._out_of_range(consumer, tp) from error
+                if fetched:
+                    taken = True
+                    columns = self._columns(tp, fetched, assignment.state_value(partition).position)
+                    batches.setdefault(tp, []).append(columns)
+            if not taken:
+                break
         return batches
 
     def _columns(self, tp: TP, fetched: list[Any], next_offset: int) -> Columns:
