@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ def parse_event(value: bytes | None) -> Event:
         return _NOT_JSON
     if type(document) is not dict:
         return _NOT_CLOUDEVENT
-    get = document.get
+    get: Callable[[str], Any] = document.get
     name, source, word = get("id"), get("source"), get("type")
     if not (_is_text(name, MAX_NAME_CHARACTERS) and _is_text(source, MAX_NAME_CHARACTERS)):
         return _NOT_CLOUDEVENT
