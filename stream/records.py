@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, get_args, get_type_hints
 
 import numpy as np
@@ -282,12 +282,19 @@ SEQUENCE_HEADER: Final = "groundswell-sequence"
 TOMBSTONE_HEADER: Final = "groundswell-tombstone"
 """Kafka header of an output withdrawn before it was sent; the value is empty (null key too)."""
 
-_ROW = struct.Struct(">QiiI")
+_ROW: Final = struct.Struct(">QiiI")
+_BEFORE_NUMBER: Final = b'["%b","' % SEQUENCE_HEADER.encode()
+_BEHIND_NUMBER: Final = b'"]]'
+"""Around the sequence at the end of a row in Redis whose last header it is, as it is of all but tombstones."""
+_LEADING_KEPT: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OutboxRow:
-    """One record on its way to an output topic; in Redis a member of a sorted set, scored by sequence."""
+    """One record on its way to an output topic; in Redis a member of a sorted set, scored by sequence.
+
+    Not changed any more.
+    """
 
     sequence: int
     partition: int
@@ -310,7 +317,8 @@ class OutboxRow:
             -1 if self.key is None else len(key),
             0xFFFFFFFF if self.value is None else len(value),
         )
-        return head + key + value + orjson.dumps([(name, text.decode("latin-1")) for name, text in self.headers])
+        headers = orjson.dumps([(name, text.decode("latin-1")) for name, text in self.headers])
+        return b"".join((head, key, value, headers))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> OutboxRow:
@@ -320,16 +328,19 @@ class OutboxRow:
             if key_length < -1:
                 raise ValueError(key_length)
             position = _ROW.size
-            key = None if key_length < 0 else data[position : position + key_length]
-            position += max(key_length, 0)
-            value = None if value_length == 0xFFFFFFFF else data[position : position + value_length]
-            position += 0 if value is None else value_length
-            pairs = orjson.loads(data[position:])
-            if type(pairs) is not list or {*map(type, pairs)} - {list}:
-                raise TypeError
-            headers = tuple([(name, text.encode("latin-1")) for name, text in pairs])
-            if {type(name) for name, _ in headers} - {str}:
-                raise TypeError
+            key = value = None
+            if key_length >= 0:
+                key = data[position : position + key_length]
+                position += key_length
+            if value_length != 0xFFFFFFFF:
+                value = data[position : position + value_length]
+                position += value_length
+            number = b"%d" % sequence
+            last = _BEFORE_NUMBER + number + _BEHIND_NUMBER
+            if data.endswith(last):
+                headers = (*_unpack_leading(data[position : -len(last)]), (SEQUENCE_HEADER, number))
+            else:
+                headers = _unpack_headers(data[position:])
         except (struct.error, orjson.JSONDecodeError, ValueError, TypeError, AttributeError) as error:
             # Neither the bytes nor what the parser says of them: they name a voter.
             kind = type(error).__name__
@@ -341,6 +352,23 @@ class OutboxRow:
         """Return what is sent in this row's place when it was withdrawn before it was sent."""
         headers = ((SEQUENCE_HEADER, b"%d" % self.sequence), (TOMBSTONE_HEADER, b"1"))
         return OutboxRow(self.sequence, self.partition, None, None, headers)
+
+
+def _unpack_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers in a row's end; raise ValueError, TypeError or AttributeError if it is damaged."""
+    pairs = orjson.loads(data)
+    if type(pairs) is not list or {*map(type, pairs)} - {list}:
+        raise TypeError
+    headers = tuple([(name, text.encode("latin-1")) for name, text in pairs])
+    if {type(name) for name, _ in headers} - {str}:
+        raise TypeError
+    return headers
+
+
+@lru_cache(_LEADING_KEPT)
+def _unpack_leading(data: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers before a row's sequence, the same in all triggers; errors as _unpack_headers'."""
+    return _unpack_headers(data + _BEFORE_NUMBER + _BEHIND_NUMBER)[:-1]
 
 
 @dataclass(frozen=True, slots=True)

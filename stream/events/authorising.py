@@ -49,9 +49,10 @@ def authorise(
     """
     again = np.zeros(len(columns), np.bool_)
     if authority is None:
-        rotations = kinds == KEYS_ROTATED
-        reject[rotations] = _UNKNOWN_TYPE
-        kinds[rotations] = -1
+        for row in datas:
+            if kinds[row] == KEYS_ROTATED:
+                reject[row] = _UNKNOWN_TYPE
+                kinds[row] = -1
         return None, again
     looked_at = (kinds >= CLOCK_TICK) | (kinds == PRIVACY_ERASED) | (columns.origin_partitions >= 0)
     for row in np.flatnonzero(looked_at).tolist():

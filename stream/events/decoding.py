@@ -54,13 +54,14 @@ def decode(
     now = np.empty(n, np.int64)
     log_times, origins = columns.log_times, columns.origin_partitions
     settle(kinds, times, homes, unfit, log_times, origins, columns.partition, log_time_ms, reject, now)
-    reject[again] = 0
+    if authority is not None:
+        reject[again] = 0
     hashes = (_hashes if reference else _scanned_hashes)(sources, ids)
-    rejected = reject != 0
-    if rejected.any():
+    if np.count_nonzero(reject):
+        rejected = reject != 0
         hashes[rejected] = _NAMELESS
         voters, ids, sources = (texts.without(rejected) for texts in (voters, ids, sources))
-    activated = np.flatnonzero((kinds == CONFIG_ACTIVATED) & ~again)
+    activated = [row for row in reading.datas if kinds[row] == CONFIG_ACTIVATED and not again[row]]
     return Decoded(
         kinds=kinds,
         reject=reject,
@@ -71,7 +72,7 @@ def decode(
         ids=ids,
         sources=sources,
         homes=homes,
-        activations={row: read_activation(reading.datas[row]) for row in activated.tolist()},
+        activations={row: read_activation(reading.datas[row]) for row in activated},
         again=again,
         authority=authority,
     )
@@ -89,7 +90,7 @@ def _scanned_hashes(sources: Spans, ids: Spans) -> NDArray[np.uint64]:
     """Return the same by the kernel, and by the library for the few names that are too long for it."""
     hashes = np.empty(len(ids), np.uint64)
     hash_names(ids.buffer, sources.starts, sources.stops, ids.starts, ids.stops, hashes)
-    long = np.flatnonzero(hashes == 0)
-    if len(long):
+    if np.count_nonzero(hashes) < len(hashes):
+        long = np.flatnonzero(hashes == 0)
         hashes[long] = _hashes(sources.take(long), ids.take(long))
     return hashes

@@ -6,13 +6,10 @@ A field that is null counts as not given, and fields beside those named here are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from stream.events.scan_kernels import (
     CAPITALS,
@@ -227,38 +224,22 @@ _OTHERS_BY_KIND: Final = tuple(
     for name in EVENT_TYPES
 )
 """By kind code, what else is said of fields: name, whether it must be given, check of a value."""
-_HAS_OTHERS: Final = np.array([len(checks) > 0 for checks in _OTHERS_BY_KIND] + [False])
-"""By kind code; the last element is that of -1."""
 _SHORT: Final = min(limit for limits in _TEXTS_BY_KIND for limit in limits.values())
 """A text of so many characters fits whatever its field is: few values need to be looked up."""
 
 
-def find_unfit(kinds: NDArray[np.int64], datas: Sequence[Any]) -> list[int]:
-    """Return the rows whose data does not fit its kind, not sorted.
-
-    ``kinds`` (kind codes, -1: any data fits) and ``datas`` (parsed JSON, None: not given) have one element a row.
-    """
-    unfit = []
-    for row, data in enumerate(datas):
-        if type(data) is dict:
-            for name, value in data.items():
-                if type(value) is not str or len(value) > _SHORT:
-                    limit = _TEXTS_BY_KIND[kinds[row]].get(name)
-                    if limit and value is not None and (type(value) is not str or len(value) > limit):
-                        unfit.append(row)
-                        break
-        elif data is not None:
-            unfit.append(row)
-    for row in np.flatnonzero(_HAS_OTHERS[kinds]).tolist():
-        if not _others_fit(kinds[row], datas[row]):
-            unfit.append(row)
-    return unfit
-
-
-def _others_fit(kind: int, data: Any) -> bool:
-    """Return whether the fields that are not plain text fit; data that is no object holds none of them."""
-    if type(data) is not dict:
+def data_fits(kind: int, data: Any) -> bool:
+    """Return whether an event's data (parsed JSON, None: not given) fits its kind."""
+    if data is None:
         data = _NOTHING
+    elif type(data) is not dict:
+        return False
+    limits = _TEXTS_BY_KIND[kind]
+    for name, value in data.items():
+        if type(value) is not str or len(value) > _SHORT:
+            limit = limits.get(name)
+            if limit and value is not None and (type(value) is not str or len(value) > limit):
+                return False
     for name, required, check in _OTHERS_BY_KIND[kind]:
         value = data.get(name)
         if required if value is None else not check(value):

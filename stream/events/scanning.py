@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.columns import Columns
-from stream.events.parsing import parse
+from stream.events.parsing import parse_event
 from stream.events.reading import Reading
 from stream.events.scan_kernels import ID, SOURCE, SPANS, SUBJECT, TIME, scan_rows, unescape_rows
 from stream.events.tables import EVENTS
+from stream.records import CLOCK_TICK
 from stream.spans import Spans
 
 
 def scan(columns: Columns) -> Reading:
     """Read the values of ``columns``.
 
-    The spans are of the batch's own buffer, uncopied, where no row needed orjson and no text was written with
-    escapes.
+    The spans are of the batch's own buffer, uncopied, where every text stands in its row as it is: it does not where
+    it was written with escapes.
     """
     n = len(columns)
     buffer = np.frombuffer(columns.buffer, np.uint8)
@@ -25,22 +29,48 @@ def scan(columns: Columns) -> Reading:
     escaped = np.empty(n, np.uint8)
     tables = (EVENTS.words, EVENTS.fields, EVENTS.tables)
     scan_rows(buffer, columns.value_starts, columns.value_stops, *tables, 0, n, kinds, spans, escaped)
-    if escaped.any():
-        plain = buffer.copy()
-        unescape_rows(buffer, escaped, 0, n, spans, plain)
-        buffer = plain
     reject = np.zeros(n, np.int64)
     unfit = np.zeros(n, np.uint8)
-    rows = np.flatnonzero(kinds < 0)
-    datas = {}
-    if len(rows):
-        odd = parse(columns.buffer, columns.value_starts[rows], columns.value_stops[rows])
-        kinds[rows], reject[rows], unfit[rows] = odd.kinds, odd.reject, odd.unfit
-        for column, texts in ((SUBJECT, odd.voters), (ID, odd.ids), (SOURCE, odd.sources), (TIME, odd.times)):
-            spans[column, 0, rows] = texts.starts + len(buffer)
-            spans[column, 1, rows] = texts.stops + len(buffer)
-        buffer = np.concatenate([buffer, odd.voters.buffer])
-        datas = {int(rows[row]): data for row, data in odd.datas.items()}
-    voters = Spans(buffer, *spans[SUBJECT])
-    ids, sources, times = (Spans(voters.buffer, *spans[column]) for column in (ID, SOURCE, TIME))
+    datas: dict[int, Any] = {}
+    added = bytearray()
+    odd = (kinds < 0).nonzero()[0].tolist()
+    for row in odd:
+        _parse_row(columns, row, kinds, reject, unfit, spans, datas, added)
+    if added or np.count_nonzero(escaped):
+        plain = np.empty(len(buffer) + len(added), np.uint8)
+        plain[: len(buffer)] = buffer
+        plain[len(buffer) :] = added
+        unescape_rows(buffer, escaped, 0, n, spans, plain)
+        buffer = plain
+    starts, stops = spans[:, 0], spans[:, 1]
+    voters = Spans(buffer, starts[SUBJECT], stops[SUBJECT])
+    ids, sources, times = (Spans(voters.buffer, starts[column], stops[column]) for column in (ID, SOURCE, TIME))
     return Reading(kinds, reject, unfit, voters, ids, sources, times, datas)
+
+
+def _parse_row(
+    columns: Columns,
+    row: int,
+    kinds: NDArray[np.int64],
+    reject: NDArray[np.int64],
+    unfit: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    datas: dict[int, Any],
+    added: bytearray,
+) -> None:
+    """Read one row by orjson, in place; its texts where they stand in its bytes, or else at the end of ``added``."""
+    start, stop = int(columns.value_starts[row]), int(columns.value_stops[row])
+    event = parse_event(columns.buffer[start:stop] if start >= 0 else None)
+    kinds[row], reject[row], unfit[row] = event.kind, event.reject, event.unfit
+    if event.kind < 0:
+        return
+    for column, text in ((SUBJECT, event.voter), (ID, event.id), (SOURCE, event.source), (TIME, event.time)):
+        data = text.encode()
+        place = columns.buffer.find(data, start, stop)
+        if place < 0:
+            place = len(columns.buffer) + len(added)
+            added += data
+        spans[column, 0, row] = place
+        spans[column, 1, row] = place + len(data)
+    if event.kind >= CLOCK_TICK:
+        datas[row] = event.data

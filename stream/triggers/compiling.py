@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from stream.interfaces import Fired
 from stream.records import MAX_CAMPAIGNS, USE_FOLD
 from stream.triggers.files import Campaign
 from stream.triggers.kernels import decide_rows
+from stream.triggers.templates import template
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,8 @@ class Campaigns:
     cooldowns_ms: NDArray[np.int64]
     names: tuple[str, ...]
     """Empty: a free slot."""
-    versions: tuple[str, ...]
-    model_names: tuple[str, ...]
-    """Of each campaign's model."""
-    verbs: tuple[str, ...]
-    """What the score did: rose or fell."""
-    crossings: tuple[str, ...]
-    """The threshold in words."""
-    actions: tuple[orjson.Fragment, ...]
-    """The action table as JSON, keys sorted."""
-    model_versions: orjson.Fragment
-    """As JSON, the sha256 of every active model by name, in slot order."""
+    templates: tuple[bytes, ...]
+    """What each campaign's triggers have in common (``stream.triggers.templates``)."""
 
 
 def compile_campaigns(
@@ -55,8 +46,8 @@ def compile_campaigns(
     """
     places = {item[0]: slot for slot, item in enumerate(model_slots) if item is not None}
     active = [(slot, campaign) for slot, campaign in enumerate(campaigns) if campaign is not None]
-    names, versions, model_names, verbs, crossings = ([""] * MAX_CAMPAIGNS for _ in range(5))
-    actions = [_fragment({})] * MAX_CAMPAIGNS
+    names, templates = [""] * MAX_CAMPAIGNS, [b""] * MAX_CAMPAIGNS
+    model_versions = {item[0]: item[1] for item in model_slots if item is not None}
     compiled_tags = np.zeros(MAX_CAMPAIGNS, np.uint32)
     models = np.full(MAX_CAMPAIGNS, -1, np.int64)
     upward = np.zeros(MAX_CAMPAIGNS, np.uint8)
@@ -65,11 +56,7 @@ def compile_campaigns(
     for slot, campaign in active:
         item = slots[slot]
         names[slot] = campaign.name
-        versions[slot] = "" if item is None else item[1]
-        model_names[slot] = campaign.model
-        verbs[slot] = "rose" if campaign.direction == "up" else "fell"
-        crossings[slot] = repr(campaign.threshold)
-        actions[slot] = _fragment(dict(campaign.action))
+        templates[slot] = template(campaign, "" if item is None else item[1], model_versions)
         compiled_tags[slot] = tags[slot]
         models[slot] = places.get(campaign.model, -1)
         upward[slot] = campaign.direction == "up"
@@ -83,17 +70,8 @@ def compile_campaigns(
         rearms,
         cooldowns_ms,
         tuple(names),
-        tuple(versions),
-        tuple(model_names),
-        tuple(verbs),
-        tuple(crossings),
-        tuple(actions),
-        _fragment({item[0]: item[1] for item in model_slots if item is not None}),
+        tuple(templates),
     )
-
-
-def _fragment(value: dict[str, Any]) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps(value))
 
 
 def decide(  # noqa: PLR0913, PLR0917 (the pipeline hands over arrays, not rooms)

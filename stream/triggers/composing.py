@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 import numpy as np
 import orjson
@@ -13,7 +13,8 @@ from stream.interfaces import Decoded, Fired
 from stream.records import EVENT_TYPES, SEQUENCE_HEADER, OutboxRow
 from stream.triggers.compiling import Campaigns
 
-_CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+_CONTENT_TYPE: Final = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+_TYPES: Final = tuple(name.encode() for name in EVENT_TYPES)
 
 
 def compose(
@@ -31,73 +32,45 @@ def compose(
     id is its place in the log, the same on every replay.
     """
     rows = fired.rows
-    if not len(rows):
+    n = len(rows)
+    if not n:
         return []
+    numbers = range(sequence, sequence + n)
+    voters, ids, sources = (list(texts.take(rows)) for texts in (decoded.voters, decoded.ids, decoded.sources))
+    words = [_TYPES[kind] for kind in decoded.kinds[rows].tolist()]
+    partitions, offsets, now = [partition] * n, columns.offsets[rows].tolist(), decoded.now[rows].tolist()
+    before, after = fired.before.tolist(), fired.after.tolist()
+    moments = [
+        b',"time":"%b"' % text if known else b"" for text, known in zip(_moments(decoded.now[rows]), now, strict=True)
+    ]
+    # In the order of the template's places.
     facts = zip(
-        range(sequence, sequence + len(rows)),
-        decoded.voters.take(rows),
-        decoded.ids.take(rows),
-        decoded.sources.take(rows),
-        decoded.kinds[rows].tolist(),
-        fired.campaigns.tolist(),
-        fired.before.tolist(),
-        fired.after.tolist(),
-        columns.offsets[rows].tolist(),
-        decoded.now[rows].tolist(),
-        _moments(decoded.now[rows]),
-        _moments(decoded.times[rows]),
+        *(partitions, offsets, [orjson.dumps(topic)[1:-1]] * n, partitions),
+        *(_texts(voters), moments, numbers, _each(before), _each(after)),
+        *(_texts(ids), _texts(sources), words, _moments(decoded.times[rows]), partitions, offsets),
+        *(now, numbers, before, after, words),
         strict=True,
     )
-    composed: list[OutboxRow] = []
-    for number, voter, name, source, kind, slot, before, after, offset, now_ms, now, time in facts:
-        event: dict[str, Any] = {
-            "specversion": "1.0",
-            "id": f"{partition}-{offset}-{campaigns.names[slot]}",
-            "source": f"/{topic}/{partition}",
-            "type": "campaign.triggered",
-            "subject": voter.decode(),
-        }
-        if now_ms:
-            event["time"] = now
-        event["datacontenttype"] = "application/json"
-        event["sequence"] = str(number)
-        cause = {
-            "id": name.decode(),
-            "source": source.decode(),
-            "type": EVENT_TYPES[kind],
-            "time": time,
-            "partition": partition,
-            "offset": offset,
-        }
-        event["data"] = _data(campaigns, slot, before, after, cause, now_ms, number)
-        headers = (_CONTENT_TYPE, (SEQUENCE_HEADER, b"%d" % number))
-        composed.append(OutboxRow(number, partition, voter, orjson.dumps(event), headers))
-    return composed
+    templates = [campaigns.templates[slot] for slot in fired.campaigns.tolist()]
+    values = map(bytes.__mod__, templates, facts)
+    return [
+        OutboxRow(number, partition, voter, value, (_CONTENT_TYPE, (SEQUENCE_HEADER, b"%d" % number)))
+        for number, voter, value in zip(numbers, voters, values, strict=True)
+    ]
 
 
-def _data(
-    campaigns: Campaigns, slot: int, before: float, after: float, cause: dict[str, Any], now_ms: int, sequence: int
-) -> dict[str, Any]:
-    """Return the event's data, members in the order in which they are written."""
-    model = campaigns.model_names[slot]
-    return {
-        "campaign": campaigns.names[slot],
-        "campaign_version": campaigns.versions[slot],
-        "model": model,
-        "models": campaigns.model_versions,
-        "score_before": before,
-        "score_after": after,
-        "cause": cause,
-        "log_time_ms": now_ms,
-        "sequence": sequence,
-        "why": (
-            f"{model} {campaigns.verbs[slot]} from {before:.4f} to {after:.4f} "
-            f"and crossed {campaigns.crossings[slot]} after {cause['type']}"
-        ),
-        "action": campaigns.actions[slot],
-    }
+def _texts(texts: list[bytes]) -> list[bytes]:
+    """Return each of some texts in UTF-8, at least one, as JSON."""
+    return _each([text.decode() for text in texts])
 
 
-def _moments(times_ms: NDArray[np.int64]) -> list[str]:
+def _each(values: list[str] | list[float]) -> list[bytes]:
+    """Return each of some values, at least one, as JSON."""
+    # No line ends within JSON's texts: it has another way to write one.
+    return orjson.dumps(values, option=orjson.OPT_INDENT_2)[4:-2].split(b",\n  ")
+
+
+def _moments(times_ms: NDArray[np.int64]) -> list[bytes]:
     """Return times (ms since the epoch) as RFC 3339 in UTC with milliseconds."""
-    return [f"{text}Z" for text in np.datetime_as_string(times_ms.astype("datetime64[ms]"), unit="ms").tolist()]
+    texts: list[bytes] = times_ms.astype("datetime64[ms]").astype("S").tolist()
+    return [b"%bZ" % text for text in texts]

@@ -209,10 +209,21 @@ def test_spans_are_of_the_batchs_own_buffer_where_nothing_was_odd() -> None:
     decoded = decode(columns, 7, LOG_MS)
     own = np.frombuffer(columns.buffer, np.uint8)
     assert all(np.shares_memory(texts.buffer, own) for texts in (decoded.voters, decoded.ids, decoded.sources))
-    odd = decode(batch_of([RAW, RAW[:-1] + b',"id":"e-2"}']), 7, LOG_MS)
-    assert list(odd.ids) == [b"e-1", b"e-2"]
+    columns = batch_of([RAW, RAW[:-1] + b',"id":"e-2"}', RAW[:-1]])
+    odd = decode(columns, 7, LOG_MS)
+    assert list(odd.ids) == [b"e-1", b"e-2", b""]
+    assert np.shares_memory(odd.ids.buffer, np.frombuffer(columns.buffer, np.uint8))
     assert odd.ids.buffer is odd.voters.buffer is odd.sources.buffer
     assert not odd.ids.buffer.flags.writeable
+
+
+def test_odd_rows_and_escapes_in_one_batch_give_the_same_columns() -> None:
+    escaped = RAW.replace(b"https://", b"https:\\/\\/")
+    odd = escaped[:-1] + b',"id":"e-2","subject":"voter-\\u0039","time":null}'
+    decoded = compare([RAW, escaped, odd, RAW[:-1], RAW])
+    assert list(decoded.ids) == [b"e-1", b"e-1", b"e-2", b"", b"e-1"]
+    assert list(decoded.voters) == [b"voter-7", b"voter-7", b"voter-9", b"", b"voter-7"]
+    assert set(decoded.sources) == {EVENT["source"].encode(), b""}
 
 
 def test_names_of_every_length_have_the_packages_hash() -> None:

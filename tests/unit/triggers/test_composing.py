@@ -129,6 +129,29 @@ def test_sequences_go_on_from_the_given_one() -> None:
     assert [orjson.loads(row.value or b"")["sequence"] for row in rows] == ["5", "6", "7"]
 
 
+def test_texts_of_any_characters_come_out_as_they_are() -> None:
+    columns, decoded = batch(NOW_MS)
+    odd = ('"a",\n  "b"', "\\ %d %% \u2028 \x1f", "ünï 🗳")
+    decoded.voters, decoded.ids, decoded.sources = (Spans.of_texts([text, f"{text}2"]) for text in odd)
+    action = (("50%", "%d off"),)
+    files = [None, Campaign("welcome", "support", "up", 0.6, 0.4, 0, action)]
+    by_slot = compile_campaigns(files, campaigns().tags, [None, ["welcome", SHA_C]], [["support", SHA_B]])
+    first, second = compose(fired(0, 1), columns, decoded, by_slot, "events", 3, 5)
+    value = orjson.loads(second.value or b"")
+    assert first.key == odd[0].encode()
+    assert value["subject"] == odd[0] + "2"
+    assert (value["data"]["cause"]["id"], value["data"]["cause"]["source"]) == (odd[1] + "2", odd[2] + "2")
+    assert value["data"]["action"] == {"50%": "%d off"}
+    assert second.value == orjson.dumps(value)
+
+
+@pytest.mark.parametrize("score", [0.0, -1e-7, 1e22, 5e-324, 1 / 3, float("nan"), float("inf")])
+def test_score_is_written_as_json_has_it(score: float) -> None:
+    value = composed(before=score, after=-score).value or b""
+    assert b'"score_before":%b,"score_after":%b,' % (orjson.dumps(score), orjson.dumps(-score)) in value
+    assert f" from {score:.4f} to {-score:.4f} and ".encode() in value
+
+
 def test_nothing_fired_gives_no_row() -> None:
     columns, decoded = batch(NOW_MS)
     assert compose(fired(), columns, decoded, campaigns(), "engagement.events", 3, 5) == []
