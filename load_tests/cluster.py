@@ -153,6 +153,8 @@ class Broker(Server):
             "transaction.state.log.num.partitions": "4",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
+            # The cleaner looks after 15 s by itself, which whoever waits for a compaction would wait too.
+            "log.cleaner.backoff.ms": "1000",
             **self.options,
         }
         self._settings.parent.mkdir(parents=True, exist_ok=True)

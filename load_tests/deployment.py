@@ -21,7 +21,9 @@ import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from load_tests.checker import Held
+from stream.commands import topics
 from stream.embedded.services import free_port
+from stream.settings import Settings
 
 OUTBOXES: Final = ("triggers", "rejects", "forwards")
 GROUNDSWELL: Final = (sys.executable, "-m", "stream")
@@ -90,7 +92,13 @@ class Deployment:
 
     def create(self) -> None:
         """Create the four topics as an operator does."""
-        subprocess.run([*GROUNDSWELL, "topics", "create"], env=self.environment, check=True, capture_output=True)
+        flags = {
+            "namespace": self.namespace,
+            "kafka.bootstrap_servers": self.bootstrap,
+            "redis.url": self.redis_url,
+            "topics.partitions": self.partitions,
+        }
+        topics.create(Settings.load(flags=flags))
 
     def delete(self) -> None:
         """Delete topics and keys."""

@@ -40,11 +40,12 @@ from stream.signatures import UNSIGNED, Signer
 from stream.snapshots import Manifest, OwnLoop, Retention, SnapshotStorage
 from stream.stores.redis import RedisStore
 from stream.stores.table import Table
-from stream.transport import FAUST_SETTINGS, BatchHooks
+from stream.transport import FAUST_SETTINGS, BatchHooks, Process
 
 logger = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 1.0
+_STARTING_SECONDS = 0.1
 _PUBLISH_SECONDS = 5.0
 _GIVE_BACK_SECONDS = 30.0
 _BOUNDS_SECONDS = 0.5
@@ -299,10 +300,11 @@ class Worker(faust.App):
             self.engagement.accept(event.value)
 
     async def _watch(self) -> None:
-        """Keep lag and readiness up to date."""
+        """Keep lag and readiness up to date; at its start a worker is ready as soon as it can be."""
         consumer: Any = self.consumer
+        pause_seconds = _STARTING_SECONDS
         while True:
-            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.sleep(pause_seconds)
             ends: Mapping[TP, int] = {}
             if self.engagement.partitions:
                 try:
@@ -311,6 +313,8 @@ class Worker(faust.App):
                     self.complaints = [f"the broker does not say where the log ends: {error!r}"]
                     continue
             self.complaints = self.engagement.complaints({tp.partition: end for tp, end in ends.items()})
+            if not self.complaints:
+                pause_seconds = _WATCH_SECONDS
 
     async def _publish(self) -> None:
         """Write the committed offsets into the group, where dashboards look for them."""
@@ -375,7 +379,7 @@ def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoRet
     app = Worker(settings, topic_id, partition_count)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = faust.Worker(
+    worker = Process(
         app,
         loop=loop,
         override_logging=False,

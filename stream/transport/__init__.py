@@ -12,6 +12,6 @@ Whatever leaves an agent goes to ``batch_hooks.failed``, which ends the process;
 """
 
 from stream.transport.hooks import BatchHooks
-from stream.transport.startup import FAUST_SETTINGS
+from stream.transport.startup import FAUST_SETTINGS, Process
 
-__all__ = ["FAUST_SETTINGS", "BatchHooks"]
+__all__ = ["FAUST_SETTINGS", "BatchHooks", "Process"]

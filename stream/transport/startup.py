@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from faust.tables.manager import TableManager
 from faust.types.agents import ActorRefT
+from faust.worker import Worker
 from mode.supervisors import SupervisorStrategy
 
 from stream.transport.hooks import hooks_of
@@ -36,6 +38,16 @@ class EndOfProcess(SupervisorStrategy):
             if agent.crash_reason is not None:
                 hooks_of(agent.agent.app).failed(agent.crash_reason)
         super().wakeup()
+
+
+class Process(Worker):
+    """Faust's worker process, which ends as soon as nothing is left to wait for."""
+
+    async def _sentinel_task(self) -> None:
+        """Wait, at most a second, for the tasks that were cancelled; Faust's own sleeps that second in any case."""
+        cancelled = asyncio.all_tasks() - {asyncio.current_task()}
+        if cancelled:
+            await asyncio.wait(cancelled, timeout=1.0)
 
 
 FAUST_SETTINGS: Final[Mapping[str, Any]] = {

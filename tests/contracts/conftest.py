@@ -83,7 +83,7 @@ def valkey() -> Iterator[RedisEndpoint]:
     server.stop()
 
 
-@pytest.fixture(params=["memory", "simulated", "valkey", "redis"])
+@pytest.fixture(params=["memory", "simulated", "valkey", pytest.param("redis", marks=pytest.mark.kafka)])
 async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     endpoint: RedisEndpoint | None = None
     if request.param == "simulated":

@@ -23,7 +23,7 @@ ENDS = (*SCORES, b"(1", b"(3.5", b"(-inf", b"(+inf", b"(10")
 ODD = (b"", b"x", b"(", b"nan", b"1_0", b"(x", b"-0", b"01", b"9223372036854775808")
 
 
-@pytest.fixture(params=["valkey", "redis"])
+@pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.kafka)])
 def real(request: pytest.FixtureRequest) -> RedisEndpoint:
     url = os.environ.get("GROUNDSWELL_TEST_REDIS")
     if request.param == "redis" and not url:

@@ -12,10 +12,9 @@ from typing import Any
 
 import faust
 from faust.types import TP
-from faust.worker import Worker
 
 from stream.agents.engagement import end_process
-from stream.transport import FAUST_SETTINGS, BatchHooks
+from stream.transport import FAUST_SETTINGS, BatchHooks, Process
 from tests.integration.outputs import BROKER
 
 
@@ -43,7 +42,7 @@ def main(topic: str, start: int) -> None:
     app.agent(app.topic(topic), name="batches")(consume)
     app.finalize()
     with directory:
-        Worker(app, loglevel="WARN").execute_from_commandline()
+        Process(app, loglevel="WARN").execute_from_commandline()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,12 @@ SUBSCRIBERS = re.findall(r"<!-- subscribe -->\n```python\n(.*?)```", README, re.
 CLIENTS = ("kafka-python", "confluent-kafka", "cloudevents")
 CAUSES = {"voter-1": "donation.started", "voter-2": "social.share", "voter-3": "signup.completed"}
 
+SHORT_SESSIONS = {
+    'group_id="': 'session_timeout_ms=6000, group_id="',
+    '"group.id": "': '"session.timeout.ms": 6000, "group.id": "',
+}
+"""What is put into the examples for the embedded broker, where a group waits for half its session: 45 s by itself."""
+
 MODEL = """
 {"name": "eager", "kind": "linear", "bias": 0.0, "weights": {
   "donation.started.decayed_1d": 1.0, "social.share.decayed_1d": 1.0, "signup.completed.decayed_1d": 1.0}}
@@ -51,11 +57,15 @@ class Deployment:
 
     settings: Settings
     directory: Path
+    changes: Mapping[str, str]
+    """What else is replaced in the README's examples, by what."""
 
     def fit(self, example: str) -> str:
         """Return a README's example with this deployment's address and topics."""
         assert "localhost:9092" in example
         assert '"engagement.' in example
+        for text, other in self.changes.items():
+            example = example.replace(text, other)
         example = example.replace("localhost:9092", self.settings.kafka.bootstrap_servers)
         return example.replace('"engagement.', f'"{self.settings.namespace}.engagement.')
 
@@ -79,16 +89,16 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         (directory / kind / name).write_text(text)
     if request.param == "embedded":
         with EmbeddedServices() as services:
-            yield from work(services.settings(), directory)
+            yield from work(services.settings(), directory, SHORT_SESSIONS)
     else:
         kafka, store = (os.environ.get(f"GROUNDSWELL_TEST_{name}") for name in ("KAFKA", "REDIS"))
         if kafka is None or store is None:
             pytest.skip("GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS are not set")
         addresses = {"GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS": kafka, "GROUNDSWELL_REDIS__URL": store}
-        yield from work(addresses, directory)
+        yield from work(addresses, directory, {})
 
 
-def work(addresses: dict[str, str], directory: Path) -> Iterator[Deployment]:
+def work(addresses: dict[str, str], directory: Path, changes: Mapping[str, str]) -> Iterator[Deployment]:
     port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
@@ -108,7 +118,7 @@ def work(addresses: dict[str, str], directory: Path) -> Iterator[Deployment]:
             worker = DemoWorker(port, directory)
             try:
                 # The embedded broker lets a group wait for half its session timeout: all wait while the worker starts.
-                with subscribed(Deployment(settings, directory)) as deployment:
+                with subscribed(Deployment(settings, directory, changes)) as deployment:
                     until_ready(worker)
                     yield deployment
                 assert asyncio.run(worker.stop()) == 0, worker.last_words()

@@ -28,6 +28,7 @@ from tests.integration.test_worker import (
     BROKER,
     COUNT,
     REDIS,
+    SHORT_SESSION,
     Voters,
     assert_nothing_personal,
     assert_right,
@@ -39,7 +40,7 @@ from tests.integration.test_worker import (
 
 pytestmark = [pytest.mark.kafka, needs_services]
 
-QUICK = {"worker__reclaim_seconds": "0.2"}
+QUICK = {**SHORT_SESSION, "worker__reclaim_seconds": "0.2"}
 Rows = list[tuple[bytes | None, bytes | None]]
 FLAWS = Flaws(duplicates=0.04, late=0.05, broken=0.01, misrouted=0.02)
 

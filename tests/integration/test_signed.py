@@ -54,8 +54,12 @@ def under(settings: Settings, *keys: str) -> Settings:
 
 def worker_of(settings: Settings, directory: Path, name: str, *keys: str) -> WorkerProcess:
     made = Deployment(settings.namespace, settings.kafka.bootstrap_servers, settings.redis.url, COUNT)
-    # Ticks move the log's end every second: a commit of ticks alone must come before the next ones.
-    variables = {"GROUNDSWELL_WORKER__IDLE_COMMIT_SECONDS": "0.3"}
+    variables = {
+        # Ticks move the log's end every second: a commit of ticks alone must come before the next ones.
+        "GROUNDSWELL_WORKER__IDLE_COMMIT_SECONDS": "0.3",
+        # For so long the group waits for a worker that ended without leaving it.
+        "GROUNDSWELL_KAFKA__SESSION_TIMEOUT_SECONDS": "6",
+    }
     if keys:
         variables["GROUNDSWELL_SECURITY__KEYS"] = "\n".join(keys)
     return WorkerProcess(made, directory, name, variables)

@@ -25,6 +25,7 @@ from tests.integration.test_worker import (
     BROKER,
     COUNT,
     REDIS,
+    SHORT_SESSION,
     Voters,
     assert_nothing_personal,
     assert_right,
@@ -36,8 +37,8 @@ from tests.integration.test_worker import (
 
 pytestmark = [pytest.mark.kafka, needs_services]
 
-QUICK = {"worker__reclaim_seconds": "0.2", "snapshot__interval_minutes": "0.05"}
-NEVER = {"worker__reclaim_seconds": "0.2", "snapshot__interval_minutes": "10000"}
+QUICK = {**SHORT_SESSION, "worker__reclaim_seconds": "0.2", "snapshot__interval_minutes": "0.05"}
+NEVER = {**SHORT_SESSION, "worker__reclaim_seconds": "0.2", "snapshot__interval_minutes": "10000"}
 
 
 class Snapshotting(Deployment):

@@ -34,6 +34,9 @@ START_SECONDS = 180
 START_MS = (int(time.time()) // 86_400 - 1) * 86_400_000 + 18 * 3_600_000
 """Yesterday evening: the electorate is awake."""
 
+SHORT_SESSION = {"kafka__session_timeout_seconds": "6", "kafka__heartbeat_seconds": "1"}
+"""The shortest that Apache Kafka grants: for so long the group waits for a worker that ended without leaving it."""
+
 needs_services = pytest.mark.skipif(
     not BROKER or not REDIS, reason="GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS are not set"
 )

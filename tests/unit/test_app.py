@@ -112,7 +112,8 @@ async def test_defect_in_asking_for_bounds_is_not_repeated() -> None:
 
 
 async def test_watch_keeps_the_complaints(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_room, "_WATCH_SECONDS", 0.001)
+    for name in ("_WATCH_SECONDS", "_STARTING_SECONDS"):
+        monkeypatch.setattr(app_room, name, 0.001)
     broker = Broker([KafkaConnectionError("gone")])
     worker = worker_of(broker)
     assert worker.complaints == ["the worker is starting"]
@@ -124,6 +125,18 @@ async def test_watch_keeps_the_complaints(monkeypatch: pytest.MonkeyPatch) -> No
     worker.engagement.partitions[0] = SimpleNamespace(state=None)  # type: ignore[assignment]
     await until(lambda: worker.complaints)
     assert "gone" in worker.complaints[0]
+    await until(lambda: worker.complaints == [])
+    watching.cancel()
+    await asyncio.wait([watching])
+
+
+async def test_worker_that_starts_is_ready_as_soon_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_room, "_WATCH_SECONDS", 3600)
+    monkeypatch.setattr(app_room, "_STARTING_SECONDS", 0.001)
+    worker = worker_of()
+    watching = asyncio.create_task(worker._watch())
+    await until(lambda: "assigned nothing yet" in worker.complaints[0])
+    await worker.engagement.positions(frozenset())
     await until(lambda: worker.complaints == [])
     watching.cancel()
     await asyncio.wait([watching])

@@ -19,8 +19,10 @@ from stream.embedded.services import EmbeddedServices
 from stream.errors import ConfigurationError
 
 _HOLDER = """
-import sys
+import signal, sys
 from stream.embedded import EmbeddedServices
+# A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with EmbeddedServices() as services:
     pids = " ".join(str(server.pid) for server in services._servers)
     print(services.directory, pids, flush=True)

@@ -5,6 +5,7 @@ A new version that moves one of them fails here, and not at night.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -20,9 +21,10 @@ from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as faust_driver
 from mode.supervisors import SupervisorStrategy
 from mode.threads import QueueServiceThread, ServiceThread
+from mode.worker import Worker
 
 from stream.transport.driver import Consumer, Producer, Transport
-from stream.transport.startup import FAUST_SETTINGS, EndOfProcess, NoTables
+from stream.transport.startup import FAUST_SETTINGS, EndOfProcess, NoTables, Process
 from stream.transport.thread import ConsumerThread
 
 
@@ -87,6 +89,8 @@ def test_signatures_are_those_that_the_transport_was_written_against(function: A
         (faust_consumer.Fetcher._fetcher.fun, ["await consumer._drain_messages(self)"]),
         (TableManager.on_start, ["self.sleep(1.0)", "self._update_channels()", "self.recovery.start()"]),
         (ServiceThread.__init__, ["self.thread_loop"]),
+        (Worker._shutdown_loop, ["self._sentinel_task()"]),
+        (Worker._sentinel_task, ["await asyncio.sleep(1.0)"]),
         (SupervisorStrategy.__init__, ["self._services"]),
     ],
 )
@@ -137,6 +141,7 @@ ADDED: dict[type, set[str]] = {
         (Transport, faust_driver.Transport),
         (NoTables, TableManager),
         (EndOfProcess, SupervisorStrategy),
+        (Process, Worker),
     ],
 )
 def test_every_override_overrides_something(ours: type, base: type) -> None:
@@ -152,3 +157,23 @@ def test_faust_knows_every_setting() -> None:
     assert app.conf.TableManager is NoTables
     assert app.conf.agent_supervisor is EndOfProcess
     assert app.conf.stream_recovery_delay == 0.0
+
+
+async def test_process_waits_at_its_end_for_what_was_cancelled_and_for_nothing_else() -> None:
+    ended = asyncio.Event()
+
+    async def end_slowly() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            ended.set()
+
+    process: Any = Process.__new__(Process)
+    cancelled = asyncio.create_task(end_slowly())
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await process._sentinel_task()
+    assert ended.is_set()
+    async with asyncio.timeout(0.5):
+        await process._sentinel_task()
