@@ -283,18 +283,13 @@ TOMBSTONE_HEADER: Final = "groundswell-tombstone"
 """Kafka header of an output withdrawn before it was sent; the value is empty (null key too)."""
 
 _ROW: Final = struct.Struct(">QiiI")
-_BEFORE_NUMBER: Final = b'["%b","' % SEQUENCE_HEADER.encode()
-_BEHIND_NUMBER: Final = b'"]]'
-"""Around the sequence at the end of a row in Redis whose last header it is, as it is of all but tombstones."""
-_LEADING_KEPT: Final = 64
+_LAST_HEADER: Final = b'["%b","%%d"]]' % SEQUENCE_HEADER.encode()
+"""Ends a row in Redis whose last header is its sequence, as it is of all but tombstones."""
 
 
 @dataclass(slots=True)
 class OutboxRow:
-    """One record on its way to an output topic; in Redis a member of a sorted set, scored by sequence.
-
-    Not changed any more.
-    """
+    """One record on its way to an output topic (not changed any more); in Redis a sorted set's member, by sequence."""
 
     sequence: int
     partition: int
@@ -328,17 +323,13 @@ class OutboxRow:
             if key_length < -1:
                 raise ValueError(key_length)
             position = _ROW.size
-            key = value = None
-            if key_length >= 0:
-                key = data[position : position + key_length]
-                position += key_length
-            if value_length != 0xFFFFFFFF:
-                value = data[position : position + value_length]
-                position += value_length
-            number = b"%d" % sequence
-            last = _BEFORE_NUMBER + number + _BEHIND_NUMBER
+            key = None if key_length < 0 else data[position : position + key_length]
+            position += max(key_length, 0)
+            value = None if value_length == 0xFFFFFFFF else data[position : position + value_length]
+            position += 0 if value is None else value_length
+            last = _LAST_HEADER % sequence
             if data.endswith(last):
-                headers = (*_unpack_leading(data[position : -len(last)]), (SEQUENCE_HEADER, number))
+                headers = (*_unpack_leading(data[position : -len(last)]), (SEQUENCE_HEADER, b"%d" % sequence))
             else:
                 headers = _unpack_headers(data[position:])
         except (struct.error, orjson.JSONDecodeError, ValueError, TypeError, AttributeError) as error:
@@ -365,10 +356,10 @@ def _unpack_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
     return headers
 
 
-@lru_cache(_LEADING_KEPT)
+@lru_cache(64)
 def _unpack_leading(data: bytes) -> tuple[tuple[str, bytes], ...]:
     """Return the headers before a row's sequence, the same in all triggers; errors as _unpack_headers'."""
-    return _unpack_headers(data + _BEFORE_NUMBER + _BEHIND_NUMBER)[:-1]
+    return _unpack_headers(data + _LAST_HEADER % 0)[:-1]
 
 
 @dataclass(frozen=True, slots=True)
