@@ -33,6 +33,8 @@ _MOST_DOUBLINGS = 4
 _PATIENCE = 0.25
 """By what part of their delay so far rows may be delayed once more, for a commit that is worth more."""
 _MOST_PATIENCE_SECONDS = 1.0
+_LULL_PATIENCE_SECONDS = 0.02
+"""Where nothing waits behind them, and they may only seem to be late, since the clocks of broker and worker differ."""
 
 
 @dataclass(slots=True)
@@ -384,7 +386,8 @@ class Partition:
             return limits.idle_commit_seconds
         if work.oldest_ms is None or np.count_nonzero(work.table.dirty) >= limits.commit_records():
             return 0.0
-        return min((self._log.now() - work.oldest_ms / 1000) * _PATIENCE, _MOST_PATIENCE_SECONDS)
+        most_seconds = _MOST_PATIENCE_SECONDS if self._batches else _LULL_PATIENCE_SECONDS
+        return min((self._log.now() - work.oldest_ms / 1000) * _PATIENCE, most_seconds)
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from stream.errors import (
@@ -99,6 +102,16 @@ async def test_late_rows_wait_no_longer_than_a_part_of_their_delay() -> None:
         await until(lambda: site.partition.committed_offset == 1)
         site.shelf.model()
         await until(site.is_done)
+
+
+async def test_late_rows_wait_for_long_only_where_others_wait_behind_them() -> None:
+    site = site_of(now=lambda: NOW_MS / 1000 + 3600)
+    table = SimpleNamespace(dirty=np.ones(1, np.bool_))
+    work: Any = SimpleNamespace(uncommitted=1, is_quiet=False, oldest_ms=NOW_MS, table=table)
+    assert site.partition._patience(work) == 0.02
+    site.tape.write(like("ada", 1))
+    site.deliver()
+    assert site.partition._patience(work) == 1.0
 
 
 async def test_new_claim_continues_where_the_last_owner_committed() -> None:
