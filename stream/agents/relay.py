@@ -235,9 +235,8 @@ class OutboxRelay(ABC):
                 self._page = min(self._page * 2, PAGE_ROWS[2])
             elif size > PAGE_BYTES[1]:
                 self._page = max(self._page // 2, PAGE_ROWS[0])
-            if rows[-1].sequence - rows[0].sequence != len(rows) - 1:
-                for before, row in pairwise(rows):
-                    self._check_next(before.sequence, row, "the outbox")
+        for before, row in pairwise(rows):
+            self._check_next(before.sequence, row, "the outbox")
         return rows
 
     def _check_next(self, last: int, row: OutboxRow, where: str) -> None:

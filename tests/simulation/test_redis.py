@@ -22,6 +22,7 @@ from tests.simulation.redis_server import SimulatedCluster, SimulatedRedis, enco
 from tests.simulation.redis_wire import Payload, endpoint_of
 
 PREFIX = "{3}:"
+EXEC = pack(b"EXEC")
 FRESH = Header("topic", 8, "", start=100, offset=100)
 
 
@@ -78,7 +79,8 @@ async def test_operations_are_named_by_what_they_do(store: RedisStore, wires: Wi
     assert [count async for count in store.clear("two")] == [0, 1]
     claiming = ["connect", "watch", "exists", "scan", "claim"]
     reading = ["connect", "mget", "exec", "zrangebyscore", "zremrangebyscore", "zcard"]
-    restoring = ["set", "watch", "unlink", "scan", "watch", "unlink"]
+    # The look that went along with the commit is void once the header is set, so the first step goes twice.
+    restoring = ["set", *["watch", "unlink"] * 2, "scan", "watch", "unlink"]
     assert wires.seen == [*claiming, "watch", "commit", *reading, *restoring]
 
 
@@ -93,7 +95,9 @@ async def test_commit_cut_anywhere_before_its_end_is_not_executed(
 
     async def cut(payload: Payload) -> None:
         place = places.pop(0)
-        payload.part(place if place >= 0 else len(payload.data) + place)
+        # Behind the commit goes the look for the next one.
+        end = payload.data.rindex(EXEC) + len(EXEC)
+        payload.part(place if place >= 0 else end + place)
         raise LinkBrokenError
 
     wires.strike = cut
@@ -139,7 +143,7 @@ async def test_commit_executed_after_its_client_gave_up_is_barred_by_its_repetit
             await store.commit(commit)
     else:
         await store.commit(commit)
-        assert held[0]().endswith(b"$-1\r\n")
+        assert b"+QUEUED\r\n$-1\r\n" in held[0]()
     assert await store.read_header() == commit.header
     assert [row.sequence for row in await store.outbox("triggers", 0, 10)] == [10]
 
@@ -184,10 +188,11 @@ async def test_server_that_falls_back_has_lost_what_came_after_the_copy(
     first = _step(await store.claim("one", FRESH), 110)
     await store.commit(first)
     copy = server.copy()
-    await store.commit(_step(first.header, 120))
+    second = _step(first.header, 120)
+    await store.commit(second)
     server.fall_back(copy)
-    with pytest.raises(StoreUnavailableError):
-        await store.commit(_step(first.header, 130))
+    with pytest.raises(CommitUnknownError):
+        await store.commit(_step(second.header, 130))
     assert await store.read_header() == first.header
     assert len(await store.outbox("triggers", 0, 10)) == 1
     await store.commit(_step(first.header, 130))
