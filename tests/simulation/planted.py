@@ -72,6 +72,9 @@ class _Live:
     def __len__(self) -> int:
         return len(self.voters)
 
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(Records(self.voters, self.values))
+
     @property
     def values(self) -> Any:
         records = self._table.records
