@@ -82,23 +82,22 @@ class Deployment:
     @property
     def environment(self) -> dict[str, str]:
         """The environment that makes ``groundswell`` use this deployment."""
-        return {
-            **os.environ,
-            "GROUNDSWELL_NAMESPACE": self.namespace,
-            "GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
-            "GROUNDSWELL_REDIS__URL": self.redis_url,
-            "GROUNDSWELL_TOPICS__PARTITIONS": str(self.partitions),
-        }
+        named = {f"GROUNDSWELL_{key.upper().replace('.', '__')}": str(value) for key, value in self.settings.items()}
+        return {**os.environ, **named}
 
-    def create(self) -> None:
-        """Create the four topics as an operator does."""
-        flags = {
+    @property
+    def settings(self) -> dict[str, str | int]:
+        """The settings of this deployment, by their dotted keys."""
+        return {
             "namespace": self.namespace,
             "kafka.bootstrap_servers": self.bootstrap,
             "redis.url": self.redis_url,
             "topics.partitions": self.partitions,
         }
-        topics.create(Settings.load(flags=flags))
+
+    def create(self) -> None:
+        """Create the four topics as an operator does."""
+        topics.create(Settings.load(flags=self.settings))
 
     def delete(self) -> None:
         """Delete topics and keys."""
