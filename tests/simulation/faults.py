@@ -258,12 +258,8 @@ class Faults:
         """Elect a leader that lacks what was acknowledged: an output's last rows are gone, and nothing mends that."""
         world = self.world
         place = (("engagement.triggers", "engagement.rejects")[int(2 * fault.amount)], fault.target % world.partitions)
-        log = world.kafka.logs[place]
-        written = [batch.base_offset for batch in log.batches if not batch.control]
-        if written:
+        if world.kafka.elect_behind(*place):
             world.lost_tails.add(place)
-            log.high_watermark = written[-1]
-            log.lose_tail()
 
     def _markers(self, fault: Fault) -> None:
         """Write transaction markers at a log's end, as other producers do."""

@@ -142,6 +142,17 @@ class SimulatedKafka:
                 self._later(MARKER_RETRY_SECONDS, marker.write_again)
         self._wake()
 
+    def elect_behind(self, topic: str, partition: int) -> bool:
+        """Elect a broker that lacks the last acknowledged rows, if another runs; return whether any were lost."""
+        log, leader = self.log(topic, partition), self.leaders[(topic, partition)]
+        written = [batch.base_offset for batch in log.batches if not batch.control]
+        others = [node for node in self.nodes if node != leader and node not in self.stopped]
+        if not others or not written or written[-1] >= log.high_watermark:
+            return False
+        log.high_watermark = written[-1]
+        self.set_leader(topic, partition, others[0])
+        return True
+
     def set_coordinator(self, node: int | None, *, loading: bool = False) -> None:
         """Move the transaction coordinator: None where none is elected yet; what it knows stands in its log."""
         self.coordinator_node, self.coordinator_loading = node, loading

@@ -36,10 +36,8 @@ class Loss:
             log = world.kafka.logs[place]
             written = [batch.base_offset for batch in log.batches if not batch.control]
             # Behind a marker stands a relay that has looked and not yet written: it alone cannot notice.
-            if len(written) > 1 and not log.batches[-1].control:
+            if len(written) > 1 and not log.batches[-1].control and world.kafka.elect_behind(*place):
                 world.redis_wires.on_answer.remove(self._answered)
                 world.tell(f"the last rows of {place} are lost")
                 world.lost_tails.add(place)
-                log.high_watermark = written[-1]
-                log.lose_tail()
                 return
