@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from stream.errors import StateMismatchError
 from stream.records import ENGINE_VERSION, Header
 
 ANEW: Final = "begin a new deployment under another namespace with `groundswell init --from`"
@@ -62,3 +63,13 @@ def out_of_reach(offset: int, log: LogFacts) -> Misfit | None:
 def misfit(state: Header, log: LogFacts) -> Misfit | None:
     """Return why a worker must not go on with a state on this log; None where it may."""
     return foreign(state, log) or out_of_reach(state.offset, log)
+
+
+def lost(partition: int, log_start: int) -> StateMismatchError:
+    """Return the error for a partition that has no state though its log does not begin at 0."""
+    message = (
+        f"partition {partition} has no state, and its log begins at offset {log_start}, not 0. If state was lost, "
+        "`groundswell restore` brings it back from a snapshot, if there is one. For a new start run "
+        f"`groundswell init --from {log_start}`"
+    )
+    return StateMismatchError(message)

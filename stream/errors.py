@@ -21,6 +21,10 @@ class StateMismatchError(GroundswellError):
     """State in Redis and the log do not fit each other. Stop; the text names the command that mends it."""
 
 
+class StateMissingError(StateMismatchError):
+    """There is no state where none may begin."""
+
+
 class CommitRefusedError(GroundswellError):
     """The header holds another owner's token or another offset. Drop the memory; claim again or leave."""
 

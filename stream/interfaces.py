@@ -141,10 +141,11 @@ class PartitionStore(Protocol):
         """Return the header, None where there is none."""
         ...
 
-    async def claim(self, owner: str, fresh: Header) -> Header:
+    async def claim(self, owner: str, fresh: Header | None) -> Header:
         """Write ``owner`` into the header (into ``fresh`` if there is none) and return it as it then stands.
 
-        Raises StateMismatchError where the header is missing beside any voter key.
+        Raises StateMissingError where there is neither, StateMismatchError where the header is missing beside any
+        voter key.
         """
         ...
 

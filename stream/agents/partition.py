@@ -17,8 +17,8 @@ from stream.agents.closing import failure_of
 from stream.agents.commit import commit_exactly_once, retrying
 from stream.agents.surroundings import Limits, Log, Observer, Relaying, Snapshotting
 from stream.columns import Columns
-from stream.continuity import LogFacts, misfit
-from stream.errors import CommitRefusedError, StateMismatchError
+from stream.continuity import LogFacts, lost, misfit
+from stream.errors import CommitRefusedError, StateMismatchError, StateMissingError
 from stream.interfaces import Library, PartitionStore, VoterTable
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import Header
@@ -138,18 +138,15 @@ class Partition:
 
     async def _claim(self) -> _Work:
         log_start, log_end = await self._log.bounds(self.number)
-        header = await retrying(self._store.read_header, "header")
-        if header is None and log_start > 0:
-            message = (
-                f"partition {self.number} has no state, and its log begins at offset {log_start}, not 0. If state was "
-                "lost, `groundswell restore` brings it back from a snapshot, if there is one. For a new start run "
-                f"`groundswell init --from {log_start}`"
-            )
-            raise StateMismatchError(message)
         self.owner = secrets.token_hex(8)
         log = self._log
+        # Where the log's beginning is gone nothing can begin: state that is missing was lost, maybe just now.
         fresh = Header.fresh(log.topic_id, log.partition_count, self.owner, log_start, root_of(log.keyring))
-        header = await retrying(lambda: self._store.claim(self.owner, fresh), "claim")
+        may_begin = log_start == 0
+        try:
+            header = await retrying(lambda: self._store.claim(self.owner, fresh if may_begin else None), "claim")
+        except StateMissingError as error:
+            raise lost(self.number, log_start) from error
         if header.offset > log_end:
             # The owner before may have gone on since the log was asked.
             log_start, log_end = await log.bounds(self.number)

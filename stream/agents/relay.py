@@ -34,6 +34,8 @@ SEND_SECONDS: Final = 30.0
 REQUEST_MS: Final = 10_000
 BACKOFF_FIRST_SECONDS: Final = 0.05
 BACKOFF_LAST_SECONDS: Final = 5.0
+STORE_SECONDS: Final = 0.5
+"""Longest wait for a store, which says by its next answer whether it is back; a full outbox holds up the partition."""
 FENCED_SECONDS: Final = 1.0
 """Wait of an owner that was fenced: two that are awake at once take turns no faster than this."""
 BATCH_BYTES: Final = 256 * 1024
@@ -62,6 +64,7 @@ class Writer:
             max_batch_size=batch_bytes,
             request_timeout_ms=REQUEST_MS,
         )
+        self.has_written = False
         self._fence: Fence | None = None
         self._renewal = float("inf")
 
@@ -109,6 +112,7 @@ class Writer:
         async with asyncio.timeout(SEND_SECONDS):
             sending = await unbroken(self._producer.send_batch(batch, topic, partition=partition))
             await sending
+        self.has_written = True
         return count
 
     async def close(self) -> None:
@@ -180,6 +184,8 @@ class OutboxRelay(ABC):
 
     async def _back_off(self, error: Exception) -> None:
         seconds = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 16))
+        if isinstance(error, StoreUnavailableError):
+            seconds = min(seconds, STORE_SECONDS)
         if isinstance(error, RelayFencedError | ProducerFenced):
             seconds = max(seconds, FENCED_SECONDS)
         self._failures += 1
@@ -336,22 +342,32 @@ class Relay(OutboxRelay):
                 last,
                 self.mode,
             )
-            while True:
-                await writer.renew()
-                last = await self._send_page(writer, last)
+            await self._relay(writer, last)
         finally:
             await writer.close()
 
-    async def _send_page(self, writer: Writer, last: int | None) -> int | None:
-        """Send what the outbox holds, or wait for more; return the last sequence known to stand in the topic.
+    async def _relay(self, writer: Writer, last: int | None) -> None:
+        """Send what the outbox holds after sequence ``last``, for as long as there is more or the session has written.
+
+        Of one that has written, the broker knows what must come next. Before that nothing would tell that the topic
+        has lost what was just read there: it is read anew once there is something to send.
+        """
+        while True:
+            await writer.renew()
+            rows = await self._take_page()
+            if rows:
+                last = await self._send_page(writer, rows, last)
+            elif writer.has_written:
+                await self._await_more(writer)
+            else:
+                return
+
+    async def _send_page(self, writer: Writer, rows: Sequence[OutboxRow], last: int | None) -> int:
+        """Send what the topic lacks of a page; return the last sequence known to stand there.
 
         ``last`` is None where retention took all that was sent: whatever is lowest in the outbox is next then, since
         rows leave it only when they are known to be written. It is 0 where nothing was ever sent.
         """
-        rows = await self._take_page()
-        if not rows:
-            await self._await_more(writer)
-            return last
         fresh = rows if last is None else rows[max(last + 1 - rows[0].sequence, 0) :]
         if fresh and last is not None and fresh[0].sequence != last + 1:
             # A later owner may have sent and trimmed what is missing: it is a gap only while the fence is still ours.

@@ -10,7 +10,7 @@ from typing import Final
 from stream.records import OUTPUTS, Commit, Header, OutboxRow
 from stream.spans import Spans
 from stream.stores.names import header_key, outbox_key, request_key, voter_prefix
-from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of, rows_of
+from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, row_of, rows_of, stateless
 
 _PAGE_KEYS: Final = 1000
 
@@ -71,10 +71,11 @@ class MemoryStore:
         self._server.fault("read_header")
         return self._header()
 
-    async def claim(self, owner: str, fresh: Header) -> Header:
+    async def claim(self, owner: str, fresh: Header | None) -> Header:
         """Write ``owner`` into the header (into ``fresh`` if there is none) and return it as it then stands.
 
-        Raises StateMismatchError where the header is missing beside any other key, or marked as restoring.
+        Raises StateMissingError where there is neither, StateMismatchError where the header is missing beside any
+        other key, or marked as restoring.
         """
         fault = self._server.fault("claim")
         header = self._header()
@@ -84,6 +85,8 @@ class MemoryStore:
             if found is not None:
                 raise headless(self._prefix)
             header = fresh
+        if header is None:
+            raise stateless(self._prefix)
         refuse_restoring(self._prefix, header)
         header = replace(header, owner=owner)
         self._server.values[self._header_key] = header.to_bytes()

@@ -19,7 +19,7 @@ from stream.stores.names import header_key, outbox_key, request_key, voter_prefi
 from stream.stores.outcomes import is_lost, nothing_changed
 from stream.stores.packing import KernelPacking, Packing, Pieces, PlainPacking
 from stream.stores.route import Route
-from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, rows_of
+from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, rows_of, stateless
 from stream.stores.wire import Session, Wire, first_error, pack
 
 _ATTEMPTS: Final = 10
@@ -64,11 +64,12 @@ class RedisStore:
         (data,) = await self._read(pack(b"GET", self._header), 1)
         return _header_in(data)
 
-    async def claim(self, owner: str, fresh: Header) -> Header:
+    async def claim(self, owner: str, fresh: Header | None) -> Header:
         """Write ``owner`` into the header (into ``fresh`` if there is none) and return it as it then stands.
 
-        Raises StateMismatchError where the header is missing beside any other key, or marked as restoring;
-        StoreUnavailableError also where no answer came: claim again, a token written unheard harms nobody else.
+        Raises StateMissingError where there is neither; StateMismatchError where the header is missing beside any
+        other key, or marked as restoring; StoreUnavailableError also where no answer came: claim again, a token
+        written unheard harms nobody else.
         """
         async with self._session(self._commits) as session:
             for _ in range(_ATTEMPTS):
@@ -76,6 +77,8 @@ class RedisStore:
                 if data is None and await self._has_keys(session):
                     raise headless(self._prefix)
                 header = _header_in(data) or fresh
+                if header is None:
+                    raise stateless(self._prefix)
                 refuse_restoring(self._prefix, header)
                 header = replace(header, owner=owner)
                 if await _execute(session, [pack(b"SET", self._header, header.to_bytes())], 1) is not None:

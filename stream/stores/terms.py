@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stream.errors import CommitRefusedError, StateMismatchError
+from stream.errors import CommitRefusedError, StateMismatchError, StateMissingError
 from stream.records import Commit, Header, OutboxRow
 
 
@@ -46,6 +46,11 @@ def headless(prefix: str) -> StateMismatchError:
         "run `groundswell restore`"
     )
     return StateMismatchError(message)
+
+
+def stateless(prefix: str) -> StateMissingError:
+    """Return the error for a partition that has nothing in Redis, where nothing may begin."""
+    return StateMissingError(f"partition {prefix[:-1]} has no state in Redis")
 
 
 def row_of(prefix: str, output: str, data: bytes) -> OutboxRow:

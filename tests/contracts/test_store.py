@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream.errors import CommitRefusedError, StateMismatchError
+from stream.errors import CommitRefusedError, StateMismatchError, StateMissingError
 from stream.interfaces import PartitionStore
 from stream.records import VOTER, Commit, Header, OutboxRow, Records
 from stream.spans import Spans
@@ -57,6 +57,14 @@ async def test_first_claim_writes_the_fresh_header_with_the_owner(stores: Stores
     header = await stores().claim("one", _fresh())
     assert header == replace(_fresh(), owner="one")
     assert await stores().read_header() == header
+
+
+async def test_claim_that_may_not_begin_finds_a_header_or_leaves_nothing(stores: Stores) -> None:
+    with pytest.raises(StateMissingError):
+        await stores().claim("one", None)
+    assert await stores().read_header() is None
+    header = await stores().claim("one", _fresh())
+    assert await stores().claim("two", None) == replace(header, owner="two")
 
 
 async def test_later_claim_changes_the_owner_alone(stores: Stores) -> None:

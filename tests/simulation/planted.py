@@ -191,12 +191,6 @@ def no_marker() -> AbstractContextManager[object]:
     return patch.object(Fence, "renew", renew)
 
 
-async def _relay(relay: Relay, last: int | None, writer: Writer) -> None:
-    while True:
-        await writer.renew()
-        last = await relay._send_page(writer, last)
-
-
 def tail_before_marker() -> AbstractContextManager[object]:
     """The tail is read before the predecessor is fenced."""
 
@@ -205,7 +199,7 @@ def tail_before_marker() -> AbstractContextManager[object]:
             last = await unbroken(last_sequence(relay._kafka, relay._topic, relay._partition))
         writer = await relay._open(relay._transactional_id, relay._partition)
         try:
-            await _relay(relay, last, writer)
+            await relay._relay(writer, last)
         finally:
             await writer.close()
 
@@ -218,9 +212,9 @@ def memory_trusted() -> Iterator[None]:
     known: WeakKeyDictionary[Relay, int | None] = WeakKeyDictionary()
     session, send_page = Relay._session, Relay._send_page
 
-    async def remembered(relay: Relay, writer: Writer, last: int | None) -> int | None:
-        known[relay] = await send_page(relay, writer, last)
-        return known[relay]
+    async def remembered(relay: Relay, writer: Writer, rows: Sequence[OutboxRow], last: int | None) -> int:
+        known[relay] = sent = await send_page(relay, writer, rows, last)
+        return sent
 
     async def by_memory(relay: Relay) -> None:
         if relay not in known:
@@ -228,7 +222,7 @@ def memory_trusted() -> Iterator[None]:
             return
         writer = await relay._open(relay._transactional_id, relay._partition)
         try:
-            await _relay(relay, known[relay], writer)
+            await relay._relay(writer, known[relay])
         finally:
             await writer.close()
 

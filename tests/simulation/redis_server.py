@@ -57,7 +57,9 @@ class SimulatedRedis:
         self._break_sessions()
 
     def start(self) -> None:
-        """Come back with the data that stopping left."""
+        """Come back with the data that stopping left; nothing comes to one that is there already."""
+        if not self.down:
+            return
         self.down = False
         self.salt += 1
 
