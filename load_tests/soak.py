@@ -6,8 +6,8 @@ not set. The exit status is 0 only if memory was flat, the backlog did not grow,
 missing, doubled or altered.
 
 First every voter acts once, so that neither the worker's table nor Redis grows from there; how fast that went is what
-the machine bears, publisher and broker on it too. The outside checker goes along and decides every event of the
-checked partitions anew; of all partitions it is counted that each event was applied once.
+the machine bears, publisher, broker and checker on it too. The outside checker goes along and decides every event of
+the checked partitions anew; of all partitions it is counted that each event was applied once.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from load_tests.rig import addresses
 from load_tests.series import LEAST_SECONDS, Recorder, Sample, draw, judged, overview, percentile
 from load_tests.workload import Skewed
 
-PARTITIONS: Final = 8
+PARTITIONS: Final = 16
 VOTERS: Final = 50_000
 VOTERS_IN_MEMORY: Final = 10_000
 """Fewer than there are: voters are dropped and loaded again all the time."""
-CALIBRATION_EVENTS: Final = 300_000
+CALIBRATION_EVENTS: Final = 1_000_000
 SAMPLE_SECONDS: Final = 10.0
 DECIDED_A_SECOND: Final = 1000.0 * (os.cpu_count() or 1)
 """Events that the outside checker decides anew with a fifth of the machine; beyond these only those of some partitions.
@@ -65,19 +65,27 @@ _FINISH_SECONDS: Final = 120.0
 
 
 def contents() -> list[Content]:
-    """Return models and campaigns whose triggers go on for ever at real time: by pauses, and by counts that decay."""
+    """Return models and campaigns whose triggers go on for ever at real time: by pauses, and by counts that decay.
+
+    Of three lengths of pauses some are met at any rate.
+    """
     models = {
-        "pause": {"hours_since_last_seen": 1.0},
+        "pause": {"hours_since_last_seen": 3600.0},
         "mood": {"social.like.decayed_1d": 0.5, "social.share.decayed_7d": 1.0, "sessions": 0.1},
     }
-    campaigns = {"back": ("pause", 0.06, 0.02), "keen": ("mood", 3.0, 2.5)}
+    campaigns = {
+        "back": ("pause", 216.0, 72.0, "1s"),
+        "again": ("pause", 22.0, 7.0, "60s"),
+        "on": ("pause", 2.2, 0.7, "60s"),
+        "keen": ("mood", 3.0, 2.5, "1s"),
+    }
     found = [
         Content("model", name, orjson.dumps({"name": name, "kind": "linear", "bias": 0.0, "weights": weights}))
         for name, weights in models.items()
     ]
-    for name, (model, threshold, rearm) in campaigns.items():
+    for name, (model, threshold, rearm, cooldown) in campaigns.items():
         lines = (f'name = "{name}"', f'model = "{model}"', 'direction = "up"', f"threshold = {threshold}")
-        text = "\n".join((*lines, f"rearm = {rearm}", 'cooldown = "1s"'))
+        text = "\n".join((*lines, f"rearm = {rearm}", f'cooldown = "{cooldown}"'))
         found.append(Content("campaign", name, text.encode()))
     return found
 
@@ -228,14 +236,14 @@ class Soak:
             self.worker.start()
             wait_until("the worker becomes ready", self.worker.is_ready, 180)
             workload = Skewed(_SEED, self.plan.voters)
+            follower = Follower(deployment, range(decided(self.plan.rate)))
+            follower.start()
             before, bears = self._calibrate(workload)
             rate = self.plan.rate or bears / 2
             configure(deployment.bootstrap, deployment.topic("events"), retention(rate))
-            numbers = range(min(PARTITIONS, max(1, int(DECIDED_A_SECOND * PARTITIONS / rate))))
-            say(f"{rate:,.0f} events/s for {self.plan.hours:g} h; decided anew: {len(numbers)} of {PARTITIONS}")
+            count = decided(self.plan.rate)
+            say(f"{rate:,.0f} events/s for {self.plan.hours:g} h; decided anew: {count} of {PARTITIONS} partitions")
             publisher = Publisher(deployment.bootstrap, deployment.topic("events"), workload, rate)
-            follower = Follower(deployment, numbers)
-            follower.start()
             samples = self._load(publisher, follower, reader)
             wait_until("everything is committed and sent", deployment.is_drained, _DRAIN_SECONDS, 0.5)
             status, _ = self.worker.end(signal.SIGTERM, 30)
@@ -323,6 +331,11 @@ class Soak:
         show_rows(self.rows)
         say(checked(self.findings))
         say(f"{write(name, self.rows)}  {path}")
+
+
+def decided(rate: float | None) -> int:
+    """Return of how many partitions the outside checker decides the events anew, at so many events a second."""
+    return 1 if rate is None else min(PARTITIONS, max(1, int(DECIDED_A_SECOND * PARTITIONS / rate)))
 
 
 def retention(rate: float) -> dict[str, str]:
