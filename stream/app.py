@@ -22,6 +22,7 @@ from stream.agents.closing import failure_of
 from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
 from stream.agents.forwards import ForwardRelay
+from stream.agents.helper import helped
 from stream.agents.partition import Partition
 from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
@@ -40,7 +41,7 @@ from stream.signatures import UNSIGNED, Signer
 from stream.snapshots import Manifest, OwnLoop, Retention, SnapshotStorage
 from stream.stores.redis import RedisStore
 from stream.stores.table import Table
-from stream.transport import FAUST_SETTINGS, BatchHooks, Process
+from stream.transport import FAUST_SETTINGS, BatchHooks, Process, batches
 
 logger = logging.getLogger(__name__)
 
@@ -241,7 +242,8 @@ class Worker(faust.App):
         await super().on_start()
         if self.keyring is None:
             logger.warning("%s %s", self.events_topic, UNSIGNED)
-        await warm_up()
+        async with helped() as helper:
+            await warm_up(None if self.settings.worker.reference else batches.warm_up, helper)
         logger.info("reading the configuration topic")
         await self.library.start()
         self._spawn(self.clock.run(), "clock")
@@ -254,14 +256,13 @@ class Worker(faust.App):
         logger.info("joining the group %s", self.settings.group())
 
     def _settle_memory(self) -> None:
-        """Let Python look for unreachable objects only among those that come from here on, and not at every turn.
+        """Let Python look for unreachable objects only among those that come from here on.
 
         What a start leaves stays to the end, and each batch's documents would make Python look through all of it
         again and again: measured at a third of the worker's CPU.
         """
         gc.collect()
         gc.freeze()
-        gc.set_threshold(self.settings.worker.garbage_objects, *gc.get_threshold()[1:])
 
     async def on_stop(self) -> None:
         """Finish the batch, commit, give partitions back, and leave the group, all within the setting's bound."""

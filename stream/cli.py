@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from dataclasses import dataclass, field
@@ -115,6 +116,8 @@ def worker(
         if flag is not None:
             given.flags[name] = flag
     settings = settings_of(context)
+    # Before all that is imported and compiled next: with Python's own threshold a tenth of that is looking for garbage.
+    gc.set_threshold(settings.worker.garbage_objects, *gc.get_threshold()[1:])
     from stream.commands.fitness import require_redis
     from stream.commands.topics import require
 

@@ -60,4 +60,6 @@ def partitions_of(
 
 def partition_of(key: bytes, partition_count: int) -> int:
     """Return the partition, 0 to ``partition_count - 1``, of one key."""
-    return int(murmur2(np.frombuffer(key, np.uint8), 0, len(key)) % partition_count)
+    found = np.empty(1, np.int64)
+    partitions_of(np.frombuffer(key, np.uint8), np.zeros(1, np.int64), np.array([len(key)]), partition_count, found)
+    return int(found[0])

@@ -23,7 +23,7 @@ from stream.commands.contents import read_contents
 from stream.commands.headers import read_headers
 from stream.continuity import foreign, misfit
 from stream.errors import GroundswellError, KafkaUnavailableError
-from stream.partitioning import murmur2
+from stream.partitioning import partitions_of
 from stream.records import Header
 from stream.settings import Settings
 from stream.signatures import require_keyring
@@ -51,7 +51,7 @@ def check(settings: Settings) -> dict[str, list[Finding]]:
     found["Redis"] = redis
     if "topics" in found and all(finding.level != "error" for finding in [*redis, *found["topics"]]):
         found["state"] = _safely("state", lambda: _state(settings))
-    found["kernels"] = [_kernels(Path(murmur2.stats.cache_path))]  # type: ignore[attr-defined]
+    found["kernels"] = [_kernels(Path(partitions_of.stats.cache_path))]  # type: ignore[attr-defined]
     return found
 
 

@@ -4,8 +4,6 @@ Source: the XXH3 specification, https://github.com/Cyan4973/xxHash/blob/dev/doc/
 and "Medium inputs". Longer inputs, for which there is another algorithm, are left to the xxhash package.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,8 +38,6 @@ _U8, _U16, _U24, _U32 = (np.uint64(number) for number in (8, 16, 24, 32))
 _U28, _U29, _U33, _U35, _U37 = (np.uint64(number) for number in (28, 29, 33, 35, 37))
 _ONE = np.uint64(1)
 _HASHED_BYTES = MAX_HASHED_BYTES
-# Of the type that positions have: for a literal number Numba would compile all that takes it once more.
-_BEGIN: Any = np.int64(0)
 
 
 @kernel_part
@@ -169,4 +165,4 @@ def hash_names(
             name[end - source] = 0
             for place in range(stop - first):
                 name[end - source + 1 + place] = buffer[first + place]
-            out[row] = max(xxh3_64(name, _BEGIN, length), _ONE)
+            out[row] = max(xxh3_64(name, 0, length), _ONE)

@@ -26,10 +26,6 @@ from stream.events.json_kernels import (
 from stream.records import CLOCK_TICK, MAX_EVENT_BYTES
 from stream.words import word_at
 
-# A kernel reads module constants at compile time.
-_TICK = CLOCK_TICK
-_EVENT_BYTES = MAX_EVENT_BYTES
-
 # --- the rules that a field's value may be held to ------------------------------------------------------
 
 TEXT = 0
@@ -69,9 +65,7 @@ WORD = np.dtype([("length", "<i8"), ("head", "<u8"), ("middle", "<u8"), ("tail",
 
 ``head`` of one shorter than eight bytes ends in zeros, and ``tail`` is 0; ``middle`` is 0 up to 16 bytes.
 """
-FIELD = np.dtype(
-    [(name, "<i8") for name in ("rule", "least", "most", "first_choice", "stop_choice", "column")],
-)
+FIELD = np.dtype([(name, "<i8") for name in ("rule", "least", "most", "first_choice", "stop_choice", "column")])
 """What a field's value must be; the word of the same index is its name, ``column`` is -1 where nothing comes out."""
 TABLE = np.dtype([(name, "<i8") for name in ("first", "stop", "required")])
 """Which fields an object may have, from ``first`` to before ``stop``; bit k of ``required``: it must have the k-th."""
@@ -79,10 +73,7 @@ TABLE = np.dtype([(name, "<i8") for name in ("first", "stop", "required")])
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ZERO = np.uint64(0)
 _EIGHT = np.uint64(8)
-_WORD_BYTES = MAX_WORD_BYTES
-# Of the type that positions have: for a literal number Numba would compile all that takes it once more.
-_BEGIN: Any = np.int64(0)
-_SCRATCH_BYTES: Any = np.int64(6 * MAX_WORD_BYTES)
+_SCRATCH_BYTES = 6 * MAX_WORD_BYTES
 
 
 @kernel_part
@@ -105,7 +96,7 @@ def _find_word(
     Three numbers say all of it; nothing is read at ``stop`` or behind it.
     """
     length = end - start
-    if length > _WORD_BYTES:
+    if length > MAX_WORD_BYTES:
         return -1
     middle = tail = _ZERO
     if length < 8:
@@ -117,7 +108,7 @@ def _find_word(
             middle = word_at(buffer, start + 8)
     for index in range(first, last):
         word = words[index]
-        if word.head == head and word.tail == tail and word.length == length and word.middle == middle:
+        if word["head"] == head and word["tail"] == tail and word["length"] == length and word["middle"] == middle:
             return index
     return -1
 
@@ -136,10 +127,10 @@ def _code_of(
 ) -> int:
     """Return the code of a text without escapes under the rule CHOICE or CAPITALS, UNSURE where it does not fit."""
     rule = fields[field]
-    if rule.rule == CHOICE:
-        found = _find_word(buffer, start, end, stop, words, rule.first_choice, rule.stop_choice)
-        return found - rule.first_choice if found >= 0 else UNSURE
-    return 0 if end - start == rule.most and _are_capitals(buffer, start, end) else UNSURE
+    if rule["rule"] == CHOICE:
+        found = _find_word(buffer, start, end, stop, words, rule["first_choice"], rule["stop_choice"])
+        return found - rule["first_choice"] if found >= 0 else UNSURE
+    return 0 if end - start == rule["most"] and _are_capitals(buffer, start, end) else UNSURE
 
 
 @kernel_part
@@ -158,26 +149,26 @@ def _scan_text(
     start = position + 1
     position, escaped = scan_string(buffer, position, stop)
     end = position - 1
-    if position < 0 or end - start < rule.least:
+    if position < 0 or end - start < rule["least"]:
         return UNSURE
-    if rule.rule == TEXT:
+    if rule["rule"] == TEXT:
         # No text has more characters than bytes.
-        if end - start > rule.most and count_characters(buffer, start, end) > rule.most:
+        if end - start > rule["most"] and count_characters(buffer, start, end) > rule["most"]:
             return UNSURE
-        if rule.column >= 0:
-            found[rule.column, 0] = start
-            found[rule.column, 1] = end
-            found[rule.column, 2] = escaped
+        if rule["column"] >= 0:
+            found[rule["column"], 0] = start
+            found[rule["column"], 1] = end
+            found[rule["column"], 2] = escaped
         return position
+    text = buffer
     if escaped:
         if end - start > _SCRATCH_BYTES:
             return UNSURE
-        length = unescape(buffer, start, end, scratch, _BEGIN)
-        code = _code_of(scratch, _BEGIN, length, _SCRATCH_BYTES, words, fields, field)
-    else:
-        code = _code_of(buffer, start, end, stop, words, fields, field)
-    if rule.column >= 0:
-        found[rule.column, 0] = code
+        end = unescape(buffer, start, end, scratch, 0)
+        text, start, stop = scratch, 0, _SCRATCH_BYTES
+    code = _code_of(text, start, end, stop, words, fields, field)
+    if rule["column"] >= 0:
+        found[rule["column"], 0] = code
     return position if code >= 0 else UNSURE
 
 
@@ -187,12 +178,12 @@ def _scan_amount(buffer: NDArray[np.uint8], position: int, stop: int, fields: ND
     rule = fields[field]
     position, known, whole = scan_number(buffer, position, stop)
     fits = False
-    if rule.rule == INTEGER:
-        fits = known == EXACTLY and rule.least <= whole <= rule.most
+    if rule["rule"] == INTEGER:
+        fits = known == EXACTLY and rule["least"] <= whole <= rule["most"]
     elif known == EXACTLY:
-        fits = rule.least < whole <= rule.most
+        fits = rule["least"] < whole <= rule["most"]
     elif known == BETWEEN:
-        fits = rule.least <= whole < rule.most
+        fits = rule["least"] <= whole < rule["most"]
     return position if fits else UNSURE
 
 
@@ -208,7 +199,7 @@ def _scan_field(
     scratch: NDArray[np.uint8],
 ) -> int:
     """Pass a known field's value, held to its rule, and leave its span or code in the field's column of ``found``."""
-    rule = fields[field].rule
+    rule = fields[field]["rule"]
     if rule <= CAPITALS:
         return _scan_text(buffer, position, stop, words, fields, field, found, scratch)
     if rule <= NUMBER:
@@ -219,7 +210,7 @@ def _scan_field(
     if rule != OBJECT or byte != 0x7B:
         return UNSURE
     end = skip_value(buffer, position, stop)
-    column = fields[field].column
+    column = fields[field]["column"]
     if column >= 0:
         found[column, 0] = position
         found[column, 1] = end
@@ -239,12 +230,13 @@ def _find_name(
     scratch: NDArray[np.uint8],
 ) -> int:
     """Return which field a name is, -1 for none that is known."""
-    if not escaped:
-        return _find_word(buffer, start, end, stop, words, first, last)
-    if end - start > _SCRATCH_BYTES:
-        return -1
-    length = unescape(buffer, start, end, scratch, _BEGIN)
-    return _find_word(scratch, _BEGIN, length, _SCRATCH_BYTES, words, first, last)
+    text = buffer
+    if escaped:
+        if end - start > _SCRATCH_BYTES:
+            return -1
+        end = unescape(buffer, start, end, scratch, 0)
+        text, start, stop = scratch, 0, _SCRATCH_BYTES
+    return _find_word(text, start, end, stop, words, first, last)
 
 
 @kernel_part
@@ -263,19 +255,19 @@ def scan_object(
     A field that is null counts as not given. UNSURE where one does not fit, is given twice or is missing. What
     comes out is in ``found`` (int64[columns, 3]: start and end of a text and whether it has escapes, or a code).
     """
-    first = table.first
+    first = table["first"]
     seen = given = 0
     expected = first
     position = skip_whitespace(buffer, position + 1, stop)
     if position < stop and buffer[position] == 0x7D:
-        return position + 1 if table.required == 0 else UNSURE
+        return position + 1 if table["required"] == 0 else UNSURE
     while True:
         start = position + 1
         position, escaped = scan_string(buffer, position, stop)
         if position < 0:
             return UNSURE
         # Fields mostly come in the table's order, so it is gone through from the one behind the last.
-        field = _find_name(buffer, start, position - 1, stop, escaped, words, expected, table.stop, scratch)
+        field = _find_name(buffer, start, position - 1, stop, escaped, words, expected, table["stop"], scratch)
         if field < 0:
             field = _find_name(buffer, start, position - 1, stop, escaped, words, first, expected, scratch)
         position = skip_colon(buffer, position, stop)
@@ -301,7 +293,7 @@ def scan_object(
             return UNSURE
         byte = buffer[position]
         if byte == 0x7D:
-            return position + 1 if given & table.required == table.required else UNSURE
+            return position + 1 if given & table["required"] == table["required"] else UNSURE
         if byte != 0x2C:
             return UNSURE
         position = skip_whitespace(buffer, position + 1, stop)
@@ -332,11 +324,11 @@ def scan_event(
         return UNSURE
     kind = found[KIND, 0]
     # What is said of control records needs their parsed data.
-    if kind >= _TICK:
+    if kind >= CLOCK_TICK:
         return UNSURE
     table = tables[1 + kind]
     if found[DATA, 1] == 0:
-        return kind if table.required == 0 else UNSURE
+        return kind if table["required"] == 0 else UNSURE
     position = scan_object(buffer, found[DATA, 0], found[DATA, 1], words, fields, table, found, scratch)
     return kind if position >= 0 else UNSURE
 
@@ -366,7 +358,7 @@ def scan_rows(
     scratch = np.empty(_SCRATCH_BYTES, np.uint8)
     for row in range(first, stop):
         kind = UNSURE
-        if starts[row] >= 0 and stops[row] - starts[row] <= _EVENT_BYTES:
+        if starts[row] >= 0 and stops[row] - starts[row] <= MAX_EVENT_BYTES:
             kind = scan_event(buffer, starts[row], stops[row], words, fields, tables, found, scratch)
         if kind < 0:
             found[:] = 0
@@ -376,6 +368,15 @@ def scan_rows(
             spans[column, 0, row] = found[column, 0]
             spans[column, 1, row] = found[column, 1]
             escaped[row] |= found[column, 2] << column
+
+
+@kernel_part
+def _unescape_span(
+    buffer: NDArray[np.uint8], column: int, row: int, spans: NDArray[np.int64], out: NDArray[np.uint8]
+) -> None:
+    """Write one text without its escapes to the same place of ``out``, and shorten its span, in place."""
+    start = spans[column, 0, row]
+    spans[column, 1, row] = unescape(buffer, start, spans[column, 1, row], out, start)
 
 
 @kernel
@@ -394,5 +395,4 @@ def unescape_rows(
     for row in range(first, stop):
         for column in range(SPANS):
             if escaped[row] >> column & 1:
-                start = spans[column, 0, row]
-                spans[column, 1, row] = unescape(buffer, start, spans[column, 1, row], out, start)
+                _unescape_span(buffer, column, row, spans, out)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.arithmetic import decay
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 from stream.features.catalogue import DAYS_SINCE_FIRST_SEEN, DECAYED, SESSION_EVENTS, SESSIONS
 from stream.records import COUNTED_KINDS, HALF_LIVES_MS, SESSION_GAP_MS, USE_ERASE, USE_FOLD
 
@@ -61,7 +61,7 @@ def fold(
         _read_row(records, j, at_ms, previous_ms, factors, columns, rows, i)
 
 
-@kernel
+@kernel_part
 def _clear(records: NDArray[Any], j: int) -> None:
     """Set every field that folding writes in record ``j`` to zero, in place."""
     r = records[j]
@@ -72,7 +72,7 @@ def _clear(records: NDArray[Any], j: int) -> None:
     r["decayed"][:, :] = 0.0
 
 
-@kernel
+@kernel_part
 def _fold_event(records: NDArray[Any], j: int, kind: int, time_ms: int, factors: NDArray[np.float64]) -> None:
     """Fold one event into record ``j``, in place; ``factors`` is room for one number for each half-life."""
     r = records[j]
@@ -108,7 +108,7 @@ def _fold_event(records: NDArray[Any], j: int, kind: int, time_ms: int, factors:
             counts[kind, h] = counts[kind, h] + weight
 
 
-@kernel
+@kernel_part
 def _read_row(
     records: NDArray[Any],
     j: int,

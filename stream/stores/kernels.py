@@ -14,8 +14,6 @@ _NAME_BYTES = MAX_VOTER_BYTES
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-# Of the type that positions have: for a literal number Numba would compile all that takes it once more.
-_BEGIN: Any = np.int64(0)
 
 
 @kernel_part
@@ -81,7 +79,7 @@ def _slot_in(bucket: np.uint64) -> np.int64:
 @kernel_part
 def _code_of(names: NDArray[np.uint8], slot: Any, key: NDArray[np.uint64]) -> np.uint64:
     """Return the hash of a slot's id."""
-    return siphash(names[slot], _BEGIN, int(names[slot, _NAME_BYTES]), key)
+    return siphash(names[slot], 0, int(names[slot, _NAME_BYTES]), key)
 
 
 @kernel_part

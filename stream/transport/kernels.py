@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns import ORIGIN_HEADER, SIGNATURE_HEADER
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 
 # The rows of the table that ``frame`` fills, one column of it for each record.
 OFFSET: Final = 0
@@ -61,7 +61,7 @@ _LONG_BYTES: Final = 10
 _INT_BITS: Final = 0xFFFFFFFF
 
 
-@kernel
+@kernel_part
 def _varint(buffer: NDArray[np.uint8], position: int, stop: int, most: int) -> tuple[int, int]:
     """Return the zig-zag coded number at ``position`` and where it ends: -1 where it is not over by ``stop``.
 
@@ -84,7 +84,7 @@ def _varint(buffer: NDArray[np.uint8], position: int, stop: int, most: int) -> t
     return 0, -1
 
 
-@kernel
+@kernel_part
 def _is(buffer: NDArray[np.uint8], start: int, stop: int, name: NDArray[np.uint8]) -> bool:
     """Return whether ``buffer[start:stop]`` is ``name``."""
     if stop - start != len(name):
@@ -95,7 +95,7 @@ def _is(buffer: NDArray[np.uint8], start: int, stop: int, name: NDArray[np.uint8
     return same == len(name)
 
 
-@kernel
+@kernel_part
 def _origin(buffer: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
     """Return partition and offset of ``b"<partition>:<offset>"``, (-1, -1) for anything else.
 
@@ -123,7 +123,7 @@ def _origin(buffer: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]
     return partition, offset
 
 
-@kernel
+@kernel_part
 def _headers(buffer: NDArray[np.uint8], position: int, stop: int, table: NDArray[np.int64], row: int) -> int:
     """Read a record's headers, which end at ``stop``; note origin and signature in the row. Return a code.
 
@@ -154,7 +154,7 @@ def _headers(buffer: NDArray[np.uint8], position: int, stop: int, table: NDArray
     return 0 if position == stop else _RECORD_END
 
 
-@kernel
+@kernel_part
 def _record(
     buffer: NDArray[np.uint8], position: int, stop: int, base_offset: int, table: NDArray[np.int64], row: int
 ) -> int:

@@ -20,7 +20,6 @@ from faust.types import TP
 from stream.columns import Columns, columns_of
 from stream.errors import StateMismatchError
 from stream.transport import aiokafka_fetcher
-from stream.transport.batches import warm_up
 from stream.transport.hooks import hooks_of
 from stream.transport.places import Places
 
@@ -47,9 +46,6 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         """Start aiokafka's consumer."""
         # Faust leaves these at DEBUG whatever its own level is, and aiokafka logs several lines for each fetch.
         logging.getLogger("aiokafka").setLevel(logging.WARNING)
-        if not self.hooks.reference:
-            # The group is joined only then: compiling takes some seconds on a new machine.
-            warm_up()
         await super().on_start()
         fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
         fetcher._prefetch_backoff = PREFETCH_BACKOFF_SECONDS  # noqa: SLF001

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compiled import kernel
+from stream.compiled import kernel, kernel_part
 from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD
 
 
@@ -71,7 +71,7 @@ def decide_rows(
     return count
 
 
-@kernel
+@kernel_part
 def _renew(records: NDArray[Any], j: int, c: int, tag: int, armed: bool) -> None:
     """Begin campaign slot ``c``'s state in record ``j`` afresh if it is another campaign's, in place."""
     r = records[j]
@@ -84,7 +84,7 @@ def _renew(records: NDArray[Any], j: int, c: int, tag: int, armed: bool) -> None
             r["armed"] = np.int64(r["armed"]) | bit
 
 
-@kernel
+@kernel_part
 def _fires(records: NDArray[Any], j: int, c: int, reached: bool, returned: bool, cooldown_ms: int, now_ms: int) -> bool:
     """Return whether campaign slot ``c`` fires for record ``j``, and move its state there, in place.
 
@@ -109,7 +109,7 @@ def _fires(records: NDArray[Any], j: int, c: int, reached: bool, returned: bool,
     return True
 
 
-@kernel
+@kernel_part
 def _clear(records: NDArray[Any], j: int) -> None:
     """Set every field that deciding writes in record ``j`` to zero, in place."""
     r = records[j]

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from load_tests.fuzzing.scanning import mutate
 from load_tests.fuzzing.spelling import some_event, write
+from stream.events import json_kernels
 from stream.events.hash_kernels import hash_names
-from stream.events.json_kernels import skip_value
 from stream.events.kernels import find_homes, parse_times
 from stream.events.scan_kernels import ID, SOURCE, SPANS, SUBJECT, TIME, scan_rows, unescape_rows
 from stream.events.tables import EVENTS
+from tests.parts import compiled
 
 PAGE = mmap.PAGESIZE
 ROOM = 32 * PAGE
 LIBC = ctypes.CDLL(None, use_errno=True)
+skip_value = compiled(json_kernels.skip_value)
 
 
 class Guarded:

@@ -19,15 +19,17 @@ from load_tests.fuzzing.scanning import LOG_MS, batch_of, compare, mutate
 from load_tests.fuzzing.spelling import some_event, write
 from stream.columns import Columns
 from stream.embedded.electorate import Electorate
-from stream.events import decode
-from stream.events.json_kernels import skip_value, skip_whitespace
+from stream.events import decode, json_kernels
 from stream.events.scan_kernels import SPANS, scan_rows
 from stream.events.tables import EVENTS
 from stream.interfaces import Decoded
 from stream.records import REJECT_REASONS
 from tests.contracts.json_cases import MAY, MUST, MUST_NOT
+from tests.parts import compiled
 
 START_MS = 1_795_500_000_000
+skip_value = compiled(json_kernels.skip_value)
+skip_whitespace = compiled(json_kernels.skip_whitespace)
 EVENT: dict[str, Any] = {
     "specversion": "1.0",
     "id": "e-1",

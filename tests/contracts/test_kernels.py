@@ -67,7 +67,7 @@ def test_kernel_is_compiled(case: Case) -> None:
 @each_case
 @each_seed
 def test_kernel_equals_its_python_bit_for_bit(case: Case, seed: int) -> None:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         assert run(case, case.kernel, seed) == run(case, case.kernel.py_func, seed)
 
 

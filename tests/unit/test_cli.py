@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -82,3 +83,12 @@ def test_error_is_one_clear_text_and_status_1(
     assert (status, output) == (1, "")
     assert errors.startswith("groundswell: ")
     assert says in errors
+
+
+def test_worker_looks_for_garbage_as_seldom_as_its_setting_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thresholds: list[tuple[int, ...]] = []
+    monkeypatch.setattr(gc, "set_threshold", lambda *given: thresholds.append(given))
+    assert run(capsys, monkeypatch, "--set", "worker.garbage_objects=12345", *NOWHERE, "worker")[0] == 1
+    assert thresholds == [(12345, *gc.get_threshold()[1:])]

@@ -26,7 +26,7 @@ async def lively():
     commit = desk.commit()
     assert commit.outbox.keys() == {"triggers", "rejects", "forwards"}
 
-# Finding voters for a partition runs a kernel that the worker itself calls from others only.
+# Finding voters for a partition runs a kernel that the worker itself never calls.
 ada, bob, eve = voter_at(0, 2), voter_at(0, 2, 1), voter_at(1, 2)
 asyncio.run(warm_up())
 before = compiled()

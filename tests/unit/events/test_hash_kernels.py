@@ -7,8 +7,12 @@ import random
 import numpy as np
 import xxhash
 
-from stream.events.hash_kernels import MAX_HASHED_BYTES, hash_names, xxh3_64
+from stream.events import hash_kernels
+from stream.events.hash_kernels import MAX_HASHED_BYTES, hash_names
 from stream.spans import Spans
+from tests.parts import compiled
+
+xxh3_64 = compiled(hash_kernels.xxh3_64)
 
 
 def test_every_length_has_the_packages_hash() -> None:

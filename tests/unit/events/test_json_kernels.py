@@ -11,21 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.events.json_kernels import (
-    BETWEEN,
-    EXACTLY,
-    SOMEHOW,
-    UNSURE,
-    count_characters,
-    scan_literal,
-    scan_number,
-    scan_string,
-    skip_colon,
-    skip_value,
-    skip_whitespace,
-    unescape,
-)
-from stream.words import word_at
+from stream import words
+from stream.events import json_kernels
+from stream.events.json_kernels import BETWEEN, EXACTLY, SOMEHOW, UNSURE
+from tests.parts import compiled
+
+count_characters = compiled(json_kernels.count_characters)
+scan_literal = compiled(json_kernels.scan_literal)
+scan_number = compiled(json_kernels.scan_number)
+scan_string = compiled(json_kernels.scan_string)
+skip_colon = compiled(json_kernels.skip_colon)
+skip_value = compiled(json_kernels.skip_value)
+skip_whitespace = compiled(json_kernels.skip_whitespace)
+unescape = compiled(json_kernels.unescape)
+word_at = compiled(words.word_at)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 

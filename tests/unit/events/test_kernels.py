@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.events.kernels import NOT_A_TIME, find_homes, parse_time, parse_times, settle
+from stream.events import kernels
+from stream.events.kernels import NOT_A_TIME, find_homes, parse_times, settle
 from stream.partitioning import partition_of
 from stream.spans import Spans
+from tests.parts import compiled
+
+parse_time = compiled(kernels.parse_time)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 GRAMMAR = re.compile(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.events import scan_kernels
 from stream.events.fields import (
     ATTRIBUTES,
     FIELDS,
@@ -23,9 +24,11 @@ from stream.events.fields import (
     text,
 )
 from stream.events.json_kernels import UNSURE
-from stream.events.scan_kernels import scan_object
 from stream.events.tables import EVENTS, build, word_of
 from stream.records import EVENT_TYPES
+from tests.parts import compiled
+
+scan_object = compiled(scan_kernels.scan_object)
 
 
 def test_every_type_has_its_table_of_fields() -> None:

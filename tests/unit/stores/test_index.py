@@ -11,6 +11,9 @@ from stream.records import MAX_VOTER_BYTES
 from stream.spans import Spans
 from stream.stores import kernels
 from stream.stores.index import DictIndex, HashIndex, Index
+from tests.parts import compiled
+
+siphash = compiled(kernels.siphash)
 
 KEYS = ((0, 0), (1, 2), (0xFEDCBA9876543210, 0x0123456789ABCDEF))
 
@@ -49,7 +52,7 @@ def test_ids_that_share_a_bucket_are_told_apart() -> None:
     by_place: dict[int, list[bytes]] = {}
     for number in range(2000):
         name = b"id-%d" % number
-        code = int(kernels.siphash(np.frombuffer(name, np.uint8), 0, len(name), index._key))
+        code = int(siphash(np.frombuffer(name, np.uint8), 0, len(name), index._key))
         by_place.setdefault(code % size, []).append(name)
     together = max(by_place.values(), key=len)[:8]
     slots, fresh = index.find(Spans.of(together))
@@ -68,7 +71,7 @@ def test_the_hash_is_the_one_that_python_itself_uses() -> None:
     expected = [number % 2**64 for number in eval(done.stdout)]  # noqa: S307
     for name, code_of in zip(names[1:], expected[1:], strict=True):
         data = np.frombuffer(name.encode(), np.uint8)
-        assert int(kernels.siphash(data, 0, len(data), key)) == code_of
+        assert int(siphash(data, 0, len(data), key)) == code_of
 
 
 def test_growing_keeps_every_voter() -> None:
