@@ -122,6 +122,7 @@ class Worker(faust.App):
             self._new_relays,
             Limits(
                 voters=lambda: max(worker.voters_in_memory // max(len(engagement.partitions), 1), 1000),
+                batch_events=worker.batch_events,
                 uncommitted_events=worker.uncommitted_events,
                 commit_records=lambda: commit_records // max(len(engagement.partitions), 1),
                 outbox_rows=worker.outbox_rows,
@@ -298,7 +299,8 @@ class Worker(faust.App):
     async def deliver(self, stream: StreamT[Any]) -> None:
         """Take each fetched batch to its partition: the Faust agent. Nothing is done for a single log row."""
         async for event in stream.events():
-            self.engagement.accept(event.value)
+            for columns in event.value:
+                self.engagement.accept(columns)
 
     async def _watch(self) -> None:
         """Keep lag and readiness up to date; at its start a worker is ready as soon as it can be."""

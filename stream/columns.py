@@ -66,6 +66,39 @@ class Columns:
         return self.buffer[max(self.signature_starts[row], 0) : max(self.signature_stops[row], 0)]
 
 
+_SPANS: Final = (
+    *("key_starts", "key_stops", "value_starts", "value_stops"),
+    *("signature_starts", "signature_stops"),
+)
+
+
+def joined(batches: Sequence[Columns]) -> Columns:
+    """Return batches of one partition and epoch, each of which begins where the one before ends, as one."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    lengths = [len(batch) for batch in batches]
+    sizes = np.array([len(batch.buffer) for batch in batches])
+    bases = np.repeat(np.cumsum(sizes) - sizes, lengths)
+
+    def of(name: str) -> NDArray[np.int64]:
+        return np.concatenate([getattr(batch, name) for batch in batches])
+
+    def spans(name: str) -> NDArray[np.int64]:
+        places = of(name)
+        return np.where(places < 0, places, places + bases)
+
+    return Columns(
+        partition=first.partition,
+        epoch=first.epoch,
+        start=first.start,
+        next=batches[-1].next,
+        buffer=b"".join([batch.buffer for batch in batches]),
+        **{name: of(name) for name in ("offsets", "log_times", "origin_partitions", "origin_offsets")},
+        **{name: spans(name) for name in _SPANS},
+    )
+
+
 def parse_origin(headers: Headers) -> tuple[int, int]:
     """Return (partition, offset) of a forwarded event from its Kafka headers, (-1, -1) for any other."""
     for name, value in headers:

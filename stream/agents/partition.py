@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 
 from stream.agents.closing import failure_of
 from stream.agents.commit import commit_exactly_once, retrying
+from stream.agents.queue import BatchQueue
 from stream.agents.surroundings import Limits, Log, Observer, Relaying, Snapshotting
 from stream.columns import Columns
 from stream.continuity import LogFacts, lost, misfit
@@ -98,8 +98,7 @@ class Partition:
         self._new_relays = new_relays
         self._limits = limits
         self._observer = observer
-        self._batches: deque[Columns] = deque()
-        self._fed = asyncio.Event()
+        self._batches = BatchQueue(limits.batch_events)
         self._work: _Work | None = None
         self._reclaim: asyncio.Task[None] | None = None
         self._refusals = 0
@@ -168,8 +167,7 @@ class Partition:
 
     def feed(self, columns: Columns) -> None:
         """Take one fetched batch; it is dropped later if its epoch has passed."""
-        self._batches.append(columns)
-        self._fed.set()
+        self._batches.put(columns)
 
     async def suspend(self, seconds: float) -> None:
         """Stop processing, finish what can be committed in ``seconds``, and keep the memory if it is all in Redis."""
@@ -280,10 +278,7 @@ class Partition:
 
     async def _process(self, work: _Work) -> None:
         while True:
-            while not self._batches:
-                self._fed.clear()
-                await self._fed.wait()
-            columns = self._batches.popleft()
+            columns, batches = await self._batches.take()
             if columns.epoch != self._log.epoch(self.number):
                 continue
             if columns.start != work.state.header.offset:
@@ -301,6 +296,8 @@ class Partition:
             while any(relay.backlog >= self._limits.outbox_rows for relay in work.relays.values()):
                 await asyncio.sleep(_BACKLOG_WAIT_SECONDS)
             await self._process_one(work, columns)
+            for _ in range(batches):
+                self._log.release(self.number, columns.epoch)
             # The commit, the relay and other partitions get their turn between two batches.
             await asyncio.sleep(0)
 
@@ -321,7 +318,6 @@ class Partition:
             raise
         if work.state.header.offset >= self._ahead_until:
             self._records_ahead = 0
-        self._log.release(self.number, columns.epoch)
         if work.oldest_ms is None and len(columns) and columns.log_times[0] > 0:
             work.oldest_ms = int(columns.log_times[0])
         work.changed.set()

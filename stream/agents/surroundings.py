@@ -44,6 +44,8 @@ class Limits:
 
     voters: Callable[[], int]
     """How many voters of the partition may stay in memory; asked anew at each claim, since partitions share it."""
+    batch_events: int
+    """Most log rows that are processed at once."""
     uncommitted_events: int
     """Log rows processed and not committed, before the fetch is made to wait; a commit is due at half of them."""
     commit_records: Callable[[], int]

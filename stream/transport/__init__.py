@@ -1,4 +1,4 @@
-"""Faust carries one event for each fetched batch; its value is a ``stream.records.Columns``.
+"""Faust carries one event for all that one fetch gave; its value is a list of ``stream.columns.Columns``, the batches.
 
 A Faust app uses it by the broker URL ``batches://host:port``, ``FAUST_SETTINGS`` and an attribute ``batch_hooks``.
 Whoever takes the batches (``app.consumer`` is a ``stream.transport.driver.Consumer``):

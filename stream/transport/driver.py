@@ -1,4 +1,4 @@
-"""Faust transport ``batches://``: one Faust event for each fetched batch of a partition."""
+"""Faust transport ``batches://``: one Faust event for all that one fetch gave, batch by batch of a partition."""
 
 from __future__ import annotations
 
@@ -165,21 +165,28 @@ class Consumer(faust_driver.Consumer):
             raise
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """Hand over what is fetched. What was fetched before a seek, or while the flow stops, is dropped."""
+        """Hand over what is fetched. What was fetched before a seek, or while the flow stops, is dropped.
+
+        All in one message, under its first batch's partition: a Faust stream takes one message in each turn of the
+        loop, and a turn may take some ms.
+        """
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
-        batches: Mapping[TP, list[Columns]] = await self._getmany(None, timeout)
-        for tp, fetched in batches.items():
-            for columns in fetched:
-                if self.flow_active and columns.epoch == self.epoch(tp):
-                    yield tp, self._to_message(tp, columns)
+        fetched: Mapping[TP, list[Columns]] = await self._getmany(None, timeout)
+        if not self.flow_active:
+            return
+        batches = [(tp, columns) for tp, some in fetched.items() for columns in some if columns.epoch == self.epoch(tp)]
+        if batches:
+            tp = batches[0][0]
+            yield tp, self._to_message(tp, [columns for _, columns in batches])
 
-    def _to_message(self, tp: TP, record: Columns) -> ConsumerMessage:
+    def _to_message(self, tp: TP, record: list[Columns]) -> ConsumerMessage:
+        first = record[0]
         return ConsumerMessage(
             topic=tp.topic,
             partition=tp.partition,
-            offset=int(record.offsets[-1]),
-            timestamp=float(record.log_times[-1]) / 1000,
+            offset=int(first.offsets[-1]),
+            timestamp=float(first.log_times[-1]) / 1000,
             timestamp_type=1,
             headers=None,
             key=None,

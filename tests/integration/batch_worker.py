@@ -26,13 +26,14 @@ def main(topic: str, start: int) -> None:
         """Nothing is in flight."""
 
     async def consume(stream: Any) -> None:
-        async for columns in stream:
-            rows = [columns.value(row) for row in range(len(columns))]
-            os.write(1, b"rows %r\n" % columns.offsets.tolist())
-            if b"poison" in rows:
-                message = f"poison in rows {columns.offsets.tolist()}"
-                raise ValueError(message)
-            app.consumer.release(TP(topic, columns.partition), columns.epoch)
+        async for batches in stream:
+            for columns in batches:
+                rows = [columns.value(row) for row in range(len(columns))]
+                os.write(1, b"rows %r\n" % columns.offsets.tolist())
+                if b"poison" in rows:
+                    message = f"poison in rows {columns.offsets.tolist()}"
+                    raise ValueError(message)
+                app.consumer.release(TP(topic, columns.partition), columns.epoch)
 
     directory = tempfile.TemporaryDirectory()
     app: Any = faust.App(

@@ -174,6 +174,7 @@ class Worker:
         chance = self.chance
         limits = Limits(
             voters=lambda: 4,
+            batch_events=chance.choice([1, 8, 1000]),
             uncommitted_events=chance.choice([20, 200]),
             commit_records=lambda: 3,
             outbox_rows=chance.choice([10, 1000]),

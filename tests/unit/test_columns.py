@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.columns import Headers, columns_of
+from stream.columns import Headers, columns_of, joined
 
 
 def test_every_span_gives_back_the_bytes_it_was_made_of() -> None:
@@ -37,3 +37,22 @@ def test_no_rows_are_a_batch_too() -> None:
     columns = columns_of(3, [], [], [], [], [], start=7, next_offset=9)
     assert len(columns) == len(columns.signature_starts) == 0
     assert (columns.start, columns.next) == (7, 9)
+
+
+def test_joined_batches_are_the_rows_of_all_over_one_buffer() -> None:
+    signed: Headers = [("groundswell-signature", b"k1:5:ab"), ("groundswell-origin", b"2:17")]
+    batches = [
+        columns_of(3, [4, 5], [10, 11], [b"a", None], [b"one", None], [[], signed], epoch=2, start=3, next_offset=7),
+        columns_of(3, [], [], [], [], [], epoch=2, start=7, next_offset=8),
+        columns_of(3, [8, 9], [12, 0], [None, b"bc"], [b"", b"two"], [signed, []], epoch=2, start=8, next_offset=12),
+    ]
+    whole = joined(batches)
+    assert (whole.partition, whole.epoch, whole.start, whole.next, len(whole)) == (3, 2, 3, 12, 4)
+    assert whole.offsets.tolist() == [4, 5, 8, 9]
+    assert whole.log_times.tolist() == [10, 11, 12, 0]
+    assert [whole.key(row) for row in range(4)] == [b"a", None, None, b"bc"]
+    assert [whole.value(row) for row in range(4)] == [b"one", b"", b"", b"two"]
+    assert [whole.signature(row) for row in range(4)] == [b"", b"k1:5:ab", b"k1:5:ab", b""]
+    assert whole.origin_offsets.tolist() == [-1, 17, 17, -1]
+    assert joined(batches[:1]) is batches[0]
+    assert whole.value_starts.tolist()[1] == whole.value_stops.tolist()[1] == -1

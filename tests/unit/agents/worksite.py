@@ -27,6 +27,7 @@ TOPIC_ID = "topic-1"
 NOW_MS = 1_790_000_000_000
 LIMITS = Limits(
     voters=lambda: 1000,
+    batch_events=1,
     uncommitted_events=1000,
     commit_records=lambda: 1000,
     outbox_rows=1000,
