@@ -19,10 +19,10 @@ from faust.web import Request, Response, View
 
 from stream.agents.clock import Clock
 from stream.agents.closing import failure_of
+from stream.agents.cold_start import helped
 from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
 from stream.agents.forwards import ForwardRelay
-from stream.agents.helper import helped
 from stream.agents.partition import Partition
 from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver

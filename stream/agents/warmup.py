@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import numpy as np
 
 from stream.activation import restore
-from stream.agents.helper import first_events
+from stream.agents.cold_start import first_events
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import ContentId, Header
 from stream.spans import Spans

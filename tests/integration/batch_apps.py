@@ -82,8 +82,9 @@ class Worker:
         self.revocations.append(revoked)
 
     async def agent(self, stream: Any) -> None:
-        async for columns in stream:
-            await self.process(self, columns)
+        async for batches in stream:
+            for columns in batches:
+                await self.process(self, columns)
 
 
 W = TypeVar("W", bound=Worker)

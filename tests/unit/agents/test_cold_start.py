@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 
-from stream.agents import helper as room
-from stream.agents.helper import helped
+from stream.agents import cold_start as room
+from stream.agents.cold_start import helped
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
-WATCH = "import threading, time; from stream.agents.helper import _end_with_parent as end; "
+WATCH = "import threading, time; from stream.agents.cold_start import _end_with_parent as end; "
 WATCH += "threading.Thread(target=end, daemon=True).start(); time.sleep(60)"
 
 

@@ -1,7 +1,7 @@
 """A second process for a cold start: it compiles what reads events, while the worker compiles everything else.
 
 Both fill one cache on disk, and nothing else passes between them: what the helper leaves out, for whatever reason, the
-worker compiles itself. ``python -m stream.agents.helper`` is that process.
+worker compiles itself. ``python -m stream.agents.cold_start`` is that process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream.events import decode
 
 logger = logging.getLogger(__name__)
 
-_COMMAND: Final = (sys.executable, "-m", "stream.agents.helper")
+_COMMAND: Final = (sys.executable, "-m", "stream.agents.cold_start")
 _WAIT_SECONDS: Final = 60.0
 _EVENT: Final = (
     b'{"specversion":"1.0","id":"1","source":"/warmup","type":"social.like","subject":"voter",'
