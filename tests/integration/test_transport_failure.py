@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.agents.engagement import EX_DEFECT, EX_STATE
 from stream.columns import Columns
+from stream.transport import thread
 from tests.integration.batch_apps import Worker, fill, keep, running
 from tests.integration.outputs import BROKER, needs_kafka, new_topic, until
 
@@ -54,7 +55,8 @@ async def test_whatever_leaves_an_agent_is_told_before_another_batch_is_taken(er
     assert seen[0] == [0, 10]
 
 
-async def test_trap_fausts_supervisor_skips_the_batch_and_goes_on() -> None:
+async def test_trap_fausts_supervisor_skips_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "_ROUNDS", 1)
     _, worker = failing(ValueError("defect"))
     await fill(worker.topic, 100)
     async with running(worker, agent_supervisor="mode.OneForOneSupervisor"):

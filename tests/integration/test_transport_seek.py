@@ -58,7 +58,8 @@ class FlooredTransport(Transport):
     Consumer = FaustsFloor
 
 
-async def test_trap_faust_drops_rows_below_the_highest_it_has_read() -> None:
+async def test_trap_faust_drops_rows_below_the_highest_it_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "_ROUNDS", 1)
     topic = new_topic()
     await fill(topic, ROWS)
     async with running(Held(topic), transport=FlooredTransport) as worker:
