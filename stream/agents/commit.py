@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 _Value = TypeVar("_Value")
 _FIRST_WAIT_SECONDS = 0.02
-_LONGEST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 0.5
 """A store that is back is asked no later than this."""
 
 
@@ -29,10 +29,10 @@ async def retrying(ask: Callable[[], Awaitable[_Value]], what: str) -> _Value:
         try:
             return await ask()
         except (StoreUnavailableError, CommitUnknownError) as error:
-            if wait >= _LONGEST_WAIT_SECONDS:
+            if wait >= LONGEST_WAIT_SECONDS:
                 logger.warning("waiting for the store (%s): %s", what, error)
             await asyncio.sleep(wait)
-            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
 
 async def commit_exactly_once(store: PartitionStore, commit: Commit, on_unknown: Callable[[], None]) -> None:
@@ -53,11 +53,11 @@ async def commit_exactly_once(store: PartitionStore, commit: Commit, on_unknown:
                 on_unknown()
                 if await _was_executed(store, commit):
                     return
-            if wait >= _LONGEST_WAIT_SECONDS:
+            if wait >= LONGEST_WAIT_SECONDS:
                 logger.warning("a commit waits for the store: %s", error)
             # Also after a lost answer: a server that breaks the connection at every commit would be asked hotly.
             await asyncio.sleep(wait)
-            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
         except CommitRefusedError:
             if unknown and await _was_executed(store, commit):
                 return

@@ -140,10 +140,10 @@ class Partition:
         self.owner = secrets.token_hex(8)
         log = self._log
         # Where the log's beginning is gone nothing can begin: state that is missing was lost, maybe just now.
-        fresh = Header.fresh(log.topic_id, log.partition_count, self.owner, log_start, root_of(log.keyring))
-        may_begin = log_start == 0
+        begun = Header.fresh(log.topic_id, log.partition_count, self.owner, log_start, root_of(log.keyring))
+        fresh = begun if log_start == 0 else None
         try:
-            header = await retrying(lambda: self._store.claim(self.owner, fresh if may_begin else None), "claim")
+            header = await retrying(lambda: self._store.claim(self.owner, fresh), "claim")
         except StateMissingError as error:
             raise lost(self.number, log_start) from error
         if header.offset > log_end:

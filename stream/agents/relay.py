@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 
 from stream.agents.closing import discard, unbroken
+from stream.agents.commit import LONGEST_WAIT_SECONDS
 from stream.agents.fence import REFUSALS, Fence, FenceUnsupportedError
 from stream.agents.tail import last_sequence
 from stream.errors import CommitRefusedError, RelayFencedError, RelayGapError, StoreUnavailableError
@@ -34,8 +35,6 @@ SEND_SECONDS: Final = 30.0
 REQUEST_MS: Final = 10_000
 BACKOFF_FIRST_SECONDS: Final = 0.05
 BACKOFF_LAST_SECONDS: Final = 5.0
-STORE_SECONDS: Final = 0.5
-"""Longest wait for a store, which says by its next answer whether it is back; a full outbox holds up the partition."""
 FENCED_SECONDS: Final = 1.0
 """Wait of an owner that was fenced: two that are awake at once take turns no faster than this."""
 BATCH_BYTES: Final = 256 * 1024
@@ -185,7 +184,8 @@ class OutboxRelay(ABC):
     async def _back_off(self, error: Exception) -> None:
         seconds = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 16))
         if isinstance(error, StoreUnavailableError):
-            seconds = min(seconds, STORE_SECONDS)
+            # A full outbox holds up the partition.
+            seconds = min(seconds, LONGEST_WAIT_SECONDS)
         if isinstance(error, RelayFencedError | ProducerFenced):
             seconds = max(seconds, FENCED_SECONDS)
         self._failures += 1

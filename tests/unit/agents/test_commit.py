@@ -148,7 +148,7 @@ async def test_long_wait_is_logged(
     case: Case, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(commit_room, "_FIRST_WAIT_SECONDS", 0.001)
-    monkeypatch.setattr(commit_room, "_LONGEST_WAIT_SECONDS", 0.002)
+    monkeypatch.setattr(commit_room, "LONGEST_WAIT_SECONDS", 0.002)
     caplog.set_level(logging.WARNING)
     commit = await case.commit()
     case.server.faults += [Fault("commit", AWAY) for _ in range(3)]
