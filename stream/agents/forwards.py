@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stream.agents.relay import MODES, OnSent, OutboxRelay, Writer
+from stream.agents.relay import MODES, OnSent, OutboxRelay
+from stream.agents.writing import Writer
 from stream.columns import parse_origin
 from stream.interfaces import PartitionStore
 from stream.records import OutboxRow
@@ -55,7 +56,7 @@ class ForwardRelay(OutboxRelay):
                     if error is not None:
                         raise error
                 self._note_sent(rows)
-                await self._store.trim(self._output, rows[-1].sequence)
+                await self._trim_in_time(rows[-1].sequence)
         finally:
             await writer.close()
 

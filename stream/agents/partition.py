@@ -338,6 +338,8 @@ class Partition:
                 continue
             with self._observer.profiler.step("commit"):
                 commit = take_commit(work.state, work.committed_offset)
+            if commit.erased:
+                work.relays["triggers"].forget()
             oldest_ms, work.oldest_ms = work.oldest_ms, None
             started = time.perf_counter()
             writing = commit_exactly_once(self._store, commit, lambda: self._observer.unknown(self.number))
@@ -347,8 +349,8 @@ class Partition:
             work.committed_rows = commit.header.totals["rows"]
             self._refusals = 0
             work.committed.set()
-            for output in commit.outbox:
-                work.relays[output].wake(commit.header.sequences[output])
+            for output, rows in commit.outbox.items():
+                work.relays[output].wake(commit.header.sequences[output], rows)
             seconds = time.perf_counter() - started
             self._observer.committed(self.number, commit.header, len(commit.records), seconds, oldest_ms)
 

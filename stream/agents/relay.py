@@ -13,26 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 
-from stream.agents.closing import discard, unbroken
+from stream.agents.closing import unbroken
 from stream.agents.commit import LONGEST_WAIT_SECONDS
-from stream.agents.fence import REFUSALS, Fence, FenceUnsupportedError
+from stream.agents.fence import FenceUnsupportedError
+from stream.agents.handover import Handover
 from stream.agents.tail import last_sequence
+from stream.agents.writing import OPEN_SECONDS, Writer
 from stream.errors import CommitRefusedError, RelayFencedError, RelayGapError, StoreUnavailableError
 from stream.interfaces import PartitionStore
 from stream.records import OutboxRow
 
 log = logging.getLogger(__name__)
 
-MARKER_SECONDS: Final = 3600.0
-"""How often a fence is renewed."""
-OPEN_SECONDS: Final = 30.0
-"""Longest wait for a fence, a started producer and the tail."""
-SEND_SECONDS: Final = 30.0
-"""Longest wait for a write's answer; then its outcome is unknown."""
-REQUEST_MS: Final = 10_000
 BACKOFF_FIRST_SECONDS: Final = 0.05
 BACKOFF_LAST_SECONDS: Final = 5.0
 FENCED_SECONDS: Final = 1.0
@@ -43,80 +37,13 @@ PAGE_ROWS: Final = (1, 256, 4096)
 """Outbox rows read at once: fewest, at first, most."""
 PAGE_BYTES: Final = (256 * 1024, 4 * 1024 * 1024)
 """A page smaller than the first is doubled, one larger than the second is halved."""
+TRIM_SECONDS: Final = 0.05
+"""For so long, rows that are sent may stay in the outbox: an exchange with the store serves many commits then."""
 
 MODES: Final = ("fenced", "idempotent", "plain")
 """How writes are protected, best first."""
 
 OnSent = Callable[[Sequence[OutboxRow]], None]
-
-
-class Writer:
-    """One producer, from its opening to its discarding; writes are awaited one by one."""
-
-    def __init__(self, kafka: Mapping[str, Any], mode: str, batch_bytes: int) -> None:
-        """Create the producer, not connected yet; ``mode`` is one of MODES."""
-        self._producer = AIOKafkaProducer(
-            **kafka,
-            acks="all",
-            enable_idempotence=mode != "plain",
-            linger_ms=0,
-            max_batch_size=batch_bytes,
-            request_timeout_ms=REQUEST_MS,
-        )
-        self.has_written = False
-        self._fence: Fence | None = None
-        self._renewal = float("inf")
-
-    async def open(self) -> None:
-        """Start the producer under an id that the broker gives it; raise FenceUnsupportedError if it gives none."""
-        try:
-            await self._producer.start()
-        except REFUSALS as error:
-            message = f"the broker gives no producer id: {error!r}"
-            raise FenceUnsupportedError(message) from error
-
-    async def open_fenced(self, transactional_id: str, topic: str, partition: int) -> None:
-        """Fence the partition and start the producer; errors as Fence.claim's."""
-        self._fence = Fence(self._producer, transactional_id, topic, partition)
-        await self._fence.claim()
-        self._renewal = asyncio.get_running_loop().time() + MARKER_SECONDS
-
-    def seconds_to_renewal(self) -> float | None:
-        """Return how long the fence may go on without a new marker, in seconds; None where there is no fence."""
-        if self._fence is None:
-            return None
-        return max(0.0, self._renewal - asyncio.get_running_loop().time())
-
-    async def renew(self) -> None:
-        """Write the fence's marker again if it is due."""
-        if self._fence is not None and self.seconds_to_renewal() == 0.0:
-            async with asyncio.timeout(OPEN_SECONDS):
-                await unbroken(self._fence.renew())
-            self._renewal = asyncio.get_running_loop().time() + MARKER_SECONDS
-
-    async def confirm(self) -> None:
-        """Write the fence's marker now; raise RelayFencedError where another owner has claimed the partition."""
-        self._renewal = min(self._renewal, asyncio.get_running_loop().time())
-        await self.renew()
-
-    async def send(self, topic: str, partition: int, rows: Sequence[OutboxRow], first: int) -> int:
-        """Write as many of ``rows[first:]`` as one batch holds, at least one; return how many once acknowledged."""
-        batch = self._producer.create_batch()
-        count = 0
-        for row in rows[first:]:
-            if batch.append(timestamp=None, key=row.key, value=row.value, headers=list(row.headers)) is None:
-                break
-            count += 1
-        batch.close()
-        async with asyncio.timeout(SEND_SECONDS):
-            sending = await unbroken(self._producer.send_batch(batch, topic, partition=partition))
-            await sending
-        self.has_written = True
-        return count
-
-    async def close(self) -> None:
-        """Close the producer within a few seconds, whatever state it is in."""
-        await discard(self._producer)
 
 
 class OutboxRelay(ABC):
@@ -140,6 +67,11 @@ class OutboxRelay(ABC):
         self._proven = False
         self._on_sent = on_sent
         self._awake = asyncio.Event()
+        self._handed = Handover()
+        self._has_read = False
+        self._untrimmed = 0
+        """The last sequence that this session knows to be sent and may stand in the outbox; 0: none does."""
+        self._trim_due = 0.0
         self._committed = 0
         self._sent = 0
         self._failures = 0
@@ -156,10 +88,15 @@ class OutboxRelay(ABC):
         """How writes are protected: one of MODES; the one to be tried first while nothing was written."""
         return self._modes[0]
 
-    def wake(self, sequence: int) -> None:
-        """Say that rows up to and with ``sequence`` are committed."""
+    def wake(self, sequence: int, rows: Sequence[OutboxRow] = ()) -> None:
+        """Say that rows up to and with ``sequence`` are committed; ``rows``, the last of them, need not be read."""
+        self._handed.put(rows)
         self._committed = max(self._committed, sequence)
         self._awake.set()
+
+    def forget(self) -> None:
+        """Read from the store whatever is not being sent yet: a commit is about to withdraw rows there."""
+        self._handed.clear()
 
     async def run(self) -> None:
         """Relay until cancelled; Kafka's and the store's passing errors are waited out.
@@ -170,6 +107,7 @@ class OutboxRelay(ABC):
         while True:
             try:
                 await self._await_rows()
+                self._has_read, self._untrimmed = False, 0
                 await self._session()
             except MessageSizeTooLargeError as error:
                 self._batch_bytes = max(1, self._batch_bytes // 2)
@@ -224,14 +162,20 @@ class OutboxRelay(ABC):
             await self._awake.wait()
 
     async def _take_page(self) -> list[OutboxRow]:
-        """Return the lowest rows in the outbox, without a gap among them.
+        """Return the lowest rows in the outbox, without a gap among them; what was handed over follows a page read.
 
         From the lowest and not from the last one sent, so that a row that comes back below it (a store that fell
         behind and was replayed) is trimmed and does not stay for ever.
         """
         self._awake.clear()
         committed = self._committed
+        if self._has_read:
+            handed = self._handed.take(self._sent)
+            if handed or self._sent >= committed:
+                return handed
+        await self._trim()
         rows = await self._store.outbox(self._output, 0, self._page)
+        self._has_read = True
         if not rows:
             # Rows leave the outbox only when they are known to be written, whoever wrote them.
             self._sent = max(self._sent, committed)
@@ -263,12 +207,32 @@ class OutboxRelay(ABC):
         message = f"output {self._output!r} for {self._topic} has a gap: {missing}; {mend}"
         raise RelayGapError(message)
 
+    async def _trim_in_time(self, through: int) -> None:
+        """Have rows up to the sequence ``through``, which are sent, leave the outbox within TRIM_SECONDS."""
+        now = asyncio.get_running_loop().time()
+        if not self._untrimmed:
+            self._trim_due = now + TRIM_SECONDS
+        self._untrimmed = through
+        if now >= self._trim_due:
+            await self._trim()
+
+    async def _trim(self) -> None:
+        if self._untrimmed:
+            await self._store.trim(self._output, self._untrimmed)
+            self._untrimmed = 0
+
     async def _await_more(self, writer: Writer) -> None:
+        """Return when more rows are committed, and no later than it is time to trim, or to renew the fence."""
+        loop = asyncio.get_running_loop()
+        seconds = self._trim_due - loop.time() if self._untrimmed else writer.seconds_to_renewal()
         try:
-            async with asyncio.timeout(writer.seconds_to_renewal()):
+            async with asyncio.timeout(seconds):
                 await self._awake.wait()
         except TimeoutError:
-            await writer.renew()
+            if self._untrimmed:
+                await self._trim()
+            else:
+                await writer.renew()
 
     def _note_sent(self, rows: Sequence[OutboxRow]) -> None:
         self._failures = 0
@@ -380,5 +344,7 @@ class Relay(OutboxRelay):
             first += count
         last = rows[-1].sequence if last is None else max(last, rows[-1].sequence)
         self._sent = max(self._sent, last)
-        await self._store.trim(self._output, last)
+        await self._trim_in_time(last)
+        if not fresh:
+            await self._trim()
         return last

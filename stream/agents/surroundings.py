@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from stream.interfaces import NoProfile, Profiler
 from stream.pipeline import Outcome, PartitionState
-from stream.records import Header
+from stream.records import Header, OutboxRow
 from stream.signatures import Keyring
 
 
@@ -72,8 +72,12 @@ class Relaying(Protocol):
         """Send for as long as the partition is held."""
         ...
 
-    def wake(self, sequence: int) -> None:
-        """Note that rows up to ``sequence`` are committed."""
+    def wake(self, sequence: int, rows: Sequence[OutboxRow] = ()) -> None:
+        """Note that rows up to ``sequence`` are committed; ``rows``, the last of them, need not be read."""
+        ...
+
+    def forget(self) -> None:
+        """Read from the store whatever is not being sent yet: a commit is about to withdraw rows there."""
         ...
 
 

@@ -28,8 +28,9 @@ from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.fence import Fence
 from stream.agents.relay import Relay
 from stream.agents.tail import last_sequence
-from stream.errors import RelayGapError
+from stream.errors import RelayGapError, StoreFailedError
 from stream.records import SEQUENCE_HEADER, ContentId
+from stream.stores.memory import Fault
 from tests.contracts.kafka_clusters import (
     BROKER,
     ApacheCluster,
@@ -533,3 +534,37 @@ async def test_topic_that_retention_emptied_is_gone_on_with(cluster: Cluster) ->
     await until(lambda: relay.backlog == 0)
     await ended(running)
     assert [int(dict(record.headers)[SEQUENCE_HEADER]) for record in await read(cluster, topic, start=1)] == [4, 5]
+
+
+async def test_rows_handed_over_are_sent_without_reading_the_store_and_leave_the_outbox(cluster: Cluster) -> None:
+    topic, outbox = cluster.topic(), Outbox()
+    relay = relay_of(cluster, outbox, topic)
+    running = asyncio.create_task(relay.run())
+    relay.wake(await outbox.add(1))
+    await until(lambda: relay.backlog == 0)
+    for _ in range(3):
+        last = await outbox.add(2)
+        rows = await outbox.store().outbox("triggers", last - 2, 9)
+        outbox.server.faults.append(Fault("outbox", StoreFailedError("it was read")))
+        relay.wake(last, rows)
+        await until(lambda: relay.backlog == 0 and not outbox.server.outboxes["{0}:outbox:triggers"])
+        outbox.server.faults.clear()
+    await ended(running)
+    records = await read(cluster, topic)
+    assert [int(dict(record.headers)[SEQUENCE_HEADER]) for record in records] == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_rows_that_the_relay_is_to_forget_are_sent_as_the_store_has_them(cluster: Cluster) -> None:
+    topic, outbox = cluster.topic(), Outbox()
+    relay = relay_of(cluster, outbox, topic)
+    running = asyncio.create_task(relay.run())
+    relay.wake(await outbox.add(1))
+    await until(lambda: relay.backlog == 0)
+    last = await outbox.add(2)
+    rows = await outbox.store().outbox("triggers", 1, 9)
+    outbox.server.outboxes["{0}:outbox:triggers"][2] = rows[0].tombstone().to_bytes()
+    relay.wake(last, rows)
+    relay.forget()
+    await until(lambda: relay.backlog == 0)
+    await ended(running)
+    assert [record.value is None for record in await read(cluster, topic)] == [False, True, False]

@@ -20,8 +20,9 @@ from redis.exceptions import RedisError
 
 from stream.agents.closing import unbroken
 from stream.agents.fence import Fence
-from stream.agents.relay import OPEN_SECONDS, OutboxRelay, Relay, Writer
+from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.tail import last_sequence
+from stream.agents.writing import OPEN_SECONDS, Writer
 from stream.columns import Columns
 from stream.errors import CommitRefusedError
 from stream.pipeline import process_batch, take_commit

@@ -13,8 +13,9 @@ from redis.asyncio import Connection
 
 import stream.agents.partition as partition_module
 from stream.agents.fence import Fence
-from stream.agents.relay import OutboxRelay, Relay, Writer
+from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.warmup import warm_up
+from stream.agents.writing import Writer
 from stream.stores import redis as store_module
 from stream.stores.redis import RedisStore
 from stream.stores.wire import Wire

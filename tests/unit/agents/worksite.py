@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from stream.agents.handover import Handover
 from stream.agents.partition import Partition
 from stream.agents.surroundings import Limits, Log, Observer, Relaying
 from stream.columns import Columns, columns_of
@@ -183,6 +184,7 @@ class Courier:
 
     def __init__(self, store: PartitionStore, output: str, carries: asyncio.Event) -> None:
         self.sent: list[OutboxRow] = []
+        self._handed = Handover()
         self.is_running = False
         self.committed = 0
         self._last = 0
@@ -193,9 +195,13 @@ class Courier:
     def backlog(self) -> int:
         return self.committed - self._last
 
-    def wake(self, sequence: int) -> None:
+    def wake(self, sequence: int, rows: Sequence[OutboxRow] = ()) -> None:
+        self._handed.put(rows)
         self.committed = max(self.committed, sequence)
         self._awake.set()
+
+    def forget(self) -> None:
+        self._handed.clear()
 
     async def run(self) -> None:
         self.is_running = True
@@ -204,7 +210,8 @@ class Courier:
                 await self._awake.wait()
                 self._awake.clear()
                 await self._carries.wait()
-                rows = await self._store.outbox(self._output, 0, 1_000_000)
+                sent = self.sent[-1].sequence if self.sent else 0
+                rows = self._handed.take(sent) or await self._store.outbox(self._output, 0, 1_000_000)
                 if rows:
                     self.sent += rows
                     await self._store.trim(self._output, rows[-1].sequence)

@@ -1,0 +1,42 @@
+"""Outbox rows on their way from the commit that wrote them to the relay that sends them, past the store."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from stream.records import OutboxRow
+
+MOST_ROWS: Final = 4096
+"""What a relay does not take in time it reads from the store."""
+
+
+class Handover:
+    """Rows of one output whose commit was acknowledged, without a gap among them; nothing that the store lacks."""
+
+    def __init__(self) -> None:
+        """Nothing is handed over yet."""
+        self._rows: deque[OutboxRow] = deque()
+
+    def put(self, rows: Sequence[OutboxRow]) -> None:
+        """Add a commit's rows; of more than MOST_ROWS none is kept."""
+        follows = not self._rows or not rows or self._rows[-1].sequence + 1 == rows[0].sequence
+        if not follows or len(self._rows) + len(rows) > MOST_ROWS:
+            self._rows.clear()
+        if len(rows) <= MOST_ROWS:
+            self._rows.extend(rows)
+
+    def take(self, after: int) -> list[OutboxRow]:
+        """Give up all rows behind the sequence ``after``; none where the first of them is not the next one."""
+        while self._rows and self._rows[0].sequence <= after:
+            self._rows.popleft()
+        if not self._rows or self._rows[0].sequence != after + 1:
+            return []
+        rows = list(self._rows)
+        self._rows.clear()
+        return rows
+
+    def clear(self) -> None:
+        """Forget all: the store has other rows by now, or will have."""
+        self._rows.clear()

@@ -1,0 +1,58 @@
+"""Rows reach their relay past the store only where the store would give the same ones."""
+
+from __future__ import annotations
+
+from stream.agents.handover import MOST_ROWS, Handover
+from stream.records import OutboxRow
+
+
+def rows(first: int, last: int) -> list[OutboxRow]:
+    return [OutboxRow(number, 0, b"k", b"%d" % number) for number in range(first, last + 1)]
+
+
+def test_rows_of_several_commits_are_taken_once_and_together() -> None:
+    handed = Handover()
+    handed.put(rows(4, 5))
+    handed.put([])
+    handed.put(rows(6, 6))
+    assert handed.take(3) == rows(4, 6)
+    assert handed.take(6) == []
+
+
+def test_rows_that_are_sent_already_are_left_out() -> None:
+    handed = Handover()
+    handed.put(rows(4, 9))
+    assert handed.take(6) == rows(7, 9)
+
+
+def test_rows_behind_a_gap_wait_until_the_store_has_given_what_is_missing() -> None:
+    handed = Handover()
+    handed.put(rows(4, 5))
+    assert handed.take(1) == []
+    assert handed.take(3) == rows(4, 5)
+
+
+def test_rows_that_do_not_follow_take_the_place_of_those_before() -> None:
+    """Another state goes on from there, after a store that fell behind."""
+    handed = Handover()
+    handed.put(rows(4, 5))
+    handed.put(rows(5, 6))
+    assert handed.take(3) == []
+    assert handed.take(4) == rows(5, 6)
+
+
+def test_what_a_relay_does_not_take_in_time_is_left_to_the_store() -> None:
+    handed = Handover()
+    handed.put(rows(1, MOST_ROWS))
+    handed.put(rows(MOST_ROWS + 1, MOST_ROWS + 1))
+    assert handed.take(0) == []
+    assert handed.take(MOST_ROWS) == rows(MOST_ROWS + 1, MOST_ROWS + 1)
+    handed.put(rows(MOST_ROWS + 2, 2 * MOST_ROWS + 2))
+    assert handed.take(MOST_ROWS + 1) == []
+
+
+def test_cleared_rows_are_read_from_the_store() -> None:
+    handed = Handover()
+    handed.put(rows(1, 2))
+    handed.clear()
+    assert handed.take(0) == []
