@@ -24,6 +24,7 @@ from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
 from stream.agents.forwards import ForwardRelay
 from stream.agents.partition import Partition
+from stream.agents.readers import ReadAhead, unread
 from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
@@ -96,6 +97,8 @@ class Worker(faust.App):
             security=settings.kafka.security(),
             reference=worker.reference,
         )
+        reads_ahead = worker.read_ahead_events > 0 and not worker.reference
+        self.read_ahead = ReadAhead(worker.read_ahead_events) if reads_ahead else unread
         self.profile = Profile() if worker.profile else None
         self.snapshot_storage = settings.snapshot.storage()
         self._snapshot_turn = asyncio.Lock()
@@ -198,6 +201,7 @@ class Worker(faust.App):
             topic=self.events_topic,
             topic_id=self.topic_id,
             partition_count=self.partition_count,
+            read_ahead=self.read_ahead,
             bounds=bounds,
             reseek=reseek,
             epoch=lambda number: int(consumer.epoch(TP(self.events_topic, number))),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stream.activation import Active, activate, restore
 from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import StateMismatchError
-from stream.events import decode
+from stream.events import Facts, decode
 from stream.features import fold
 from stream.interfaces import Authority, Decoded, Library, NoProfile, Profiler, VoterTable
 from stream.privacy import gate
@@ -134,17 +134,19 @@ class _Batch:
     scores: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
 
-async def process_batch(state: PartitionState, columns: Columns, library: Library, load: Load) -> Outcome:
+async def process_batch(
+    state: PartitionState, columns: Columns, library: Library, load: Load, facts: Facts | None = None
+) -> Outcome:
     """Take the batch's rows through steps 1 to 7; change ``state`` only when nothing more is awaited.
 
-    ``load`` returns the record bytes of voters (None for one never seen). Whatever it or ``library`` raises
-    leaves the state as it was.
+    ``facts`` are what ``read`` said of the batch, where its bytes were read before. ``load`` returns the record
+    bytes of voters (None for one never seen). Whatever it or ``library`` raises leaves the state as it was.
     """
     header = state.header
     # 1 decode: bytes to columns; what cannot be read is rejected with its reason
     with state.profiler.step("decode"):
-        log_time_ms, authority = header.log_time_ms, state.authority
-        decoded = decode(columns, header.partition_count, log_time_ms, authority, reference=state.reference)
+        count, log_time_ms, authority = header.partition_count, header.log_time_ms, state.authority
+        decoded = decode(columns, count, log_time_ms, authority, reference=state.reference, facts=facts)
     for row, activation in decoded.activations.items():
         if activation.engine != ENGINE_VERSION:
             message = (

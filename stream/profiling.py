@@ -15,7 +15,7 @@ from rich.table import Table
 _Result = TypeVar("_Result")
 
 STEPS: Final = (
-    ("fetch", "fetching and framing, in their own threads"),
+    ("fetch", "fetching, framing and reading ahead, in their own threads"),
     ("decode", "1 decode"),
     ("index", "2 index"),
     ("load", "3 load"),

@@ -19,6 +19,7 @@ from stream.agents.surroundings import Limits, Log, Observer, Relaying, Snapshot
 from stream.columns import Columns
 from stream.continuity import LogFacts, lost, misfit
 from stream.errors import CommitRefusedError, StateMismatchError, StateMissingError
+from stream.events import Facts
 from stream.interfaces import Library, PartitionStore, VoterTable
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import Header
@@ -98,7 +99,7 @@ class Partition:
         self._new_relays = new_relays
         self._limits = limits
         self._observer = observer
-        self._batches = BatchQueue(limits.batch_events)
+        self._batches = BatchQueue(limits.batch_events, lambda columns: log.read_ahead(columns, log.partition_count))
         self._work: _Work | None = None
         self._reclaim: asyncio.Task[None] | None = None
         self._refusals = 0
@@ -278,7 +279,7 @@ class Partition:
 
     async def _process(self, work: _Work) -> None:
         while True:
-            columns, batches = await self._batches.take()
+            columns, batches, facts = await self._batches.take()
             if columns.epoch != self._log.epoch(self.number):
                 continue
             if columns.start != work.state.header.offset:
@@ -295,16 +296,16 @@ class Partition:
                 await work.committed.wait()
             while any(relay.backlog >= self._limits.outbox_rows for relay in work.relays.values()):
                 await asyncio.sleep(_BACKLOG_WAIT_SECONDS)
-            await self._process_one(work, columns)
+            await self._process_one(work, columns, facts)
             for _ in range(batches):
                 self._log.release(self.number, columns.epoch)
             # The commit, the relay and other partitions get their turn between two batches.
             await asyncio.sleep(0)
 
-    async def _process_one(self, work: _Work, columns: Columns) -> None:
+    async def _process_one(self, work: _Work, columns: Columns, facts: Facts | None) -> None:
         started = time.perf_counter()
         try:
-            outcome = await process_batch(work.state, columns, self._library, self._load)
+            outcome = await process_batch(work.state, columns, self._library, self._load, facts)
         except CommitRefusedError as error:
             header = await retrying(self._store.read_header, "header")
             if header is None or header.owner != self.owner:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from stream.columns import Columns, joined
+from stream.events import Facts
 
 _MOST_BYTES: Final = 1 << 20
 """Of the buffers that are copied into one."""
@@ -19,10 +21,11 @@ class BatchQueue:
     is, the larger are its batches.
     """
 
-    def __init__(self, most_events: int) -> None:
-        """Join no batches to more than ``most_events`` rows."""
+    def __init__(self, most_events: int, read: Callable[[Columns], asyncio.Future[Facts] | None]) -> None:
+        """Join no batches to more than ``most_events`` rows, and none whose reading ``read`` has begun."""
         self._most_events = most_events
-        self._batches: deque[Columns] = deque()
+        self._read = read
+        self._batches: deque[tuple[Columns, asyncio.Future[Facts] | None]] = deque()
         self._fed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -31,25 +34,31 @@ class BatchQueue:
 
     def put(self, columns: Columns) -> None:
         """Add a batch."""
-        self._batches.append(columns)
+        self._batches.append((columns, self._read(columns)))
         self._fed.set()
 
     def clear(self) -> None:
         """Drop all that wait."""
         self._batches.clear()
 
-    async def take(self) -> tuple[Columns, int]:
-        """Return what is next, and of how many batches it was made: of one epoch, each beginning where one ends."""
+    async def take(self) -> tuple[Columns, int, Facts | None]:
+        """Return what is next, of how many batches it was made, and what was read of it ahead.
+
+        What is joined is of one epoch, and each begins where the one before ends.
+        """
         while not self._batches:
             self._fed.clear()
             await self._fed.wait()
-        taken = [self._batches.popleft()]
-        events, size = len(taken[0]), len(taken[0].buffer)
+        first, reading = self._batches.popleft()
+        if reading is not None:
+            return first, 1, await reading
+        taken = [first]
+        events, size = len(first), len(first.buffer)
         while self._batches:
-            last, following = taken[-1], self._batches[0]
+            last, (following, reading) = taken[-1], self._batches[0]
             events, size = events + len(following), size + len(following.buffer)
-            follows = following.epoch == last.epoch and following.start == last.next
+            follows = following.epoch == last.epoch and following.start == last.next and reading is None
             if not follows or events > self._most_events or size > _MOST_BYTES:
                 break
-            taken.append(self._batches.popleft())
-        return joined(taken), len(taken)
+            taken.append(self._batches.popleft()[0])
+        return joined(taken), len(taken), None

@@ -1,6 +1,6 @@
 """Events: the CloudEvents that the log holds, from bytes to columns, and the documents that describe them."""
 
-from stream.events.decoding import decode
+from stream.events.decoding import Facts, decode, read
 from stream.events.documents import asyncapi, schema, schema_names
 
-__all__ = ["asyncapi", "decode", "schema", "schema_names"]
+__all__ = ["Facts", "asyncapi", "decode", "read", "schema", "schema_names"]

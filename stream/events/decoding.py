@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from stream.events.fields import read_activation
 from stream.events.hash_kernels import hash_names
 from stream.events.kernels import find_homes, parse_times, settle
 from stream.events.parsing import parse
+from stream.events.reading import Reading
 from stream.events.scanning import scan
 from stream.interfaces import Authority, Decoded
 from stream.records import CONFIG_ACTIVATED
@@ -23,6 +25,30 @@ _NAMELESS: Final = xxh3_64_intdigest(b"\0")
 """The hash of a row that has neither source nor id."""
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the bytes of a batch's rows say by themselves; ``decode`` goes on from them, once."""
+
+    reading: Reading
+    homes: NDArray[np.int64]
+    """As find_homes writes them."""
+    times: NDArray[np.int64]
+    """As parse_times writes them."""
+    hashes: NDArray[np.uint64]
+    """Of source and id."""
+
+
+def read(columns: Columns, partition_count: int, *, reference: bool = False) -> Facts:
+    """Return what the bytes of ``columns`` say, whatever came before them: in any thread, without its lock mostly."""
+    n = len(columns)
+    reading = parse(columns.buffer, columns.value_starts, columns.value_stops) if reference else scan(columns)
+    homes, times = np.empty(n, np.int64), np.empty(n, np.int64)
+    find_homes(reading.voters.buffer, reading.voters.starts, reading.voters.stops, partition_count, homes)
+    parse_times(reading.times.buffer, reading.times.starts, reading.times.stops, times)
+    hashes = (_hashes if reference else _scanned_hashes)(reading.sources, reading.ids)
+    return Facts(reading, homes, times, hashes)
+
+
 def decode(
     columns: Columns,
     partition_count: int,
@@ -30,6 +56,7 @@ def decode(
     authority: Authority | None = None,
     *,
     reference: bool = False,
+    facts: Facts | None = None,
 ) -> Decoded:
     """Return the events in ``columns``, one row for each, in order; ``log_time_ms`` is the log time before them.
 
@@ -40,23 +67,19 @@ def decode(
     StateMismatchError where a rotation names a key that the authority's keyring lacks.
 
     ``reference`` reads and hashes by orjson and xxhash alone: the same values, some times slower, and spans of
-    another buffer.
+    another buffer. ``facts`` are what ``read`` gave for the columns, where that was done before.
     """
     n = len(columns)
-    reading = parse(columns.buffer, columns.value_starts, columns.value_stops) if reference else scan(columns)
+    facts = facts or read(columns, partition_count, reference=reference)
+    reading, homes, times, hashes = facts.reading, facts.homes, facts.times, facts.hashes
     kinds, reject, unfit = reading.kinds, reading.reject, reading.unfit
     voters, ids, sources = reading.voters, reading.ids, reading.sources
-    homes = np.empty(n, np.int64)
-    find_homes(voters.buffer, voters.starts, voters.stops, partition_count, homes)
-    times = np.empty(n, np.int64)
-    parse_times(reading.times.buffer, reading.times.starts, reading.times.stops, times)
     authority, again = authorise(columns, kinds, times, unfit, reading.datas, authority, reject)
     now = np.empty(n, np.int64)
     log_times, origins = columns.log_times, columns.origin_partitions
     settle(kinds, times, homes, unfit, log_times, origins, columns.partition, log_time_ms, reject, now)
     if authority is not None:
         reject[again] = 0
-    hashes = (_hashes if reference else _scanned_hashes)(sources, ids)
     if np.count_nonzero(reject):
         rejected = reject != 0
         hashes[rejected] = _NAMELESS

@@ -250,6 +250,8 @@ class WorkerSettings(_Group):
     """Most log rows in a batch."""
     fetch_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 5
     """How long Kafka may collect rows for one answer while rows come steadily: larger batches cost less for each."""
+    read_ahead_events: Annotated[int, Field(ge=0, le=100_000)] = 1024
+    """Batches of so many log rows are read in a thread of their own, ahead of their turn; 0: none are."""
     uncommitted_events: Positive = 200_000
     """Log rows of a partition that memory may be ahead of Redis."""
     outbox_rows: Positive = 100_000

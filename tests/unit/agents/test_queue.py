@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from stream.agents.queue import BatchQueue
+from stream.agents.readers import ReadAhead
 from stream.columns import Columns, columns_of
 
 
@@ -18,12 +19,12 @@ def batch(start: int, stop: int, epoch: int = 1, size: int = 1) -> Columns:
 
 async def taken(*batches: Columns, most: int = 100) -> list[tuple[int, int, int]]:
     """Return (start, next, batches) of all that is taken."""
-    queue = BatchQueue(most)
+    queue = BatchQueue(most, lambda columns: None)
     for columns in batches:
         queue.put(columns)
     found = []
     while queue:
-        columns, count = await queue.take()
+        columns, count, _ = await queue.take()
         assert columns.offsets.tolist() == list(range(columns.start, columns.next))
         found.append((columns.start, columns.next, count))
     return found
@@ -49,7 +50,7 @@ async def test_no_more_rows_are_joined_than_a_batch_may_have() -> None:
 
 
 async def test_what_is_taken_is_waited_for_and_may_be_dropped() -> None:
-    queue = BatchQueue(10)
+    queue = BatchQueue(10, lambda columns: None)
     queue.put(batch(0, 3))
     queue.clear()
     assert len(queue) == 0
@@ -57,5 +58,18 @@ async def test_what_is_taken_is_waited_for_and_may_be_dropped() -> None:
     await asyncio.sleep(0)
     assert not taking.done()
     queue.put(batch(5, 7))
-    columns, count = await taking
+    columns, count, _ = await taking
     assert (columns.start, count) == (5, 1)
+
+
+async def test_large_batches_are_read_ahead_and_taken_one_by_one() -> None:
+    ahead = ReadAhead(3)
+    queue = BatchQueue(100, lambda columns: ahead(columns, 7))
+    for columns in (batch(0, 3), batch(3, 5), batch(5, 6), batch(6, 12), batch(12, 13)):
+        queue.put(columns)
+    found = []
+    while queue:
+        columns, count, facts = await queue.take()
+        assert facts is None or len(facts.homes) == len(columns)
+        found.append((columns.start, columns.next, count, facts is not None))
+    assert found == [(0, 3, 1, True), (3, 6, 2, False), (6, 12, 1, True), (12, 13, 1, False)]
