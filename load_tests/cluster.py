@@ -39,6 +39,10 @@ _LIGHT: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """For brokers that share two cores: what they compile costs more than it brings."""
 
 
+_REWRITTEN: Final = ("--auto-aof-rewrite-min-size", "2gb")
+"""As docker-compose.yml has it, and the README explains."""
+
+
 class ServerError(Exception):
     """A server did not start, or is not what it should be."""
 
@@ -250,7 +254,7 @@ class RedisServer(Server):
     def words(self) -> Sequence[str]:
         """The command that runs it."""
         at = ["--port", str(self.port), "--bind", LOOPBACK, "--dir", str(self.directory)]
-        kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
+        kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", *_REWRITTEN]
         return ["redis-server", *at, *kept, "--maxmemory-policy", "noeviction", *self.options]
 
     @property
