@@ -7,9 +7,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 
 import numpy as np
+import orjson
 
 from stream.activation import restore
 from stream.agents.cold_start import first_events
+from stream.features import FEATURES
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import ContentId, Header
 from stream.spans import Spans
@@ -19,11 +21,13 @@ from stream.stores.table import Table
 logger = logging.getLogger(__name__)
 
 
-class _NoContents:
-    """A library of nothing: kernels take models and campaigns as arrays, so none is needed to compile them."""
+class _OneModel:
+    """A library of one model, of a tree: other models and campaigns are arrays to kernels, and compile nothing."""
 
     def get(self, content: ContentId) -> bytes | None:
-        return None
+        trees = {"leaves": [2], "feature": [0], "threshold": [0.0], "missing": [0], "left": [1], "value": [0.0, 1.0]}
+        fields = {"name": content.name, "kind": "trees", "link": "identity", "features": [FEATURES[0]], "trees": trees}
+        return orjson.dumps(fields)
 
     async def wait_for(self, contents: Iterable[ContentId]) -> None:
         return None
@@ -54,8 +58,9 @@ async def warm_up(also: Callable[[], None] | None = None, helper: Callable[[], A
 
 async def _take_events(*, reference: bool) -> None:
     """Take the events through every step; ``reference``: read by library code, for which nothing is compiled."""
-    library = _NoContents()
+    library = _OneModel()
     header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
+    header.slots["model"] = [["warmup", ""]]
     table = Table(16)
     state = PartitionState(0, "warmup", header, table, await restore(header, library), reference=reference)
     await process_batch(state, first_events(), library, _no_records)

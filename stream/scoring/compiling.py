@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.records import MAX_MODELS, USE_FOLD
+from stream.scoring.bitvectors import BitVectors, compile_forest
 from stream.scoring.files import Model
 from stream.scoring.kernels import score_rows
 
@@ -21,6 +22,8 @@ class Models:
     """int64[c]: sorted catalogue indices of the features that any model weighs; the columns of a feature row."""
     tags: NDArray[np.uint32]
     """uint32[MAX_MODELS]: the tag that voter records carry; 0: inactive."""
+    sums: NDArray[np.uint32]
+    """uint32[MAX_MODELS]: the tags of those that are weighted sums, 0 for models of trees; their arrays follow."""
     empty: NDArray[np.float64]
     """float64[MAX_MODELS]: each model's score where every feature is 0."""
     bias: NDArray[np.float64]
@@ -34,11 +37,16 @@ class Models:
     """int64[w]: the column of a feature row that each weight is for."""
     weights: NDArray[np.float64]
     """float64[w], by model, then catalogue index."""
+    forests: tuple[tuple[int, BitVectors], ...]
+    """Models of trees, each with its slot."""
 
 
 def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> Models:
     """Return the arrays of ``models`` by slot (None: a free slot; at most MAX_MODELS) with their ``tags``."""
-    columns = np.unique(np.array([w[0] for model in models if model for w in model.weights], np.int64))
+    used = [index for model in models if model for index, _ in model.weights]
+    forests = [(slot, model.forest) for slot, model in enumerate(models) if model and model.forest]
+    used += [index for _, forest in forests for index in np.unique(forest.features).tolist()]
+    columns = np.unique(np.array(used, np.int64))
     place = {index: at for at, index in enumerate(columns.tolist())}
     slots = [*models, *[None] * (MAX_MODELS - len(models))]
     calibrations = [(1.0, 0.0) if model is None or model.calibration is None else model.calibration for model in slots]
@@ -47,6 +55,7 @@ def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> 
     compiled = Models(
         columns=columns,
         tags=np.where([model is not None for model in slots], tags, 0).astype(np.uint32),
+        sums=np.where([model is not None and model.forest is None for model in slots], tags, 0).astype(np.uint32),
         empty=np.zeros(MAX_MODELS),
         bias=np.array([0.0 if model is None else model.bias for model in slots]),
         calibrated=np.array([model is not None and model.calibration is not None for model in slots], np.uint8),
@@ -56,6 +65,7 @@ def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> 
         starts=np.array([sum(counts[:m]) for m in range(MAX_MODELS + 1)], np.int64),
         places=np.array([place[index] for index, _ in weights], np.int64),
         weights=np.array([weight for _, weight in weights], np.float64),
+        forests=tuple((slot, compile_forest(forest, place, calibrations[slot])) for slot, forest in forests),
     )
     row = np.zeros((1, len(columns)))
     score(compiled, row, np.full(1, USE_FOLD, np.int64), 0, 1, compiled.empty.reshape(1, MAX_MODELS))
@@ -76,7 +86,7 @@ def score(
     other rows and free slots stay as they are.
     """
     score_rows(
-        models.tags,
+        models.sums,
         models.bias,
         models.calibrated,
         models.slope,
@@ -91,3 +101,5 @@ def score(
         stop,
         out,
     )
+    for slot, forest in models.forests:
+        forest.score(rows, use, first, stop, out, slot)

@@ -10,27 +10,34 @@ from typing import Any, Final
 import orjson
 
 from stream.errors import ConfigurationError, quoted
+from stream.scoring.forest import Forest, read_forest, unknown_feature
 from stream.strictness import description_of, name_of, number_of, refuse_keys
 
-MAX_MODEL_BYTES: Final = 1024 * 1024
-_KINDS: Final = ("linear", "logistic")
-_REQUIRED: Final = ("name", "kind", "bias", "weights")
+MAX_MODEL_BYTES: Final = 8 * 1024 * 1024
+_KEYS: Final = {
+    "linear": ("name", "kind", "bias", "weights"),
+    "logistic": ("name", "kind", "bias", "weights"),
+    "trees": ("name", "kind", "link", "features", "trees"),
+}
 _OPTIONAL: Final = ("calibration", "description")
+_OPTIONAL_OF_TREES: Final = ("divisor", "base", *_OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A linear or logistic model as its file says."""
+    """A model as its file says."""
 
     name: str
     kind: str
-    """``linear`` or ``logistic``."""
-    bias: float
-    weights: tuple[tuple[int, float], ...]
+    """``linear``, ``logistic`` or ``trees``."""
+    bias: float = 0.0
+    weights: tuple[tuple[int, float], ...] = ()
     """(catalogue index, weight), sorted by index."""
     calibration: tuple[float, float] | None = None
     """(slope, intercept), applied before the link."""
     description: str = ""
+    forest: Forest | None = None
+    """The trees of a model that has them."""
 
 
 def read_model(data: bytes, features: Sequence[str]) -> Model:
@@ -39,19 +46,23 @@ def read_model(data: bytes, features: Sequence[str]) -> Model:
     Raises ConfigurationError, quoting what is wrong and saying what was expected, for anything unusable.
     """
     fields = _read_object(data)
-    refuse_keys(fields, _REQUIRED, _OPTIONAL, "a model")
-    name = name_of(fields["name"], "a model's name")
-    kind = fields["kind"]
-    if not isinstance(kind, str) or kind not in _KINDS:
-        message = f"model {name!r}: kind is {quoted(kind)}, expected 'linear' or 'logistic'"
+    kind = fields.get("kind", "linear")
+    if not isinstance(kind, str) or kind not in _KEYS:
+        message = f"a model's kind is {quoted(kind)}, expected one of {', '.join(_KEYS)}"
         raise ConfigurationError(message)
+    refuse_keys(fields, _KEYS[kind], _OPTIONAL_OF_TREES if kind == "trees" else _OPTIONAL, "a model")
+    name = name_of(fields["name"], "a model's name")
     description = description_of(fields, f"model {name!r}")
+    calibration = _read_calibration(fields, name)
+    if kind == "trees":
+        forest = read_forest(fields, features, f"model {name!r}")
+        return Model(name, kind, forest=forest, calibration=calibration, description=description)
     return Model(
         name,
         kind,
         number_of(fields["bias"], f"model {name!r}: bias"),
         _read_weights(fields["weights"], features, name),
-        _read_calibration(fields, name),
+        calibration,
         description,
     )
 
@@ -90,11 +101,7 @@ def _read_weights(weights: object, features: Sequence[str], name: str) -> tuple[
     index = {feature: at for at, feature in enumerate(features)}
     for feature in weights:
         if feature not in index:
-            message = (
-                f"model {name!r}: unknown feature {quoted(feature)}, expected one of the catalogue's {len(features)} "
-                f"({', '.join(features[:2])}, ..., {features[-1]})"
-            )
-            raise ConfigurationError(message)
+            raise ConfigurationError(unknown_feature(feature, features, f"model {name!r}"))
     return tuple(
         sorted(
             (index[feature], number_of(weight, f"model {name!r}: weight of {feature!r}"))

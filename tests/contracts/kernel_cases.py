@@ -19,9 +19,12 @@ from stream.features import FEATURES, fold
 from stream.privacy import gate
 from stream.records import COUNTED_KINDS, MAX_CAMPAIGNS, MAX_MODELS, PRIVACY_ERASED, USE_ERASE, USE_FOLD, VOTER
 from stream.scoring import Models, compile_models, read_model
+from stream.scoring.bitvectors import compile_forest
+from stream.scoring.forest_kernels import score_forest
 from stream.scoring.kernels import score_rows
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
 from stream.triggers.kernels import decide_rows
+from tests.forests import some_forest, some_rows
 
 BEGIN_MS = 1_790_000_000_000
 Arguments = dict[str, Any]
@@ -144,13 +147,28 @@ def score_arguments(seed: int, n: int) -> Arguments:
     rows = chance.random((n, len(compiled.columns))) * 3
     rows[chance.random(n) < 0.1] = np.nan
     return {
-        **{name: getattr(compiled, name) for name in ("tags", "bias", "calibrated", "slope", "intercept")},
+        **{name: getattr(compiled, name) for name in ("sums", "bias", "calibrated", "slope", "intercept")},
         **{name: getattr(compiled, name) for name in ("is_logistic", "starts", "places", "weights")},
         "rows": rows,
         "use": use_of(chance, np.zeros(n, np.int64)),
         "first": 0,
         "stop": n,
         "out": np.full((n, MAX_MODELS), -7.0),
+    }
+
+
+def forest_arguments(seed: int, n: int) -> Arguments:
+    chance = np.random.default_rng(seed)
+    compiled = compile_forest(some_forest(seed, 6, 20, 8), {index: index for index in range(8)}, (0.7, -0.2))
+    return {
+        **{name: getattr(compiled, name) for name in ("columns", "thresholds", "members", "nodes", "masks")},
+        **{name: getattr(compiled, name) for name in ("trees", "values", "after", "link")},
+        "rows": some_rows(seed, n, 8),
+        "use": use_of(chance, np.zeros(n, np.int64)),
+        "first": 0,
+        "stop": n,
+        "out": np.full((n, MAX_MODELS), -7.0),
+        "m": seed % MAX_MODELS,
     }
 
 
@@ -210,5 +228,6 @@ CASES = (
     Case(gate, gate_arguments, frozenset({"records", "use"})),
     Case(fold, fold_arguments, frozenset({"records", "rows"})),
     Case(score_rows, score_arguments, frozenset({"out"})),
+    Case(score_forest, forest_arguments, frozenset({"out"})),
     Case(decide_rows, decide_arguments, frozenset({"records", *_FIRED}), _FIRED),
 )

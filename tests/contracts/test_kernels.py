@@ -157,5 +157,5 @@ def test_features_of_nan_give_nan_in_every_active_model_that_reads_them(seed: in
     arguments["use"][:] = USE_FOLD
     case.kernel(*arguments.values())
     for slot in range(MAX_MODELS):
-        active = arguments["tags"][slot] != 0
+        active = arguments["sums"][slot] != 0
         assert np.isnan(arguments["out"][:, slot]).all() == active

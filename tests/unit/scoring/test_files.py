@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stream.errors import ConfigurationError
 from stream.features import FEATURES as CATALOGUE
 from stream.scoring import read_model
+from stream.scoring.files import MAX_MODEL_BYTES
 
 FEATURES = ("likes", "shares", "days")
 CONFIGS = Path(__file__).parents[3] / "configs" / "models"
@@ -50,7 +51,7 @@ def test_optional_parts_are_read() -> None:
         ({"name": "a" * 65}, "1 to 64 characters"),
         ({"name": "support\n"}, "'support\\n'"),
         ({"name": 5}, "name is 5"),
-        ({"kind": "tree"}, "'tree', expected 'linear' or 'logistic'"),
+        ({"kind": "tree"}, "'tree', expected one of linear, logistic, trees"),
         ({"kind": []}, "kind is []"),
         ({"bias": True}, "bias is True, expected a number"),
         ({"bias": "0.1"}, "bias is '0.1'"),
@@ -86,7 +87,7 @@ def test_what_is_not_finite_is_refused(number: str) -> None:
         (b"[" * 100_000, "not readable as JSON"),
         (b'{"bias":' + b"[" * 900 + b"]" * 900 + b"}", "lacks the key"),
         (content().replace(b'"likes": -0.5', b'"shares": 1'), "'shares' is given twice"),
-        (b" " * (1024 * 1024 + 1), "1048577 bytes is too large"),
+        (b" " * (MAX_MODEL_BYTES + 1), "8388609 bytes is too large"),
     ],
 )
 def test_hostile_bytes_are_refused(data: bytes, words: str) -> None:
@@ -97,7 +98,7 @@ def test_hostile_bytes_are_refused(data: bytes, words: str) -> None:
 
 def test_largest_file_that_is_allowed_is_read() -> None:
     small = content()
-    assert read_model(small + b" " * (1024 * 1024 - len(small)), FEATURES).name == "support"
+    assert read_model(small + b" " * (MAX_MODEL_BYTES - len(small)), FEATURES).name == "support"
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
