@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stream.commands import config_line, keys_line
+from stream.commands import config_line, keys_line, model_line
 from stream.commands.given import settings_of
 from stream.errors import ConfigurationError, GroundswellError
 
@@ -35,6 +35,7 @@ _voter = typer.Typer(help="What is kept about a voter.", no_args_is_help=True)
 app.add_typer(_topics, name="topics")
 app.add_typer(config_line.config, name="config")
 app.add_typer(keys_line.keys, name="keys")
+app.add_typer(model_line.model, name="model")
 app.add_typer(_voter, name="voter")
 
 

@@ -1,0 +1,151 @@
+"""Model files of other tools: what is wrong with one is quoted, and nothing is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from stream.commands.imports import import_model
+from stream.errors import ConfigurationError
+from stream.features import FEATURES
+from stream.scoring import read_model
+
+SMALL = f"""tree
+version=v4
+num_class=1
+num_tree_per_iteration=1
+label_index=0
+max_feature_idx=1
+objective=binary sigmoid:2
+feature_names={FEATURES[0]} {FEATURES[1]}
+feature_infos=[0:1] [0:1]
+tree_sizes=1
+
+Tree=0
+num_leaves=3
+num_cat=0
+split_feature=0 1
+threshold=0.5 2.0000000000000004
+decision_type=10 8
+left_child=1 -1
+right_child=-2 -3
+leaf_value=1 2 3
+is_linear=0
+shrinkage=1
+
+
+end of trees
+
+parameters:
+[boosting: gbdt]
+end of parameters
+"""
+
+
+def imported(directory: Path, text: str | bytes, name: str = "model.txt") -> bytes:
+    file = directory / name
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return import_model(file, "m").content
+
+
+def test_trees_by_pointers_come_in_preorder_with_thresholds_of_singles(tmp_path: Path) -> None:
+    model = read_model(imported(tmp_path, SMALL), FEATURES)
+    forest = model.forest
+    assert forest is not None
+    assert forest.features.tolist() == [0, 1]
+    assert forest.lefts.tolist() == [2, 1]
+    assert forest.values.tolist() == [1.0, 3.0, 2.0]
+    assert forest.thresholds.tolist() == [0.5, 2.0]
+    assert forest.rules.tolist() == [1, 2]
+    assert (forest.link, model.calibration) == ("logistic", (2.0, 0.0))
+
+
+def test_calibration_and_description_go_into_the_file(tmp_path: Path) -> None:
+    file, calibration = tmp_path / "model.txt", tmp_path / "calibration.json"
+    file.write_text(SMALL)
+    calibration.write_text('{"slope": 0.5, "intercept": -0.25}')
+    model = read_model(import_model(file, "m", calibration, description="who likes").content, FEATURES)
+    assert (model.calibration, model.description) == ((1.0, -0.25), "who likes")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("left_child=1 -1", "left_child=0 -1", "split 0 is reached twice"),
+        ("left_child=1 -1", "left_child=-1 1", "split 1 is reached twice|leaf 0 is|are reached, expected all"),
+        ("left_child=1 -1", "left_child=5 -1", "left_child holds 5, expected integers from -3 to 1"),
+        ("right_child=-2 -3", "right_child=-1 -3", "are reached, expected all"),
+        ("leaf_value=1 2 3", "leaf_value=1 2", "leaf_value has 2 numbers, expected 3"),
+        ("leaf_value=1 2 3", "leaf_value=1 nan 3", "leaf_value holds nan, expected numbers"),
+        ("threshold=0.5", "threshold=nan", "threshold holds nan"),
+        ("threshold=0.5", "threshold=x", "threshold: could not convert"),
+        ("num_leaves=3", "num_leaves=1000000000", "num_leaves holds 1000000000, expected integers from 1 to 4096"),
+        ("split_feature=0 1", "split_feature=0 2", "split_feature holds 2, expected integers from 0 to 1"),
+        ("decision_type=10 8", "decision_type=10 12", "decision_type is 12, expected a missing type"),
+        ("decision_type=10 8", "decision_type=10 1", "num_cat holds 0, expected integers from 1"),
+        (FEATURES[1], "age", "unknown feature 'age', expected one of the catalogue's"),
+        ("num_class=1", "num_class=3", "num_class is '3', expected 1: train one model for each class"),
+        ("is_linear=0", "is_linear=1", "is_linear is '1', expected 0: train with linear_tree=false"),
+        ("objective=binary sigmoid:2", "objective=multiclassova", "objective 'multiclassova' is not read"),
+        ("objective=binary sigmoid:2", "objective=regression sqrt", "objective 'regression sqrt' is not read"),
+        ("Tree=0", "Tree=7", "'Tree=7', expected Tree=0"),
+        ("end of trees", "", "it is cut off"),
+    ],
+)
+def test_what_is_wrong_in_lightgbms_text_is_quoted(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in SMALL
+    with pytest.raises(ConfigurationError, match=message):
+        imported(tmp_path, SMALL.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "message"),
+    [
+        (b"tree\xff\xfe", "model.txt", "is not UTF-8"),
+        (b"tree of life\n", "model.txt", "begins with 'tree of life', expected 'tree'"),
+        (b"tree\nend of trees\n", "model.txt", "unknown feature ''"),
+        (b"\x80\x04\x95", "model.pkl", "a pickle runs whatever code is in it.*treelite.sklearn.import_model"),
+        (b"\x80\x04\x95", "model.tl", "a pickle runs"),
+        (b"PK\x03\x04", "model.onnx", "begins with .*which is not read; expected a LightGBM text model"),
+        (b"{", "model.json", "does not name its columns"),
+        (b'{"learner": {"feature_names": ["sessions"]}}', "model.json", "is not read by treelite"),
+    ],
+)
+def test_what_is_no_model_is_refused_with_what_would_be(data: bytes, name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        imported(tmp_path, data, name)
+
+
+def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        import_model(tmp_path / "none.txt", "m")
+    large = tmp_path / "large.txt"
+    with large.open("wb") as file:
+        file.truncate(65 * 1024 * 1024)
+    with pytest.raises(ConfigurationError, match="has 68157440 bytes, expected at most"):
+        import_model(large, "m")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[]", "expected an object of slope and intercept"), ("{", "is not JSON"), ('{"slope": 1}', "lacks the key")],
+)
+def test_an_unusable_calibration_is_quoted(text: str, message: str, tmp_path: Path) -> None:
+    file, calibration = tmp_path / "model.txt", tmp_path / "calibration.json"
+    file.write_text(SMALL)
+    calibration.write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        import_model(file, "m", calibration)
+
+
+def test_a_name_that_no_campaign_can_use_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="a model's name is 'No Name'"):
+        import_model(tmp_path / "none.txt", "No Name")
+
+
+def test_what_is_written_is_the_shortest_form_that_reads_back(tmp_path: Path) -> None:
+    fields = orjson.loads(imported(tmp_path, SMALL))
+    assert fields["trees"]["threshold"] == [0.5, 2.0]
+    assert fields["features"] == [FEATURES[0], FEATURES[1]]
