@@ -6,7 +6,7 @@ SYNCED := .venv/.synced
 REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format integration bench bench-latency bench-scale faults storm soak fuzz audit simulate lock clean
+.PHONY: help setup demo test check format integration bench bench-latency bench-scale bench-models faults storm soak fuzz audit simulate lock clean
 
 help: ## Show what there is to do
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -56,6 +56,9 @@ bench-latency: $(SYNCED) ## Event to trigger in an open loop, beside a bare echo
 bench-scale: $(SYNCED) ## 1, 2 and 4 workers; what an event costs by voters, partitions, campaigns and models (PARTS, ROUNDS, EVENTS)
 	@bash -c '$(REAL); $(BIN)/python -m load_tests.scale $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(PARTS),--parts $(PARTS)) $(if $(EVENTS),--events $(EVENTS) --worker-events $(EVENTS))'
+
+bench-models: $(SYNCED) ## Models of trees beside LightGBM, lleaves, ONNX Runtime and treelite, one thread (ROUNDS)
+	@$(BIN)/python -m load_tests.models $(if $(ROUNDS),--rounds $(ROUNDS))
 
 faults: $(SYNCED) ## Brokers, Redis, workers and wires broken under load, and checked from outside: ROUNDS=200 SEED=1
 	@bash -c 'source .ci/bring; $(BIN)/python -m load_tests.faults --rounds $${ROUNDS:-200} --seed $${SEED:-1}'

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _ROOT: Final = Path(__file__).parents[2]
-_REQUIREMENTS: Final = Path(__file__).parent / "requirements.txt"
-_ENVIRONMENT: Final = _ROOT / ".peers"
+_ENVIRONMENTS: Final = _ROOT / ".peers"
 _KAFKA: Final = _ROOT / ".kafka"
 _QUIET: Final = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 STREAMS_THREADS: Final = min(os.cpu_count() or 1, 4)
@@ -20,16 +19,21 @@ STREAMS_THREADS: Final = min(os.cpu_count() or 1, 4)
 
 
 @cache
-def peers_python() -> str:
-    """Return the interpreter of the contenders' environment, which is made where it is missing or of other packages."""
-    made = _ENVIRONMENT / "made"
-    wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
-    python = _ENVIRONMENT / "bin" / "python"
+def peers_python(name: str = "requirements") -> str:
+    """Return the interpreter of an environment of contenders, which is made where it is missing or of other packages.
+
+    ``name`` is that of a file of locked requirements beside this one.
+    """
+    requirements = Path(__file__).with_name(f"{name}.txt")
+    environment = _ENVIRONMENTS / name
+    made = environment / "made"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    python = environment / "bin" / "python"
     if not made.exists() or made.read_text() != wanted:
         uv = str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(_ENVIRONMENT)], check=True)
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)], check=True)
         install = [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r"]
-        subprocess.run([*install, str(_REQUIREMENTS)], check=True)
+        subprocess.run([*install, str(requirements)], check=True)
         made.write_text(wanted)
     return str(python)
 
