@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from stream.scoring.forest import RULES, Forest
+from stream.scoring.forest import Forest
 from stream.scoring.forest_kernels import lay_out
+from stream.scoring.rules import RULES
 
 
 def some_forest(seed: int, trees: int, most_leaves: int, features: int) -> Forest:

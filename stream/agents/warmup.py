@@ -13,7 +13,9 @@ from stream.activation import restore
 from stream.agents.cold_start import first_events
 from stream.features import FEATURES
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import ContentId, Header
+from stream.records import MAX_MODELS, USE_FOLD, ContentId, Header
+from stream.scoring import Models, score
+from stream.scoring.forest_kernels import WALKED_ROWS
 from stream.spans import Spans
 from stream.stores.packing import warm_packing
 from stream.stores.table import Table
@@ -64,5 +66,13 @@ async def _take_events(*, reference: bool) -> None:
     table = Table(16)
     state = PartitionState(0, "warmup", header, table, await restore(header, library), reference=reference)
     await process_batch(state, first_events(), library, _no_records)
+    _score_block(state.active.models)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))
+
+
+def _score_block(models: Models) -> None:
+    """Score so many rows that they go through a tree together."""
+    n = WALKED_ROWS + 1
+    rows, use = np.zeros((n, len(models.columns))), np.full(n, USE_FOLD)
+    score(models, rows, use, 0, n, np.empty((n, MAX_MODELS)))

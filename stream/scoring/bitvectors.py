@@ -9,8 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.scoring.forest import LINKS, Forest
-from stream.scoring.forest_kernels import RANKS, lay_masks, score_forest
+from stream.scoring.forest import Forest
+from stream.scoring.forest_kernels import PLANES, RANKS, WALKED_ROWS, lay_masks, score_forest
+from stream.scoring.rules import LINKS
+from stream.scoring.walk_kernels import lay_steps, walk_forest
 
 COLUMN: Final = np.dtype(
     [
@@ -35,11 +37,19 @@ NODE: Final = np.dtype(
     align=True,
 )
 TREE: Final = np.dtype([("node", "<i8"), ("value", "<i8"), ("leaves", "<i8")])
+STEP: Final = np.dtype(
+    [
+        ("column", "<u4"),
+        ("skip", "<u2"),  # to the right child; 0: a leaf
+        ("rank", "u1"),  # values of up to this rank go to the left child, which is the next
+    ],
+    align=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class BitVectors:
-    """A forest as ``score_forest`` takes it."""
+    """A forest as ``score_forest`` and ``walk_forest`` take it."""
 
     columns: NDArray[np.void]
     """COLUMN[c]: a feature under a rule, with up to RANKS of its thresholds; or one split's categories."""
@@ -52,6 +62,14 @@ class BitVectors:
     masks: NDArray[np.uint8]
     trees: NDArray[np.void]
     values: NDArray[np.float64]
+    steps: NDArray[np.void]
+    """STEP[s + l]: splits and leaves of all trees, each tree in pre-order."""
+    roots: NDArray[np.int64]
+    """int64[t]: each tree's first step."""
+    outcomes: NDArray[np.float64]
+    """float64[s + l]: by step, what a leaf adds."""
+    is_wide: bool
+    """Whether a tree has too many leaves for blocks of rows to pay."""
     after: NDArray[np.float64]
     """float64[4]: divisor, base, slope, intercept."""
     link: int
@@ -66,6 +84,24 @@ class BitVectors:
         slot: int,
     ) -> None:
         """Write into ``out[:, slot]`` as ``score_forest`` says."""
+        if self.is_wide or stop - first <= WALKED_ROWS:
+            walk_forest(
+                self.columns,
+                self.thresholds,
+                self.members,
+                self.steps,
+                self.roots,
+                self.outcomes,
+                self.after,
+                self.link,
+                rows,
+                use,
+                first,
+                stop,
+                out,
+                slot,
+            )
+            return
         score_forest(
             self.columns,
             self.thresholds,
@@ -109,6 +145,9 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     trees["leaves"] = forest.leaves
     trees["value"][1:] = np.cumsum(forest.leaves)[:-1]
     trees["node"][1:] = np.cumsum(forest.leaves - 1)[:-1]
+    steps = np.zeros(len(nodes) + len(forest.values), STEP)
+    roots, outcomes = np.empty(len(trees), np.int64), np.empty(len(steps))
+    lay_steps(trees, nodes, forest.values, steps, roots, outcomes)
     return BitVectors(
         columns,
         thresholds,
@@ -117,6 +156,10 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
         masks,
         trees,
         forest.values,
+        steps,
+        roots,
+        outcomes,
+        bool(forest.leaves.max(initial=1) > 8 * PLANES),
         np.array([forest.divisor, forest.base, *calibration]),
         LINKS.index(forest.link),
     )

@@ -11,19 +11,8 @@ from numpy.typing import NDArray
 
 from stream.errors import ConfigurationError, quoted
 from stream.scoring.forest_kernels import lay_out
+from stream.scoring.rules import LINKS, RULES
 from stream.strictness import refuse_keys
-
-AS_ZERO: Final = 0
-"""A missing value counts as 0."""
-TO_LEFT: Final = 1
-TO_RIGHT: Final = 2
-ZERO_TO_LEFT: Final = 3
-"""Zero (to 1e-35) counts as missing, and missing goes to the left."""
-ZERO_TO_RIGHT: Final = 4
-RULES: Final = ("as_zero", "to_left", "to_right", "zero_to_left", "zero_to_right")
-"""What a split does with a missing value; a rule's place is its code."""
-
-LINKS: Final = ("identity", "logistic", "exp")
 
 MAX_LEAVES: Final = 4096
 """Of one tree."""

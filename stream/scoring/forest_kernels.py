@@ -15,25 +15,19 @@ from numpy.typing import NDArray
 from stream.arithmetic import exp, logistic
 from stream.compiled import kernel, kernel_part
 from stream.records import USE_FOLD
+from stream.scoring.rules import AS_ZERO, LINKS, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
 
 BLOCK_ROWS: Final = 512
 """Rows that go through a split at once."""
 PLANES: Final = 32
 """Most planes of a tree, eight leaves each, up to which a block pays; trees are walked beyond."""
 WALKED_ROWS: Final = 24
-"""Rows up to which each is walked: a block of so few costs more."""
+"""Rows up to which each is walked by itself: a block of so few costs more."""
 RANKS: Final = 255
 """Most thresholds of one column: a rank is a byte."""
 
-_AS_ZERO = 0
-_TO_RIGHT = 2
-_ZERO_TO_LEFT = 3
-_ZERO_TO_RIGHT = 4
-# LightGBM's kZeroThreshold, as a single.
-_ZERO = np.float32(1e-35)
-_MISSING = np.float32(np.nan)
-_LOGISTIC = 1
-_EXP = 2
+_LOGISTIC = LINKS.index("logistic")
+_EXP = LINKS.index("exp")
 _MOST_EXPONENT = 690.0
 _ALL = np.uint8(0xFF)
 _NONE = np.uint8(0)
@@ -92,16 +86,42 @@ def lay_masks(nodes: NDArray[Any], masks: NDArray[np.uint8]) -> None:
 
 
 @kernel_part
+def is_member(value: float, members: NDArray[np.int64], rule: int) -> bool:
+    """Return whether a value, cut to its integer, is one of ``members``; a missing one: whether it goes left."""
+    if value != value:
+        return rule != TO_RIGHT and rule != ZERO_TO_RIGHT
+    # What is below -1 or far above is no category, and may be no integer either.
+    if not -1.0 < value < 1e6:
+        return False
+    category = np.int64(value)
+    for k in range(len(members)):
+        if members[k] == category:
+            return True
+    return False
+
+
+@kernel_part
+def finish(total: float, after: NDArray[np.float64], link: int) -> float:
+    """Return the score of a sum over all trees."""
+    z = after[2] * (total / after[0] + after[1]) + after[3]
+    if link == _LOGISTIC:
+        z = logistic(z)
+    elif link == _EXP:
+        z = exp(min(max(z, -_MOST_EXPONENT), _MOST_EXPONENT))
+    return z
+
+
+@kernel_part
 def _take(values: NDArray[np.float32], rule: int) -> None:
     """Replace what counts as missing, and what is missing, as the rule has it, in place."""
-    if rule == _AS_ZERO:
+    if rule == AS_ZERO:
         for i in range(len(values)):
             if values[i] != values[i]:
                 values[i] = 0.0
-    elif rule >= _ZERO_TO_LEFT:
+    elif rule >= ZERO_TO_LEFT:
         for i in range(len(values)):
-            if abs(values[i]) <= _ZERO:
-                values[i] = _MISSING
+            if abs(values[i]) <= ZERO:
+                values[i] = MISSING
 
 
 @kernel_part
@@ -112,7 +132,7 @@ def _rank(values: NDArray[np.float32], thresholds: NDArray[np.float32], rule: in
     """
     for i in range(len(ranks)):
         ranks[i] = _NONE
-    if rule == _TO_RIGHT or rule == _ZERO_TO_RIGHT:
+    if rule == TO_RIGHT or rule == ZERO_TO_RIGHT:
         for t in range(len(thresholds)):
             threshold = thresholds[t]
             for i in range(len(ranks)):
@@ -122,21 +142,6 @@ def _rank(values: NDArray[np.float32], thresholds: NDArray[np.float32], rule: in
             threshold = thresholds[t]
             for i in range(len(ranks)):
                 ranks[i] = ranks[i] + (np.uint8(1) if values[i] > threshold else np.uint8(0))
-
-
-@kernel_part
-def _is_member(value: float, members: NDArray[np.int64], rule: int) -> bool:
-    """Return whether a value, cut to its integer, is one of ``members``; a missing one: whether it goes left."""
-    if value != value:
-        return rule != _TO_RIGHT and rule != _ZERO_TO_RIGHT
-    # What is below -1 or far above is no category, and may be no integer either.
-    if not -1.0 < value < 1e6:
-        return False
-    category = np.int64(value)
-    for k in range(len(members)):
-        if members[k] == category:
-            return True
-    return False
 
 
 @kernel_part
@@ -209,7 +214,7 @@ def _score_block(
         if column["asks"]:
             wanted = members[column["first"] : column["stop"]]
             for i in range(n):
-                ranks[c, i] = np.uint8(0) if _is_member(single[i], wanted, rule) else np.uint8(1)
+                ranks[c, i] = np.uint8(0) if is_member(single[i], wanted, rule) else np.uint8(1)
         else:
             _rank(single[:n], thresholds[column["first"] : column["stop"]], rule, ranks[c, :n])
     for t in range(len(trees)):
@@ -226,56 +231,6 @@ def _score_block(
             _choose(bits[plane, :n], np.uint8(plane), lowest[:n], planes[:n])
         _count_zeros(lowest[:n])
         _add(sums, values[tree["value"] :], planes[:n], lowest[:n])
-
-
-@kernel_part
-def _goes_left(
-    columns: NDArray[Any], thresholds: NDArray[np.float32], members: NDArray[np.int64], node: Any, value: Any
-) -> bool:
-    """Return whether a value goes to the left of a split, as the ranks of its column would have it."""
-    column = columns[node["column"]]
-    rule = column["rule"]
-    if rule == _AS_ZERO:
-        if value != value:
-            value = np.float32(0.0)
-    elif rule >= _ZERO_TO_LEFT and abs(value) <= _ZERO:
-        value = _MISSING
-    if column["asks"]:
-        return _is_member(value, members[column["first"] : column["stop"]], rule)
-    threshold = thresholds[column["first"] + node["rank"]]
-    if rule == _TO_RIGHT or rule == _ZERO_TO_RIGHT:
-        return bool(value <= threshold)
-    return not value > threshold
-
-
-@kernel_part
-def _walk(
-    columns: NDArray[Any],
-    thresholds: NDArray[np.float32],
-    members: NDArray[np.int64],
-    nodes: NDArray[Any],
-    trees: NDArray[Any],
-    values: NDArray[np.float64],
-    row: NDArray[np.float64],
-) -> float:
-    """Return the sum over all trees for one row, from split to split: for batches too small to fill a block."""
-    total = 0.0
-    for t in range(len(trees)):
-        tree = trees[t]
-        split, leaf, count = tree["node"], np.int64(0), tree["leaves"]
-        while count > 1:
-            node = nodes[split]
-            left = np.int64(node["left"])
-            value = np.float32(row[columns[node["column"]]["place"]])
-            if _goes_left(columns, thresholds, members, node, value):
-                count = left
-                split += 1
-            else:
-                leaf += left
-                count -= left
-                split += left
-        total = total + values[tree["value"] + leaf]
-    return total
 
 
 @kernel
@@ -303,13 +258,12 @@ def score_forest(
     """
     picked = np.empty(min(BLOCK_ROWS, max(stop - first, 0)), np.int64)
     sums = np.empty(len(picked), np.float64)
-    wide = len(picked) > WALKED_ROWS
     single = np.empty(len(picked), np.float32)
-    ranks = np.empty((len(columns) if wide else 0, len(picked)), np.uint8)
+    ranks = np.empty((len(columns), len(picked)), np.uint8)
     most = 1
     for t in range(len(trees)):
         most = max(most, (trees[t]["leaves"] + 7) // 8)
-    bits = np.empty((most if wide else 0, len(picked)), np.uint8)
+    bits = np.empty((most, len(picked)), np.uint8)
     planes = np.empty(len(picked), np.uint8)
     lowest = np.empty(len(picked), np.uint8)
     at = first
@@ -320,19 +274,10 @@ def score_forest(
                 picked[n] = at
                 n += 1
             at += 1
-        if n > WALKED_ROWS and most <= PLANES:
-            sums[:n] = 0.0
-            _score_block(
-                columns, thresholds, members, nodes, masks, trees, values,
-                rows, picked[:n], single, ranks, bits, planes, lowest, sums[:n],
-            )  # fmt: skip
-        else:
-            for i in range(n):
-                sums[i] = _walk(columns, thresholds, members, nodes, trees, values, rows[picked[i]])
+        sums[:n] = 0.0
+        _score_block(
+            columns, thresholds, members, nodes, masks, trees, values,
+            rows, picked[:n], single, ranks, bits, planes, lowest, sums[:n],
+        )  # fmt: skip
         for i in range(n):
-            z = after[2] * (sums[i] / after[0] + after[1]) + after[3]
-            if link == _LOGISTIC:
-                z = logistic(z)
-            elif link == _EXP:
-                z = exp(min(max(z, -_MOST_EXPONENT), _MOST_EXPONENT))
-            out[picked[i], m] = z
+            out[picked[i], m] = finish(sums[i], after, link)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from stream.scoring import Models, compile_models, read_model
 from stream.scoring.bitvectors import compile_forest
 from stream.scoring.forest_kernels import score_forest
 from stream.scoring.kernels import score_rows
+from stream.scoring.walk_kernels import walk_forest
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
 from stream.triggers.kernels import decide_rows
 from tests.forests import some_forest, some_rows
@@ -158,11 +159,18 @@ def score_arguments(seed: int, n: int) -> Arguments:
 
 
 def forest_arguments(seed: int, n: int) -> Arguments:
+    return _forest_arguments(seed, n, ("nodes", "masks", "trees", "values"))
+
+
+def walk_arguments(seed: int, n: int) -> Arguments:
+    return _forest_arguments(seed, n, ("steps", "roots", "outcomes"))
+
+
+def _forest_arguments(seed: int, n: int, laid: Sequence[str]) -> Arguments:
     chance = np.random.default_rng(seed)
-    compiled = compile_forest(some_forest(seed, 6, 20, 8), {index: index for index in range(8)}, (0.7, -0.2))
+    compiled = compile_forest(some_forest(seed, 11, 20, 8), {index: index for index in range(8)}, (0.7, -0.2))
     return {
-        **{name: getattr(compiled, name) for name in ("columns", "thresholds", "members", "nodes", "masks")},
-        **{name: getattr(compiled, name) for name in ("trees", "values", "after", "link")},
+        **{name: getattr(compiled, name) for name in ("columns", "thresholds", "members", *laid, "after", "link")},
         "rows": some_rows(seed, n, 8),
         "use": use_of(chance, np.zeros(n, np.int64)),
         "first": 0,
@@ -229,5 +237,6 @@ CASES = (
     Case(fold, fold_arguments, frozenset({"records", "rows"})),
     Case(score_rows, score_arguments, frozenset({"out"})),
     Case(score_forest, forest_arguments, frozenset({"out"})),
+    Case(walk_forest, walk_arguments, frozenset({"out"})),
     Case(decide_rows, decide_arguments, frozenset({"records", *_FIRED}), _FIRED),
 )

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from stream.errors import ConfigurationError, quoted
-from stream.scoring.forest import MAX_CATEGORIES, MAX_LEAVES, RULES, Forest, unknown_feature
+from stream.scoring.forest import MAX_CATEGORIES, MAX_LEAVES, Forest, unknown_feature
 from stream.scoring.imports.growing import Growing, Tree, single_at_most
+from stream.scoring.rules import RULES
 
 _CATEGORICAL: Final = 1
 _DEFAULT_LEFT: Final = 2

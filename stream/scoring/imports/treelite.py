@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from stream.errors import ConfigurationError, quoted
-from stream.scoring.forest import MAX_CATEGORIES, RULES, Forest, unknown_feature
+from stream.scoring.forest import MAX_CATEGORIES, Forest, unknown_feature
 from stream.scoring.imports.growing import Growing, Tree, single_at_most
+from stream.scoring.rules import RULES
 
 _LINKS: Final = {
     "identity": "identity",

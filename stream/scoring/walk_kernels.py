@@ -1,0 +1,151 @@
+"""The kernels that take single rows through a forest: for batches too small to fill a block, and for wide trees."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.compiled import kernel, kernel_part
+from stream.records import USE_FOLD
+from stream.scoring.forest_kernels import RANKS, finish, is_member
+from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
+
+
+@kernel
+def lay_steps(
+    trees: NDArray[Any],
+    nodes: NDArray[Any],
+    values: NDArray[np.float64],
+    steps: NDArray[Any],
+    roots: NDArray[np.int64],
+    outcomes: NDArray[np.float64],
+) -> None:
+    """Write every tree's splits and leaves together in pre-order, as ``walk_forest`` takes them, in place.
+
+    ``trees``, ``nodes`` and ``values`` of BitVectors; ``steps`` STEP[s + l], ``roots`` int64[t], ``outcomes``
+    float64[s + l].
+    """
+    most = 1
+    for t in range(len(trees)):
+        most = max(most, trees[t]["leaves"])
+    waiting = np.empty(most + 1, np.int64)
+    place = node = leaf = 0
+    for t in range(len(trees)):
+        roots[t] = place
+        depth = 1
+        waiting[0] = trees[t]["leaves"]
+        while depth > 0:
+            depth -= 1
+            count = waiting[depth]
+            if count == 1:
+                steps[place]["column"], steps[place]["skip"], steps[place]["rank"] = 0, 0, RANKS
+                outcomes[place] = values[leaf]
+                leaf += 1
+            else:
+                left = np.int64(nodes[node]["left"])
+                steps[place]["column"] = nodes[node]["column"]
+                steps[place]["skip"] = 2 * left
+                steps[place]["rank"] = nodes[node]["rank"]
+                outcomes[place] = 0.0
+                waiting[depth], waiting[depth + 1] = count - left, left
+                depth += 2
+                node += 1
+            place += 1
+
+
+@kernel_part
+def _rank_row(
+    columns: NDArray[Any],
+    thresholds: NDArray[np.float32],
+    members: NDArray[np.int64],
+    row: NDArray[np.float64],
+    ranks: NDArray[np.uint8],
+) -> None:
+    """Write one row's rank in every column, as ``_score_block`` has them."""
+    for c in range(len(columns)):
+        column = columns[c]
+        rule = column["rule"]
+        value = np.float32(row[column["place"]])
+        if rule == AS_ZERO:
+            if value != value:
+                value = np.float32(0.0)
+        elif rule >= ZERO_TO_LEFT and abs(value) <= ZERO:
+            value = MISSING
+        low, high = column["first"], column["stop"]
+        if column["asks"]:
+            ranks[c] = np.uint8(0) if is_member(value, members[low:high], rule) else np.uint8(1)
+        else:
+            if value != value and (rule == TO_RIGHT or rule == ZERO_TO_RIGHT):
+                low = high
+            while low < high:
+                middle = (low + high) // 2
+                if value > thresholds[middle]:
+                    low = middle + 1
+                else:
+                    high = middle
+            ranks[c] = np.uint8(low - column["first"])
+
+
+@kernel_part
+def _step(steps: NDArray[Any], ranks: NDArray[np.uint8], place: int) -> int:
+    """Return where a split leads; a leaf leads to itself."""
+    step = steps[place]
+    skip = np.int64(step["skip"])
+    return place + (skip if ranks[step["column"]] > step["rank"] else min(skip, 1))
+
+
+@kernel_part
+def _walk(
+    steps: NDArray[Any], roots: NDArray[np.int64], outcomes: NDArray[np.float64], ranks: NDArray[np.uint8]
+) -> float:
+    """Return the sum over all trees for one row, from split to split.
+
+    Eight trees go together without a branch that depends on the row: their loads overlap, and nothing is mispredicted.
+    """
+    total = 0.0
+    whole = len(roots) - len(roots) % 8
+    for t in range(0, whole, 8):
+        a, b, c, d = roots[t], roots[t + 1], roots[t + 2], roots[t + 3]
+        e, f, g, h = roots[t + 4], roots[t + 5], roots[t + 6], roots[t + 7]
+        # Places only grow until all are leaves.
+        before, now = -1, 0
+        while now != before:
+            before = now
+            a, b = _step(steps, ranks, a), _step(steps, ranks, b)
+            c, d = _step(steps, ranks, c), _step(steps, ranks, d)
+            e, f = _step(steps, ranks, e), _step(steps, ranks, f)
+            g, h = _step(steps, ranks, g), _step(steps, ranks, h)
+            now = a + b + c + d + e + f + g + h
+        total = total + outcomes[a] + outcomes[b] + outcomes[c] + outcomes[d]
+        total = total + outcomes[e] + outcomes[f] + outcomes[g] + outcomes[h]
+    for t in range(whole, len(roots)):
+        place = roots[t]
+        while steps[place]["skip"] > 0:
+            place = _step(steps, ranks, place)
+        total = total + outcomes[place]
+    return total
+
+
+@kernel
+def walk_forest(
+    columns: NDArray[Any],
+    thresholds: NDArray[np.float32],
+    members: NDArray[np.int64],
+    steps: NDArray[Any],
+    roots: NDArray[np.int64],
+    outcomes: NDArray[np.float64],
+    after: NDArray[np.float64],
+    link: int,
+    rows: NDArray[np.float64],
+    use: NDArray[np.int64],
+    first: int,
+    stop: int,
+    out: NDArray[np.float64],
+    m: int,
+) -> None:
+    """Write the same as ``score_forest``, the same bits, row by row: for few rows, or for trees of many leaves."""
+    ranks = np.zeros(max(len(columns), 1), np.uint8)
+    for i in range(first, stop):
+        if use[i] == USE_FOLD:
+            _rank_row(columns, thresholds, members, rows[i], ranks)
+            out[i, m] = finish(_walk(steps, roots, outcomes, ranks), after, link)
