@@ -139,8 +139,10 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     owners[column_of] = forest.features
     columns["place"] = [place[index] for index in owners.tolist()]
     nodes = _nodes(forest, column_of, rank_of)
-    masks = np.empty(int(nodes["planes"].sum()), np.uint8)
-    lay_masks(nodes, masks)
+    # Forests that are walked have no use for masks, and of deep trees' many they would be hundreds of megabytes.
+    blocks = forest.leaves.max(initial=1) <= 8 * PLANES
+    masks = np.empty(int(nodes["planes"].sum()) if blocks else 0, np.uint8)
+    lay_masks(nodes if blocks else nodes[:0], masks)
     trees = np.zeros(len(forest.leaves), TREE)
     trees["leaves"] = forest.leaves
     trees["value"][1:] = np.cumsum(forest.leaves)[:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -69,6 +70,7 @@ def read_forest(fields: Mapping[str, Any], catalogue: Sequence[str], what: str) 
         message = f"{what}: trees is {quoted(trees)}, expected an object of lists"
         raise ConfigurationError(message)
     refuse_keys(trees, _KEYS, ("categories",), f"{what}: trees")
+    indices = _indices(fields["features"], catalogue, what)
     leaves = _integers(trees, "leaves", what, 1, MAX_LEAVES)
     splits = int(leaves.sum()) - len(leaves)
     if splits > MAX_NODES or len(leaves) > MAX_TREES:
@@ -76,7 +78,7 @@ def read_forest(fields: Mapping[str, Any], catalogue: Sequence[str], what: str) 
             f"{what}: trees has {len(leaves)} trees and {splits} splits, expected at most {MAX_TREES} and {MAX_NODES}"
         )
         raise ConfigurationError(message)
-    places = _integers(trees, "feature", what, 0, len(fields["features"]) - 1, splits)
+    places = _integers(trees, "feature", what, 0, len(indices) - 1, splits)
     lefts = _integers(trees, "left", what, 1, MAX_LEAVES, splits)
     firsts = np.empty(splits, np.int64)
     wrong = lay_out(leaves, lefts, firsts)
@@ -85,7 +87,7 @@ def read_forest(fields: Mapping[str, Any], catalogue: Sequence[str], what: str) 
         raise ConfigurationError(message)
     return Forest(
         leaves=leaves,
-        features=_indices(fields["features"], catalogue, what)[places],
+        features=indices[places],
         thresholds=_numbers(trees, "threshold", what, _MOST_THRESHOLD, splits).astype(np.float32),
         rules=_integers(trees, "missing", what, 0, len(RULES) - 1, splits).astype(np.uint8),
         lefts=lefts,
@@ -129,9 +131,10 @@ def _indices(names: object, catalogue: Sequence[str], what: str) -> NDArray[np.i
     for name in names:
         if not isinstance(name, str) or name not in index:
             raise ConfigurationError(unknown_feature(name, catalogue, what))
-    if len(set(names)) < len(names):
-        message = f"{what}: features names {quoted(next(name for name in names if names.count(name) > 1))} twice"
-        raise ConfigurationError(message)
+    for name, count in Counter(names).items():
+        if count > 1:
+            message = f"{what}: features names {quoted(name)} twice"
+            raise ConfigurationError(message)
     return np.array([index[name] for name in names], np.int64)
 
 

@@ -14,6 +14,8 @@ from stream.scoring.forest import MAX_LEAVES, MAX_NODES, MAX_TREES, Forest
 from stream.scoring.forest_kernels import lay_out
 
 _MOST_SINGLE: Final = float(np.finfo(np.float32).max)
+MOST_MEMBERS: Final = 2_000_000
+"""Categories of all splits: many splits may name one large set, and a model file has no room for more."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class Growing:
     lefts: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     categories: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    _members: int = 0
 
     def add(self, tree: Tree) -> None:
         """Add a tree; raise ConfigurationError where its pointers do not make one."""
@@ -37,6 +40,10 @@ class Growing:
         first = len(self.features)
         if first + len(order) > MAX_NODES or number >= MAX_TREES:
             message = f"{self.what}: more than {MAX_TREES} trees or {MAX_NODES} splits, expected fewer or smaller trees"
+            raise ConfigurationError(message)
+        self._members += sum(map(len, tree.categories.values()))
+        if self._members > MOST_MEMBERS:
+            message = f"{self.what}: more than {MOST_MEMBERS} categories in all splits, expected fewer"
             raise ConfigurationError(message)
         self.leaves.append(len(leaves))
         self.lefts += lefts

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from stream.errors import ConfigurationError, quoted
-from stream.scoring.forest import MAX_CATEGORIES, MAX_LEAVES, Forest, unknown_feature
-from stream.scoring.imports.growing import Growing, Tree, single_at_most
+from stream.scoring.forest import MAX_CATEGORIES, MAX_LEAVES, MAX_TREES, Forest, unknown_feature
+from stream.scoring.imports.growing import MOST_MEMBERS, Growing, Tree, single_at_most
 from stream.scoring.rules import RULES
 
 _CATEGORICAL: Final = 1
@@ -30,6 +31,8 @@ _LINKS: Final = {
     "tweedie": "exp",
 }
 _MOST_VALUE: Final = 1e30
+_MOST_LINES: Final = 40 * MAX_TREES
+"""LightGBM writes about twenty for a tree, and a parameter a line."""
 
 Fields = dict[str, str]
 
@@ -42,7 +45,10 @@ def read_lightgbm(data: bytes, catalogue: Sequence[str], what: str) -> tuple[For
     is not read: several classes, linear trees, links that are none of LINKS.
     """
     head, blocks = _blocks(data, what)
-    names = head.get("feature_names", "").split(" ")
+    names = head.get("feature_names", "").split(" ", len(catalogue))
+    if len(names) > len(catalogue):
+        message = f"{what}: more than {len(catalogue)} feature_names, expected names of the catalogue's, each once"
+        raise ConfigurationError(message)
     for name in names:
         if name not in catalogue:
             raise ConfigurationError(unknown_feature(name, catalogue, what))
@@ -63,13 +69,18 @@ def read_lightgbm(data: bytes, catalogue: Sequence[str], what: str) -> tuple[For
 
 def _blocks(data: bytes, what: str) -> tuple[Fields, list[Fields]]:
     """Return the head's fields and each tree's; a field without ``=`` is there with an empty value."""
+    # Counted before they are split: each would be an object.
+    count = data.count(b"\n")
+    if count > _MOST_LINES:
+        message = f"{what} has {count} lines, expected at most {_MOST_LINES}"
+        raise ConfigurationError(message)
     try:
-        lines = data.decode().splitlines()
+        lines = data.decode().split("\n")
     except UnicodeDecodeError as error:
         message = f"{what} is not UTF-8, so no LightGBM text model: {error}"
         raise ConfigurationError(message) from None
-    if not lines or lines[0].strip() != "tree":
-        message = f"{what} begins with {quoted(lines[0] if lines else '')}, expected 'tree' as LightGBM writes it"
+    if lines[0].strip() != "tree":
+        message = f"{what} begins with {quoted(lines[0])}, expected 'tree' as LightGBM writes it"
         raise ConfigurationError(message)
     head: Fields = {}
     blocks: list[Fields] = []
@@ -113,11 +124,8 @@ def _tree(block: Fields, features: int, what: str) -> Tree:
     values = _numbers(block, "leaf_value", leaves, what)
     kinds = _integers(block, "decision_type", splits, what, 0, 15)
     thresholds = _numbers(block, "threshold", splits, what, math.inf)
-    categories = {
-        split: _categories(block, thresholds[split], f"{what}: split {split}")
-        for split, kind in enumerate(kinds)
-        if kind & _CATEGORICAL
-    }
+    asking = {split: thresholds[split] for split, kind in enumerate(kinds) if kind & _CATEGORICAL}
+    categories = _categories(block, asking, what) if asking else {}
     return Tree(
         features=_integers(block, "split_feature", splits, what, 0, features - 1),
         thresholds=[
@@ -143,20 +151,37 @@ def _rule(kind: int, what: str) -> int:
     return RULES.index({"none": "as_zero", "zero": f"zero_{side}", "nan": side}[missing])
 
 
-def _categories(block: Fields, threshold: float, what: str) -> tuple[int, ...]:
-    """Return the set bits of the split's bitset: words of 32 bits between two boundaries."""
+def _categories(block: Fields, numbers: Mapping[int, float], what: str) -> dict[int, tuple[int, ...]]:
+    """Return by split the set bits of its bitset; ``numbers`` gives by split its bitset's."""
+    bounds, words = _bitsets(block, what)
+    sets: dict[float, tuple[int, ...]] = {}
+    for number in numbers.values():
+        if not 0 <= number < len(bounds) - 1 or number != int(number):
+            message = f"{what}: threshold holds {number}, expected the number of one of {len(bounds) - 1} bitsets"
+            raise ConfigurationError(message)
+        if number not in sets:
+            first, stop = bounds[int(number)], bounds[int(number) + 1]
+            bits = [(at * 32, word) for at, word in enumerate(words[first:stop]) if word]
+            sets[number] = tuple(at + bit for at, word in bits for bit in range(32) if word >> bit & 1)
+    return {split: sets[number] for split, number in numbers.items()}
+
+
+def _bitsets(block: Fields, what: str) -> tuple[list[int], list[int]]:
+    """Return boundaries, and words of 32 bits: a bitset is those from its boundary to before the next."""
     count = _integers(block, "num_cat", 1, what, 1, MAX_LEAVES)[0]
     bounds = _integers(block, "cat_boundaries", count + 1, what, 0, MAX_LEAVES * MAX_CATEGORIES // 32)
-    place = int(threshold) if 0 <= threshold < count else -1
-    if place < 0 or bounds != sorted(bounds) or bounds[0] != 0:
-        message = f"{what}: no categories {quoted(threshold)}, expected one of {count} bitsets, in order"
+    if bounds != sorted(bounds) or bounds[0] != 0:
+        message = f"{what}: cat_boundaries is {quoted(bounds)}, expected integers from 0 up, in order"
+        raise ConfigurationError(message)
+    widest = max(stop - first for first, stop in pairwise(bounds)) * 32
+    if widest > MAX_CATEGORIES:
+        message = f"{what}: categories up to {widest - 1}, expected less than {MAX_CATEGORIES}"
         raise ConfigurationError(message)
     words = _integers(block, "cat_threshold", bounds[-1], what, 0, (1 << 32) - 1)
-    wanted = words[bounds[place] : bounds[place + 1]]
-    if len(wanted) * 32 > MAX_CATEGORIES:
-        message = f"{what}: categories up to {len(wanted) * 32 - 1}, expected less than {MAX_CATEGORIES}"
+    if sum(map(int.bit_count, words)) > MOST_MEMBERS:
+        message = f"{what}: cat_threshold has more than {MOST_MEMBERS} bits set, expected fewer"
         raise ConfigurationError(message)
-    return tuple(at * 32 + bit for at, word in enumerate(wanted) for bit in range(32) if word >> bit & 1)
+    return bounds, words
 
 
 def _numbers(fields: Fields, key: str, count: int, what: str, most: float = _MOST_VALUE) -> list[float]:
