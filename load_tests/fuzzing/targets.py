@@ -37,13 +37,16 @@ class Target:
 
 TARGETS: Final = (
     Target("batches", "record batches of Kafka, as aiokafka reads them", 100, 100, "batches", "try_batches"),
-    Target("decode", "rows of the log", 100, 250, "decoding", "try_rows"),
-    Target("scan", "events, read by the scanner and by orjson", 200, 250, "scanning", "try_events"),
+    Target("decode", "rows of the log", 80, 250, "decoding", "try_rows"),
+    Target("scan", "events, read by the scanner and by orjson", 165, 250, "scanning", "try_events"),
     Target("header", "headers in Redis", 100, 50, "state", "try_headers"),
-    Target("record", "voters' records in Redis", 150, 50, "records", "try_records"),
+    Target("record", "voters' records in Redis", 130, 50, "records", "try_records"),
     Target("outbox", "outbox rows in Redis", 100, 50, "state", "try_rows"),
     Target("snapshot", "snapshots' manifests and files", 50, 10, "snapshots", "try_snapshots"),
-    Target("model", "model files", 75, 25, "files", "try_models"),
+    Target("model", "model files of weights", 40, 25, "files", "try_models"),
+    Target("trees", "model files of trees", 40, 25, "trees", "try_model_files"),
+    Target("lightgbm", "LightGBM's text", 40, 25, "trees", "try_lightgbm"),
+    Target("treelite", "what treelite says of a model", 30, 25, "trees", "try_treelite"),
     Target("campaign", "campaign files", 75, 25, "files", "try_campaigns"),
     Target("answers", "answers of a broken Redis", 50, 10, "answers", "try_answers"),
 )

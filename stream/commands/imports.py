@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
+from stream.commands.treelite_import import BYTES, REFUSED, SECONDS
 from stream.errors import ConfigurationError, quoted
 from stream.features import FEATURES
 from stream.scoring import read_model
-from stream.scoring.forest import Forest, write_forest
-from stream.scoring.imports import read_lightgbm, read_treelite
+from stream.scoring.forest import write_forest
+from stream.scoring.imports import read_lightgbm
 from stream.strictness import name_of, number_of, refuse_keys
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of a file."""
-_WAIT_SECONDS: Final = 15.0
-"""For treelite's process, which by itself takes at most 5 s of the processor."""
+_MOST_BESIDE: Final = 1 << 20
+"""Bytes of a file of columns' names, or of a calibration."""
+_WAIT_SECONDS: Final = 60.0
+"""For treelite's process: by itself it ends after 5 s of the processor, however long it waits for that."""
+_LONGEST_REASON: Final = 1000
 _FORMATS: Final = {".json": "xgboost-json", ".ubj": "xgboost-ubj", ".tl": "treelite"}
 _PICKLES: Final = (".pkl", ".pickle", ".joblib")
 _READ: Final = (
@@ -53,60 +56,47 @@ def import_model(
     name_of(name, "a model's name")
     data = _bytes_of(file)
     if data.startswith(b"tree"):
-        forest, factor = read_lightgbm(data, FEATURES, str(file))
+        read, factor = read_lightgbm(data, FEATURES, str(file))
+        trees = write_forest(read, FEATURES)
     else:
-        kind = _format(file, data)
-        names = _names(file, data, features)
-        forest, factor = read_treelite(_dump(file, kind), names, FEATURES, str(file))
+        trees, factor = _import(file, _format(file, data), _names(file, features))
     slope, intercept = _calibration(calibration)
-    fields: dict[str, Any] = {"name": name, "kind": "trees", **write_forest(forest, FEATURES)}
+    fields: dict[str, Any] = {"name": name, "kind": "trees", **trees}
     if (slope * factor, intercept) != (1.0, 0.0):
         fields["calibration"] = {"slope": slope * factor, "intercept": intercept}
     if description:
         fields["description"] = description
     content = orjson.dumps(fields)
     read_model(content, FEATURES)
-    return Imported(content, len(forest.leaves), int(forest.leaves.sum()), _used(forest))
+    leaves = trees["trees"]["leaves"]
+    return Imported(content, len(leaves), sum(leaves), tuple(trees["features"]))
 
 
-def _used(forest: Forest) -> tuple[str, ...]:
-    return tuple(FEATURES[index] for index in np.unique(forest.features).tolist())
-
-
-def _bytes_of(file: Path) -> bytes:
+def _bytes_of(file: Path, most: int = MOST_BYTES) -> bytes:
     try:
         size = file.stat().st_size
-        if size <= MOST_BYTES:
+        if size <= most:
             return file.read_bytes()
     except OSError as error:
         message = f"{file} cannot be read: {error}"
         raise ConfigurationError(message) from error
-    message = f"{file} has {size} bytes, expected at most {MOST_BYTES}"
+    message = f"{file} has {size} bytes, expected at most {most}"
     raise ConfigurationError(message)
 
 
-def _names(file: Path, data: bytes, features: Path | None) -> list[str]:
-    """Return the columns' names: from the file that gives them, else from XGBoost's JSON."""
-    if features is not None:
-        return [line.strip() for line in _text(features).splitlines() if line.strip()]
-    names: object = None
-    if file.suffix == ".json":
-        try:
-            names = orjson.loads(data)["learner"]["feature_names"]
-        except (ValueError, KeyError, TypeError):
-            names = None
-    if not isinstance(names, list) or not names:
+def _names(file: Path, features: Path | None) -> list[str] | None:
+    """Return the columns' names; None where XGBoost's JSON gives them."""
+    if features is None:
+        if file.suffix == ".json":
+            return None
         message = f"{file} does not name its columns: give a file of their names, one a line, by --features"
         raise ConfigurationError(message)
-    return [str(name) for name in names]
-
-
-def _text(file: Path) -> str:
     try:
-        return _bytes_of(file).decode()
+        text = _bytes_of(features, _MOST_BESIDE).decode()
     except UnicodeDecodeError as error:
-        message = f"{file} is not UTF-8: {error}"
+        message = f"{features} is not UTF-8: {error}"
         raise ConfigurationError(message) from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _format(file: Path, data: bytes) -> str:
@@ -119,34 +109,35 @@ def _format(file: Path, data: bytes) -> str:
     raise ConfigurationError(message)
 
 
-def _dump(file: Path, kind: str) -> dict[str, Any]:
-    """Return what treelite says of a model; in a process of its own, since its parsers are C++ and the file may be any.
+def _import(file: Path, kind: str, names: list[str] | None) -> tuple[dict[str, Any], float]:
+    """Return a model's trees as ``write_forest`` gives them, and the factor before its link.
 
-    It ends by itself at 5 s of the processor's time and 1 GB.
+    In a process of its own, which bounds itself, since treelite's parsers are C++ and the file may be any.
     """
-    command = (sys.executable, "-m", "stream.commands.treelite_dump", kind, str(file))
+    command = (sys.executable, "-m", "stream.commands.treelite_import", kind, str(file.absolute()))
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_WAIT_SECONDS, check=False)  # noqa: S603 (our own)
+        done = subprocess.run(  # noqa: S603 (our own)
+            command, input=orjson.dumps(names), capture_output=True, timeout=_WAIT_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         message = f"{file} was not read within {_WAIT_SECONDS:g} s"
         raise ConfigurationError(message) from None
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode == REFUSED and lines:
+        raise ConfigurationError(lines[-1][:_LONGEST_REASON])
     if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with {done.returncode}"]
-        message = f"{file} is not read by treelite within 5 s and 1 GB: {lines[-1][:300]}"
+        why = f"it ended with {done.returncode}" if done.returncode < 0 or not lines else lines[-1][:300]
+        message = f"{file} is not read by treelite within {SECONDS} s and {BYTES} bytes: {why}"
         raise ConfigurationError(message)
-    try:
-        dump: dict[str, Any] = orjson.loads(done.stdout)
-    except ValueError as error:
-        message = f"{file}: what treelite says of it is no JSON: {error}"
-        raise ConfigurationError(message) from None
-    return dump
+    found = orjson.loads(done.stdout)
+    return found["forest"], found["factor"]
 
 
 def _calibration(file: Path | None) -> tuple[float, float]:
     if file is None:
         return 1.0, 0.0
     try:
-        fields = orjson.loads(_bytes_of(file))
+        fields = orjson.loads(_bytes_of(file, _MOST_BESIDE))
     except ValueError as error:
         message = f"{file} is not JSON: {error}"
         raise ConfigurationError(message) from None

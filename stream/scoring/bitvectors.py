@@ -140,9 +140,9 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     columns["place"] = [place[index] for index in owners.tolist()]
     nodes = _nodes(forest, column_of, rank_of)
     # Forests that are walked have no use for masks, and of deep trees' many they would be hundreds of megabytes.
-    blocks = forest.leaves.max(initial=1) <= 8 * PLANES
-    masks = np.empty(int(nodes["planes"].sum()) if blocks else 0, np.uint8)
-    lay_masks(nodes if blocks else nodes[:0], masks)
+    is_wide = bool(forest.leaves.max(initial=1) > 8 * PLANES)
+    masks = np.empty(0 if is_wide else int(nodes["planes"].sum()), np.uint8)
+    lay_masks(nodes[:0] if is_wide else nodes, masks)
     trees = np.zeros(len(forest.leaves), TREE)
     trees["leaves"] = forest.leaves
     trees["value"][1:] = np.cumsum(forest.leaves)[:-1]
@@ -161,7 +161,7 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
         steps,
         roots,
         outcomes,
-        bool(forest.leaves.max(initial=1) > 8 * PLANES),
+        is_wide,
         np.array([forest.divisor, forest.base, *calibration]),
         LINKS.index(forest.link),
     )

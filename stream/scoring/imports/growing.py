@@ -13,7 +13,7 @@ from stream.errors import ConfigurationError
 from stream.scoring.forest import MAX_LEAVES, MAX_NODES, MAX_TREES, Forest
 from stream.scoring.forest_kernels import lay_out
 
-_MOST_SINGLE: Final = float(np.finfo(np.float32).max)
+MOST_SINGLE: Final = float(np.finfo(np.float32).max)
 MOST_MEMBERS: Final = 2_000_000
 """Categories of all splits: many splits may name one large set, and a model file has no room for more."""
 
@@ -94,7 +94,7 @@ def single_at_most(thresholds: Sequence[float]) -> NDArray[np.float32]:
 
     A single is at most the threshold exactly if it is at most this.
     """
-    wide = np.clip(np.asarray(thresholds, np.float64), -_MOST_SINGLE, _MOST_SINGLE)
+    wide = np.clip(np.asarray(thresholds, np.float64), -MOST_SINGLE, MOST_SINGLE)
     narrow = wide.astype(np.float32)
     return np.where(narrow > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow).astype(np.float32)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from stream.errors import ConfigurationError, quoted
 from stream.scoring.forest import MAX_CATEGORIES, Forest, unknown_feature
-from stream.scoring.imports.growing import Growing, Tree, single_at_most
+from stream.scoring.imports.growing import MOST_SINGLE, Growing, Tree, single_at_most
 from stream.scoring.rules import RULES
 
 _LINKS: Final = {
@@ -21,6 +20,11 @@ _LINKS: Final = {
     "identity_multiclass": "identity",
 }
 _MOST_VALUE: Final = 1e30
+_FLAG: Final = (bool,)
+_INTEGER: Final = (int,)
+_LIST: Final = (list,)
+_NUMBER: Final = (int, float)
+_TEXT: Final = (str,)
 
 
 def read_treelite(
@@ -32,55 +36,73 @@ def read_treelite(
     singles in XGBoost, so scores differ by some 1e-7 of the largest leaf. Raises ConfigurationError for names that the
     catalogue does not have, and by name for what is not read.
     """
-    for name in names:
-        if name not in catalogue:
-            raise ConfigurationError(unknown_feature(name, catalogue, what))
-    if len(names) != dump["num_feature"]:
-        message = f"{what} has {dump['num_feature']} columns and {len(names)} names, expected a name for each column"
-        raise ConfigurationError(message)
-    if dump["num_target"] != 1 or dump["num_class"] not in ([1], [2]):
+    _check_names(names, _taken(dump, "num_feature", _INTEGER, what), catalogue, what)
+    targets, classes = _taken(dump, "num_target", _INTEGER, what), _taken(dump, "num_class", _LIST, what)
+    if targets != 1 or classes not in ([1], [2]):
         message = (
-            f"{what} has {dump['num_target']} targets and {quoted(dump['num_class'])} classes, expected one target and "
+            f"{what} has {quoted(targets)} targets and {quoted(classes)} classes, expected one target and "
             "at most two classes: train one model for each class (one-vs-rest)"
         )
         raise ConfigurationError(message)
-    link = _LINKS.get(dump["postprocessor"])
+    postprocessor = _taken(dump, "postprocessor", _TEXT, what)
+    link = _LINKS.get(postprocessor)
     if link is None:
         message = (
-            f"{what}: what follows the sum is {quoted(dump['postprocessor'])}, expected one of {', '.join(_LINKS)}: "
+            f"{what}: what follows the sum is {quoted(postprocessor)}, expected one of {', '.join(_LINKS)}: "
             "train with an objective such as binary:logistic, reg:squarederror or count:poisson"
         )
         raise ConfigurationError(message)
     growing = Growing(what)
-    for number, tree in enumerate(dump["trees"]):
-        growing.add(_tree(tree["nodes"], f"{what}: tree {number}"))
-    divisor = float(max(len(dump["trees"]), 1)) if dump["average_tree_output"] else 1.0
-    base = _value(dump["base_scores"][-1], f"{what}: base_scores")
-    index = [catalogue.index(name) for name in names]
-    return growing.forest(index, divisor, base, link), float(dump["sigmoid_alpha"]) if link == "logistic" else 1.0
+    trees = _taken(dump, "trees", _LIST, what)
+    for number, tree in enumerate(trees):
+        growing.add(_tree(tree, len(names), f"{what}: tree {number}"))
+    divisor = float(max(len(trees), 1)) if _taken(dump, "average_tree_output", _FLAG, what) else 1.0
+    base = _value(_taken(dump, "base_scores", _LIST, what), f"{what}: base_scores")
+    factor = (
+        _value(_taken(dump, "sigmoid_alpha", _NUMBER, what), f"{what}: sigmoid_alpha") if link == "logistic" else 1.0
+    )
+    return growing.forest([catalogue.index(name) for name in names], divisor, base, link), factor
 
 
-def _tree(nodes: Sequence[Mapping[str, Any]], what: str) -> Tree:
-    """Return a tree whose splits and leaves are numbered in the order of ``nodes``, the root first."""
+def _check_names(names: Sequence[str], columns: int, catalogue: Sequence[str], what: str) -> None:
+    for name in names:
+        if name not in catalogue:
+            raise ConfigurationError(unknown_feature(name, catalogue, what))
+    if len(names) != columns:
+        message = f"{what} has {quoted(columns)} columns and {len(names)} names, expected a name for each column"
+        raise ConfigurationError(message)
+
+
+def _taken(fields: object, key: str, kinds: tuple[type, ...], what: str) -> Any:
+    """Return a member of an object, which must be of one of these types."""
+    value = fields.get(key) if isinstance(fields, dict) else fields
+    if not isinstance(fields, dict) or type(value) not in kinds:
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        message = f"{what}: {key} is {quoted(value)}, expected {expected}"
+        raise ConfigurationError(message)
+    return value
+
+
+def _tree(tree: object, features: int, what: str) -> Tree:
+    """Return a tree whose splits and leaves are numbered in the order of its nodes, the root first."""
     child: dict[int, int] = {}
-    splits = [node for node in nodes if "leaf_value" not in node]
-    leaves = [node for node in nodes if "leaf_value" in node]
-    for number, node in enumerate(splits):
-        child[node["node_id"]] = number
-    for number, node in enumerate(leaves):
-        child[node["node_id"]] = ~number
-    categories: dict[int, tuple[int, ...]] = {}
+    splits: list[dict[str, Any]] = []
+    leaves: list[dict[str, Any]] = []
+    for node in _taken(tree, "nodes", _LIST, what):
+        number = _taken(node, "node_id", _INTEGER, what)
+        if number in child:
+            message = f"{what}: node_id {quoted(number)} is given twice"
+            raise ConfigurationError(message)
+        child[number] = ~len(leaves) if "leaf_value" in node else len(splits)
+        (leaves if "leaf_value" in node else splits).append(node)
     lefts, rights, rules, thresholds = [], [], [], []
+    categories: dict[int, tuple[int, ...]] = {}
     for number, node in enumerate(splits):
-        left, right, default_left = child[node["left_child"]], child[node["right_child"]], node["default_left"]
-        threshold = 0.0
-        if node["node_type"] == "categorical_test_node":
-            members = node["category_list"]
-            if any(not 0 <= member < MAX_CATEGORIES for member in members):
-                message = f"{what}: categories {quoted(members)}, expected integers from 0 to {MAX_CATEGORIES - 1}"
-                raise ConfigurationError(message)
-            categories[number] = tuple(sorted(members))
-            if node["category_list_right_child"]:
+        left, right = (_child(child, node, key, what) for key in ("left_child", "right_child"))
+        default_left, threshold = _taken(node, "default_left", _FLAG, what), 0.0
+        if _taken(node, "node_type", _TEXT, what) == "categorical_test_node":
+            categories[number] = _members(node, what)
+            if _taken(node, "category_list_right_child", _FLAG, what):
                 left, right, default_left = right, left, not default_left
         else:
             threshold = _threshold(node, what)
@@ -89,7 +111,7 @@ def _tree(nodes: Sequence[Mapping[str, Any]], what: str) -> Tree:
         rules.append(RULES.index("to_left" if default_left else "to_right"))
         thresholds.append(threshold)
     return Tree(
-        features=[node["split_feature_id"] for node in splits],
+        features=[_feature(node, features, what) for node in splits],
         thresholds=thresholds,
         rules=rules,
         lefts=lefts,
@@ -99,22 +121,47 @@ def _tree(nodes: Sequence[Mapping[str, Any]], what: str) -> Tree:
     )
 
 
+def _child(child: Mapping[int, int], node: Mapping[str, Any], key: str, what: str) -> int:
+    number = _taken(node, key, _INTEGER, what)
+    if number not in child:
+        message = f"{what}: {key} is {quoted(number)}, expected the node_id of one of {len(child)} nodes"
+        raise ConfigurationError(message)
+    return child[number]
+
+
+def _feature(node: Mapping[str, Any], features: int, what: str) -> int:
+    feature: int = _taken(node, "split_feature_id", _INTEGER, what)
+    if not 0 <= feature < features:
+        message = f"{what}: split_feature_id is {quoted(feature)}, expected an integer from 0 to {features - 1}"
+        raise ConfigurationError(message)
+    return feature
+
+
+def _members(node: Mapping[str, Any], what: str) -> tuple[int, ...]:
+    members = _taken(node, "category_list", _LIST, what)
+    if any(type(member) is not int or not 0 <= member < MAX_CATEGORIES for member in members):
+        message = f"{what}: categories {quoted(members)}, expected integers from 0 to {MAX_CATEGORIES - 1}"
+        raise ConfigurationError(message)
+    return tuple(sorted(set(members)))
+
+
 def _threshold(node: Mapping[str, Any], what: str) -> float:
     """Return the largest single that goes to the left."""
-    threshold, operator = node["threshold"], node["comparison_op"]
-    if operator not in ("<", "<=") or threshold is None or math.isnan(threshold):
-        message = f"{what}: a split by {quoted(operator)} {quoted(threshold)}, expected < or <= and a number"
+    threshold, operator = node.get("threshold"), node.get("comparison_op")
+    if operator not in ("<", "<=") or type(threshold) not in _NUMBER or not abs(threshold) <= MOST_SINGLE:
+        message = f"{what}: a split by {quoted(operator)} {quoted(threshold)}, expected < or <= and a single's number"
         raise ConfigurationError(message)
     found = single_at_most([threshold])
     if operator == "<" and found[0] >= threshold:
-        found = np.nextafter(found, np.float32(-np.inf))
+        # Below the least single there is none.
+        found = np.maximum(np.nextafter(found, np.float32(-np.inf)), np.float32(-MOST_SINGLE))
     return float(found[0])
 
 
-def _value(value: object, what: str) -> float:
+def _value(value: Any, what: str) -> float:
     """Return what a leaf adds: of two classes the second one's."""
     number = value[-1] if isinstance(value, list) and value else value
-    if not isinstance(number, int | float) or not abs(number) <= _MOST_VALUE:
+    if type(number) not in _NUMBER or not abs(number) <= _MOST_VALUE:
         message = f"{what}: a leaf of {quoted(value)}, expected a number of at most {_MOST_VALUE:g}"
         raise ConfigurationError(message)
     return float(number)

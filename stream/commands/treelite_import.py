@@ -1,0 +1,100 @@
+"""``python -m stream.commands.treelite_import FORMAT FILE``: prints the trees in a model that treelite reads.
+
+A process of its own, which bounds itself: a file that makes a parser in C++ crash, run or grow ends this and nothing
+else. Standard input holds the columns' names as JSON (null: XGBoost's JSON names them), standard output the keys of a
+model file and the factor before its link, as JSON. Where the file is refused, the last line of standard error says why.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from stream.errors import ConfigurationError
+from stream.features import FEATURES
+from stream.scoring.forest import Forest, write_forest
+from stream.scoring.imports import read_treelite
+
+SECONDS: Final = 5
+"""Of the processor, for one file."""
+BYTES: Final = 1 << 30
+"""Of memory, for one file."""
+REFUSED: Final = 3
+"""The exit status of a file that is refused with a reason; any other but 0 is a crash, or a bound that was met."""
+
+
+def limit() -> None:
+    """Bound what this process may take beyond what it has: SECONDS and BYTES; it leaves no core behind."""
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[0]) if statm.exists() else 0
+    most = pages * resource.getpagesize() + BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(usage.ru_utime + usage.ru_stime) + 1 + SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> int:
+    """Print the trees; return REFUSED, with one line on standard error, where there are none."""
+    kind, file = sys.argv[1:]
+    names = orjson.loads(sys.stdin.buffer.read())
+    try:
+        import treelite  # noqa: PLC0415 (an extra, which may not be installed)
+    except ImportError:
+        return _refuse("treelite is not installed: pip install 'groundswell[models]'")
+    limit()
+    try:
+        forest, factor = _read(treelite, kind, file, names)
+        sys.stdout.buffer.write(orjson.dumps({"factor": factor, "forest": write_forest(forest, FEATURES)}))
+    except ConfigurationError as error:
+        return _refuse(str(error))
+    except (treelite.TreeliteError, OSError, ValueError) as error:
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        return _refuse(f"{file} is not read by treelite: {text[-1][:300]}")
+    except MemoryError:
+        return _refuse(f"{file} needs more than {BYTES} bytes of memory to be read")
+    return 0
+
+
+def _read(treelite: Any, kind: str, file: str, names: list[str] | None) -> tuple[Forest, float]:
+    if names is None:
+        names = _names(Path(file))
+    if kind == "treelite":
+        model = treelite.Model.deserialize(file)
+    else:
+        form = "json" if kind == "xgboost-json" else "ubjson"
+        model = treelite.frontend.load_xgboost_model(file, format_choice=form)
+    text = model.dump_as_json(pretty_print=False)
+    try:
+        dump = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # treelite leaves out what JSON cannot say.
+        message = f"{file} holds a number that is infinite or NaN, expected thresholds and leaves that are finite"
+        raise ConfigurationError(message) from None
+    return read_treelite(dump, names, FEATURES, file)
+
+
+def _names(file: Path) -> list[str]:
+    """Return the names of the columns that XGBoost's JSON gives."""
+    try:
+        names = orjson.loads(file.read_bytes())["learner"]["feature_names"]
+    except (ValueError, KeyError, TypeError):
+        names = None
+    if not isinstance(names, list) or not names:
+        message = f"{file} does not name its columns: give a file of their names, one a line, by --features"
+        raise ConfigurationError(message)
+    return [str(name) for name in names]
+
+
+def _refuse(reason: str) -> int:
+    sys.stderr.write(f"{reason}\n")
+    return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
