@@ -7,6 +7,7 @@ model file and the factor before its link, as JSON. Where the file is refused, t
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from pathlib import Path
@@ -40,9 +41,13 @@ def limit() -> None:
 
 
 def main() -> int:
-    """Print the trees; return REFUSED, with one line on standard error, where there are none."""
+    """Run from the command line; return the exit status."""
     kind, file = sys.argv[1:]
-    names = orjson.loads(sys.stdin.buffer.read())
+    return print_trees(kind, file, orjson.loads(sys.stdin.buffer.read()))
+
+
+def print_trees(kind: str, file: str, names: list[str] | None) -> int:
+    """Bound this process, and print the trees; return REFUSED, with a line on standard error, where there are none."""
     try:
         import treelite  # noqa: PLC0415 (an extra, which may not be installed)
     except ImportError:
@@ -54,8 +59,7 @@ def main() -> int:
     except ConfigurationError as error:
         return _refuse(str(error))
     except (treelite.TreeliteError, OSError, ValueError) as error:
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        return _refuse(f"{file} is not read by treelite: {text[-1][:300]}")
+        return _refuse(f"{file} is not read by treelite: {_reason(error)}")
     except MemoryError:
         return _refuse(f"{file} needs more than {BYTES} bytes of memory to be read")
     return 0
@@ -89,6 +93,12 @@ def _names(file: Path) -> list[str]:
         message = f"{file} does not name its columns: give a file of their names, one a line, by --features"
         raise ConfigurationError(message)
     return [str(name) for name in names]
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's first line, without the time and the place in treelite's sources before it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^\[[0-9:]+\] \S+: ", "", lines[0])[:300]
 
 
 def _refuse(reason: str) -> int:
