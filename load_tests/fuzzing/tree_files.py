@@ -53,7 +53,8 @@ def pointed(forest: Forest) -> Iterator[tuple[list[Pointed], list[float]]]:
         for at in range(leaves - 1):
             count, left = counts[at], int(forest.lefts[first + at])
             leaf, right = int(forest.firsts[first + at]), at + left
-            counts[at + 1], counts[right] = left, count - left
+            # Where a child is a leaf, that place is another split's.
+            counts.update({place: under for place, under in ((at + 1, left), (right, count - left)) if under > 1})
             splits.append(
                 Pointed(
                     first + at,
@@ -173,7 +174,8 @@ def change_dump(chance: random.Random, dump: dict[str, Any]) -> bytes:
         return _dumped(change_json(chance, dump))
     for _ in range(chance.choice((1, 1, 2, 3))):
         nodes = chance.choice(dump["trees"])["nodes"]
-        node, other = chance.choice(nodes or [{}]), chance.choice(nodes or [{}])
+        objects = [item for item in nodes if isinstance(item, dict)] or [{}]
+        node, other = chance.choice(objects), chance.choice(objects)
         key = chance.choice(list(node) or ["node_id"])
         change = chance.randrange(6)
         if change == 0:
