@@ -96,7 +96,7 @@ def text_of(forest: Forest, names: Sequence[str]) -> bytes:
             else:
                 thresholds.append(repr(float(forest.thresholds[item.split])))
                 kinds.append(_DECISIONS.get(int(forest.rules[item.split]), _TO_RIGHT))
-        tree = {
+        tree: dict[str, list[Any]] = {
             "Tree": [number],
             "num_leaves": [len(values)],
             "num_cat": [len(sets)],
@@ -123,7 +123,7 @@ def dump_of(forest: Forest, columns: int) -> dict[str, Any]:
 
         nodes: list[dict[str, Any]] = []
         for at, item in enumerate(splits):
-            node = {
+            node: dict[str, Any] = {
                 "node_id": at,
                 "split_feature_id": int(forest.features[item.split]),
                 "default_left": int(forest.rules[item.split]) == TO_LEFT,

@@ -51,7 +51,9 @@ def forking() -> Any:
 
 
 def test_every_hostile_file_is_refused_with_a_reason_or_ends_its_process_alone(tmp_path: Path) -> None:
-    context, broken, ends = forking(), [], set()
+    context = forking()
+    broken: list[tuple[str, str, int, list[str]]] = []
+    ends: set[int] = set()
     for number, (what, kind, data) in enumerate(hostile(sound(tmp_path))):
         file, output, reason = (tmp_path / f"{number}.{end}" for end in (SUFFIXES[kind], "out", "err"))
         file.write_bytes(data)
@@ -104,7 +106,7 @@ def test_however_that_process_ends_the_file_is_refused(
         assert given["timeout"] == 60
         return subprocess.CompletedProcess(command, status, b"", errors)
 
-    monkeypatch.setattr(imports.subprocess, "run", run)  # type: ignore[attr-defined]
+    monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(ConfigurationError, match=message):
         import_model(file, "m", features=names)
 
