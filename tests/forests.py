@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from typing import Any
@@ -27,6 +28,8 @@ def some_forest(seed: int, trees: int, most_leaves: int, features: int) -> Fores
         0.0 if feature == features - 1 else chance.choice((-1, 0, 0, 1)) * chance.randint(0, 40) / 8
         for feature in asked
     ]
+    # Some leaves, and so some splits, that no training data reached.
+    cover = [chance.choice((0, 1, 2, 7, 40, 1e-3)) for _ in range(sum(leaves))]
     firsts = np.empty(splits, np.int64)
     assert lay_out(np.array(leaves, np.int64), np.array(lefts, np.int64), firsts) == -1
     return Forest(
@@ -42,6 +45,7 @@ def some_forest(seed: int, trees: int, most_leaves: int, features: int) -> Fores
             for split, feature in enumerate(asked)
             if feature == features - 1
         },
+        cover=np.array(cover, np.float64),
         divisor=chance.choice((1.0, 7.0)),
         base=chance.choice((0.0, -0.5)),
         link=chance.choice(("identity", "logistic", "exp")),
@@ -72,6 +76,47 @@ def sum_of(forest: Forest, row: Any) -> float:
                 leaf, count, at = leaf + left, count - left, at + left
         total += float(forest.values[value + leaf])
         split, value = split + leaves - 1, value + leaves
+    return total
+
+
+def shapley_of(forest: Forest, row: Any, features: int) -> tuple[list[float], float]:
+    """Return each feature's Shapley value in a row, and what nothing known gives: by every set of known features."""
+    worth = {
+        known: sum_of_known(forest, row, frozenset(known))
+        for size in range(features + 1)
+        for known in itertools.combinations(range(features), size)
+    }
+    found = []
+    for feature in range(features):
+        total = 0.0
+        for known, value in worth.items():
+            if feature not in known:
+                weight = 1 / (features * math.comb(features - 1, len(known)))
+                total += weight * (worth[tuple(sorted((*known, feature)))] - value)
+        found.append(total)
+    return found, worth[()]
+
+
+def sum_of_known(forest: Forest, row: Any, known: frozenset[int]) -> float:
+    """Return what the trees give on average, by their cover, where only some features of a row are known."""
+    assert forest.cover is not None
+    cover = [float(number) for number in forest.cover]
+
+    def mean(split: int, leaf: int, count: int) -> float:
+        if count == 1:
+            return float(forest.values[leaf])
+        feature, left = int(forest.features[split]), int(forest.lefts[split])
+        sides = (split + 1, leaf, left), (split + left, leaf + left, count - left)
+        if feature in known:
+            return mean(*sides[not _goes_left(forest, split, float(np.float32(row[feature])))])
+        whole = math.fsum(cover[leaf : leaf + count])
+        share = math.fsum(cover[leaf : leaf + left]) / whole if whole else left / count
+        return share * mean(*sides[0]) + (1 - share) * mean(*sides[1])
+
+    total, split, leaf = 0.0, 0, 0
+    for leaves in forest.leaves.tolist():
+        total += mean(split, leaf, leaves)
+        split, leaf = split + leaves - 1, leaf + leaves
     return total
 
 

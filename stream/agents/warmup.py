@@ -14,7 +14,7 @@ from stream.agents.cold_start import first_events
 from stream.features import FEATURES
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import MAX_MODELS, USE_FOLD, ContentId, Header
-from stream.scoring import Models, score
+from stream.scoring import Models, explain, score
 from stream.scoring.forest_kernels import WALKED_ROWS
 from stream.spans import Spans
 from stream.stores.packing import warm_packing
@@ -27,7 +27,8 @@ class _OneModel:
     """A library of one model, of a tree: other models and campaigns are arrays to kernels, and compile nothing."""
 
     def get(self, content: ContentId) -> bytes | None:
-        trees = {"leaves": [2], "feature": [0], "threshold": [0.0], "missing": [0], "left": [1], "value": [0.0, 1.0]}
+        trees = {"leaves": [2], "feature": [0], "threshold": [0.0], "missing": [0], "left": [1]}
+        trees |= {"value": [0.0, 1.0], "cover": [1, 1]}
         fields = {"name": content.name, "kind": "trees", "link": "identity", "features": [FEATURES[0]], "trees": trees}
         return orjson.dumps(fields)
 
@@ -67,6 +68,8 @@ async def _take_events(*, reference: bool) -> None:
     state = PartitionState(0, "warmup", header, table, await restore(header, library), reference=reference)
     await process_batch(state, first_events(), library, _no_records)
     _score_block(state.active.models)
+    # Whether any of them fires a trigger that explains itself is the models' affair.
+    explain(state.active.models, np.zeros((1, 1)), np.zeros(1, np.int64), 0)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))
 

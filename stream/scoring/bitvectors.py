@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from stream.scoring.forest import Forest
 from stream.scoring.forest_kernels import PLANES, RANKS, WALKED_ROWS, lay_masks, score_forest
 from stream.scoring.rules import LINKS
+from stream.scoring.shapley import Shapley, compile_shapley
+from stream.scoring.shapley_kernels import explain_forest
 from stream.scoring.walk_kernels import lay_steps, walk_forest
 
 COLUMN: Final = np.dtype(
@@ -73,6 +75,8 @@ class BitVectors:
     after: NDArray[np.float64]
     """float64[4]: divisor, base, slope, intercept."""
     link: int
+    shapley: Shapley | None
+    """None: the model's file does not say its cover."""
 
     def score(
         self,
@@ -120,6 +124,28 @@ class BitVectors:
             slot,
         )
 
+    def explain(
+        self, rows: NDArray[np.float64], picked: NDArray[np.int64], out: NDArray[np.float64], shapley: Shapley
+    ) -> None:
+        """Write into ``out`` what the columns of the ``picked`` rows contribute, as ``explain_forest`` says."""
+        explain_forest(
+            self.columns,
+            self.thresholds,
+            self.members,
+            self.nodes,
+            self.trees,
+            self.values,
+            shapley.shares,
+            shapley.points,
+            shapley.levels,
+            shapley.scale,
+            rows,
+            picked,
+            0,
+            len(picked),
+            out,
+        )
+
 
 def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[float, float]) -> BitVectors:
     """Lay out a forest; ``place`` gives by catalogue index the column of a feature row, ``calibration`` its line."""
@@ -164,6 +190,7 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
         is_wide,
         np.array([forest.divisor, forest.base, *calibration]),
         LINKS.index(forest.link),
+        compile_shapley(forest, calibration),
     )
 
 

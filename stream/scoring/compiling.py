@@ -37,6 +37,10 @@ class Models:
     """int64[w]: the column of a feature row that each weight is for."""
     weights: NDArray[np.float64]
     """float64[w], by model, then catalogue index."""
+    means: NDArray[np.float64]
+    """float64[w]: what each weight's feature is on average."""
+    expected: NDArray[np.float64]
+    """float64[MAX_MODELS]: what each model gives on average, before its link; NaN where it cannot be explained."""
     forests: tuple[tuple[int, BitVectors], ...]
     """Models of trees, each with its slot."""
 
@@ -52,6 +56,8 @@ def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> 
     calibrations = [(1.0, 0.0) if model is None or model.calibration is None else model.calibration for model in slots]
     counts = [0 if model is None else len(model.weights) for model in slots]
     weights = [weight for model in models if model for weight in model.weights]
+    means = [mean for model in models if model for mean in model.means or [0.0] * len(model.weights)]
+    compiled_forests = [(slot, compile_forest(forest, place, calibrations[slot])) for slot, forest in forests]
     compiled = Models(
         columns=columns,
         tags=np.where([model is not None for model in slots], tags, 0).astype(np.uint32),
@@ -65,11 +71,32 @@ def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> 
         starts=np.array([sum(counts[:m]) for m in range(MAX_MODELS + 1)], np.int64),
         places=np.array([place[index] for index, _ in weights], np.int64),
         weights=np.array([weight for _, weight in weights], np.float64),
-        forests=tuple((slot, compile_forest(forest, place, calibrations[slot])) for slot, forest in forests),
+        means=np.array(means, np.float64),
+        expected=_expected(slots, calibrations, compiled_forests),
+        forests=tuple(compiled_forests),
     )
     row = np.zeros((1, len(columns)))
     score(compiled, row, np.full(1, USE_FOLD, np.int64), 0, 1, compiled.empty.reshape(1, MAX_MODELS))
     return compiled
+
+
+def _expected(
+    slots: Sequence[Model | None],
+    calibrations: Sequence[tuple[float, float]],
+    forests: Sequence[tuple[int, BitVectors]],
+) -> NDArray[np.float64]:
+    expected = np.full(len(slots), np.nan)
+    for slot, model in enumerate(slots):
+        if model is not None and model.forest is None:
+            z = model.bias
+            for (_, weight), mean in zip(model.weights, model.means or [0.0] * len(model.weights), strict=True):
+                z += weight * mean
+            slope, intercept = calibrations[slot]
+            expected[slot] = slope * z + intercept
+    for slot, vectors in forests:
+        if vectors.shapley is not None:
+            expected[slot] = vectors.shapley.expected
+    return expected
 
 
 def score(
@@ -103,3 +130,25 @@ def score(
     )
     for slot, forest in models.forests:
         forest.score(rows, use, first, stop, out, slot)
+
+
+def explain(
+    models: Models, rows: NDArray[np.float64], picked: NDArray[np.int64], slot: int
+) -> NDArray[np.float64] | None:
+    """Return float64[len(picked), c]: what each column of the ``picked`` rows contributes to a model's score.
+
+    In the score's unit before the link, behind the calibration: with ``models.expected[slot]`` they add up to what
+    the link is applied to. Of a weighted sum a feature contributes weight times deviation from its mean, of trees its
+    Shapley value (``stream.scoring.shapley_kernels``). None for a model of trees whose file does not say its cover.
+    """
+    out = np.zeros((len(picked), len(models.columns)))
+    for at, forest in models.forests:
+        if at == slot:
+            if forest.shapley is None:
+                return None
+            forest.explain(rows, picked, out, forest.shapley)
+            return out
+    own = slice(models.starts[slot], models.starts[slot + 1])
+    places = models.places[own]
+    out[:, places] = models.slope[slot] * (models.weights[own] * (rows[picked][:, places] - models.means[own]))
+    return out

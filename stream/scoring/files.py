@@ -20,7 +20,11 @@ _KEYS: Final = {
     "trees": ("name", "kind", "link", "features", "trees"),
 }
 _OPTIONAL: Final = ("calibration", "description")
-_OPTIONAL_OF_TREES: Final = ("divisor", "base", *_OPTIONAL)
+_OPTIONAL_OF: Final = {
+    "linear": ("means", *_OPTIONAL),
+    "logistic": ("means", *_OPTIONAL),
+    "trees": ("divisor", "base", *_OPTIONAL),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Model:
     description: str = ""
     forest: Forest | None = None
     """The trees of a model that has them."""
+    means: tuple[float, ...] = ()
+    """By weight, what its feature is on average, for explaining; empty: 0 for each."""
 
 
 def read_model(data: bytes, features: Sequence[str]) -> Model:
@@ -50,20 +56,26 @@ def read_model(data: bytes, features: Sequence[str]) -> Model:
     if not isinstance(kind, str) or kind not in _KEYS:
         message = f"a model's kind is {quoted(kind)}, expected one of {', '.join(_KEYS)}"
         raise ConfigurationError(message)
-    refuse_keys(fields, _KEYS[kind], _OPTIONAL_OF_TREES if kind == "trees" else _OPTIONAL, "a model")
+    refuse_keys(fields, _KEYS[kind], _OPTIONAL_OF[kind], "a model")
     name = name_of(fields["name"], "a model's name")
     description = description_of(fields, f"model {name!r}")
     calibration = _read_calibration(fields, name)
     if kind == "trees":
         forest = read_forest(fields, features, f"model {name!r}")
         return Model(name, kind, forest=forest, calibration=calibration, description=description)
+    weights = _read_weights("weights", fields["weights"], features, name)
+    means = dict(_read_weights("means", fields.get("means", {}), features, name))
+    for index in means.keys() - dict(weights):
+        message = f"model {name!r}: means names {features[index]!r}, expected features that have a weight"
+        raise ConfigurationError(message)
     return Model(
         name,
         kind,
         number_of(fields["bias"], f"model {name!r}: bias"),
-        _read_weights(fields["weights"], features, name),
+        weights,
         calibration,
         description,
+        means=tuple(means.get(index, 0.0) for index, _ in weights),
     )
 
 
@@ -94,9 +106,9 @@ def _refuse_repeats(pairs: list[tuple[str, Any]]) -> None:
         seen.add(name)
 
 
-def _read_weights(weights: object, features: Sequence[str], name: str) -> tuple[tuple[int, float], ...]:
+def _read_weights(key: str, weights: object, features: Sequence[str], name: str) -> tuple[tuple[int, float], ...]:
     if not isinstance(weights, dict):
-        message = f"model {name!r}: weights is {quoted(weights)}, expected an object of feature names and numbers"
+        message = f"model {name!r}: {key} is {quoted(weights)}, expected an object of feature names and numbers"
         raise ConfigurationError(message)
     index = {feature: at for at, feature in enumerate(features)}
     for feature in weights:
@@ -104,7 +116,7 @@ def _read_weights(weights: object, features: Sequence[str], name: str) -> tuple[
             raise ConfigurationError(unknown_feature(feature, features, f"model {name!r}"))
     return tuple(
         sorted(
-            (index[feature], number_of(weight, f"model {name!r}: weight of {feature!r}"))
+            (index[feature], number_of(weight, f"model {name!r}: {key[:-1]} of {feature!r}"))
             for feature, weight in weights.items()
         )
     )

@@ -52,6 +52,8 @@ class Forest:
     """float64[l]: what each leaf adds."""
     categories: Mapping[int, tuple[int, ...]]
     """By split, the categories that go to the left, in order; a value is cut to its integer."""
+    cover: NDArray[np.float64] | None = None
+    """float64[l]: how much of the training data reached each leaf, from 0 up; None: not known."""
     divisor: float = 1.0
     """What the sum over all trees is divided by."""
     base: float = 0.0
@@ -69,7 +71,7 @@ def read_forest(fields: Mapping[str, Any], catalogue: Sequence[str], what: str) 
     if not isinstance(trees, dict):
         message = f"{what}: trees is {quoted(trees)}, expected an object of lists"
         raise ConfigurationError(message)
-    refuse_keys(trees, _KEYS, ("categories",), f"{what}: trees")
+    refuse_keys(trees, _KEYS, ("categories", "cover"), f"{what}: trees")
     indices = _indices(fields["features"], catalogue, what)
     leaves = _integers(trees, "leaves", what, 1, MAX_LEAVES)
     splits = int(leaves.sum()) - len(leaves)
@@ -88,12 +90,13 @@ def read_forest(fields: Mapping[str, Any], catalogue: Sequence[str], what: str) 
     return Forest(
         leaves=leaves,
         features=indices[places],
-        thresholds=_numbers(trees, "threshold", what, _MOST_THRESHOLD, splits).astype(np.float32),
+        thresholds=_numbers(trees, "threshold", what, -_MOST_THRESHOLD, _MOST_THRESHOLD, splits).astype(np.float32),
         rules=_integers(trees, "missing", what, 0, len(RULES) - 1, splits).astype(np.uint8),
         lefts=lefts,
         firsts=firsts,
-        values=_numbers(trees, "value", what, _MOST_VALUE, int(leaves.sum())),
+        values=_numbers(trees, "value", what, -_MOST_VALUE, _MOST_VALUE, int(leaves.sum())),
         categories=_categories(trees, splits, what),
+        cover=_numbers(trees, "cover", what, 0.0, _MOST_VALUE, int(leaves.sum())) if "cover" in trees else None,
         divisor=_positive(fields.get("divisor", 1.0), f"{what}: divisor"),
         base=_number(fields.get("base", 0.0), f"{what}: base"),
         link=_link(fields.get("link"), what),
@@ -114,6 +117,8 @@ def write_forest(forest: Forest, catalogue: Sequence[str]) -> dict[str, Any]:
     }
     if forest.categories:
         trees["categories"] = [[split, list(members)] for split, members in sorted(forest.categories.items())]
+    if forest.cover is not None:
+        trees["cover"] = forest.cover.tolist()
     return {
         "link": forest.link,
         "divisor": forest.divisor,
@@ -169,11 +174,13 @@ def _integers(
     return np.array(found, np.int64)
 
 
-def _numbers(trees: Mapping[str, Any], key: str, what: str, most: float, length: int) -> NDArray[np.float64]:
+def _numbers(
+    trees: Mapping[str, Any], key: str, what: str, least: float, most: float, length: int
+) -> NDArray[np.float64]:
     found = _list(trees, key, what, length, {int, float})
-    if found and not (min(found) >= -most and max(found) <= most):
-        odd = next(item for item in found if not -most <= item <= most)
-        message = f"{what}: trees.{key} holds {quoted(odd)}, expected numbers from {-most:g} to {most:g}"
+    if found and not (min(found) >= least and max(found) <= most):
+        odd = next(item for item in found if not least <= item <= most)
+        message = f"{what}: trees.{key} holds {quoted(odd)}, expected numbers from {least:g} to {most:g}"
         raise ConfigurationError(message)
     return np.array(found, np.float64)
 

@@ -54,7 +54,7 @@ def lay_steps(
 
 
 @kernel_part
-def _rank_row(
+def rank_row(
     columns: NDArray[Any],
     thresholds: NDArray[np.float32],
     members: NDArray[np.int64],
@@ -147,5 +147,5 @@ def walk_forest(
     ranks = np.zeros(max(len(columns), 1), np.uint8)
     for i in range(first, stop):
         if use[i] == USE_FOLD:
-            _rank_row(columns, thresholds, members, rows[i], ranks)
+            rank_row(columns, thresholds, members, rows[i], ranks)
             out[i, m] = finish(_walk(steps, roots, outcomes, ranks), after, link)

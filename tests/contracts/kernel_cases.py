@@ -22,6 +22,7 @@ from stream.scoring import Models, compile_models, read_model
 from stream.scoring.bitvectors import compile_forest
 from stream.scoring.forest_kernels import score_forest
 from stream.scoring.kernels import score_rows
+from stream.scoring.shapley_kernels import explain_forest
 from stream.scoring.walk_kernels import walk_forest
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
 from stream.triggers.kernels import decide_rows
@@ -180,6 +181,20 @@ def _forest_arguments(seed: int, n: int, laid: Sequence[str]) -> Arguments:
     }
 
 
+def explain_arguments(seed: int, n: int) -> Arguments:
+    compiled = compile_forest(some_forest(seed, 6, 20, 8), {index: index for index in range(8)}, (0.7, -0.2))
+    assert compiled.shapley is not None
+    return {
+        **{name: getattr(compiled, name) for name in ("columns", "thresholds", "members", "nodes", "trees", "values")},
+        **{name: getattr(compiled.shapley, name) for name in ("shares", "points", "levels", "scale")},
+        "rows": some_rows(seed, n, 8),
+        "picked": np.random.default_rng(seed).permutation(n),
+        "first": 0,
+        "stop": n,
+        "out": np.full((n, 8), -7.0),
+    }
+
+
 def decide_arguments(seed: int, n: int) -> Arguments:
     chance = np.random.default_rng(seed)
     rows = rows_of(chance, n)
@@ -238,5 +253,6 @@ CASES = (
     Case(score_rows, score_arguments, frozenset({"out"})),
     Case(score_forest, forest_arguments, frozenset({"out"})),
     Case(walk_forest, walk_arguments, frozenset({"out"})),
+    Case(explain_forest, explain_arguments, frozenset({"out"})),
     Case(decide_rows, decide_arguments, frozenset({"records", *_FIRED}), _FIRED),
 )

@@ -31,6 +31,8 @@ class Growing:
     lefts: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     categories: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    cover: list[float] = field(default_factory=list)
+    """Shorter than the leaves are many where a tree does not say it."""
     _members: int = 0
 
     def add(self, tree: Tree) -> None:
@@ -48,6 +50,8 @@ class Growing:
         self.leaves.append(len(leaves))
         self.lefts += lefts
         self.values += [tree.values[leaf] for leaf in leaves]
+        if tree.cover is not None:
+            self.cover += [tree.cover[leaf] for leaf in leaves]
         for place, split in enumerate(order, first):
             self.features.append(tree.features[split])
             self.thresholds.append(tree.thresholds[split])
@@ -69,6 +73,7 @@ class Growing:
             firsts=firsts,
             values=np.array(self.values, np.float64),
             categories=self.categories,
+            cover=np.array(self.cover, np.float64) if len(self.cover) == len(self.values) else None,
             divisor=divisor,
             base=base,
             link=link,
@@ -87,6 +92,8 @@ class Tree:
     rights: Sequence[int]
     values: Sequence[float]
     categories: Mapping[int, tuple[int, ...]]
+    cover: Sequence[float] | None = None
+    """By leaf, how much of the training data reached it; None: not known."""
 
 
 def single_at_most(thresholds: Sequence[float]) -> NDArray[np.float32]:

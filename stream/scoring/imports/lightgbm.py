@@ -137,7 +137,15 @@ def _tree(block: Fields, features: int, what: str) -> Tree:
         rights=_integers(block, "right_child", splits, what, -leaves, splits - 1),
         values=values,
         categories=categories,
+        cover=_cover(block, leaves, what),
     )
+
+
+def _cover(block: Fields, leaves: int, what: str) -> Sequence[float] | None:
+    """Return the rows that reached each leaf, as LightGBM's contributions weigh them; None where it does not say."""
+    if leaves == 1:
+        return [1.0]
+    return _integers(block, "leaf_count", leaves, what, 0, 1 << 53) if "leaf_count" in block else None
 
 
 def _rule(kind: int, what: str) -> int:

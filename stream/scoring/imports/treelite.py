@@ -118,6 +118,7 @@ def _tree(tree: object, features: int, what: str) -> Tree:
         rights=rights,
         values=[_value(node["leaf_value"], what) for node in leaves],
         categories=categories,
+        cover=_cover(leaves),
     )
 
 
@@ -143,6 +144,13 @@ def _members(node: Mapping[str, Any], what: str) -> tuple[int, ...]:
         message = f"{what}: categories {quoted(members)}, expected integers from 0 to {MAX_CATEGORIES - 1}"
         raise ConfigurationError(message)
     return tuple(sorted(set(members)))
+def _cover(leaves: Sequence[Mapping[str, Any]]) -> Sequence[float] | None:
+    """Return what reached each leaf in training: the hessians' sum (XGBoost), or rows; None where neither is said."""
+    for key in ("sum_hess", "data_count"):
+        found = [leaf.get(key) for leaf in leaves]
+        if all(isinstance(number, int | float) and 0 <= number <= _MOST_VALUE for number in found):
+            return [float(number) for number in found if number is not None]
+    return None
 
 
 def _threshold(node: Mapping[str, Any], what: str) -> float:
