@@ -225,6 +225,9 @@ def watch(
 def voter_show(
     context: typer.Context,
     voter: Annotated[str, typer.Argument(help="The voter id.", metavar="ID")],
+    why: Annotated[
+        str | None, typer.Option(help="And what the score by this model is made of.", metavar="MODEL")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Decode a voter's record.
@@ -234,7 +237,7 @@ def voter_show(
     settings = settings_of(context)
     from stream.commands.voter import show
 
-    report = show(settings, voter)
+    report = show(settings, voter, why)
     if json:
         typer.echo(report.to_json())
     else:

@@ -87,6 +87,19 @@ class Fired:
     after: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Strongest:
+    """The features that weighed most in some scores; what follows ``counts`` is one score's after the other's."""
+
+    counts: NDArray[np.int64]
+    """How many features each score has here."""
+    features: NDArray[np.int64]
+    """Catalogue index."""
+    values: NDArray[np.float64]
+    contributions: NDArray[np.float64]
+    """In the score's unit before its link."""
+
+
 class VoterTable(Protocol):
     """The records of one partition in memory, and which of them Redis does not have yet."""
 

@@ -16,7 +16,7 @@ from stream.activation import Active, activate, restore
 from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import StateMismatchError
 from stream.events import Facts, decode
-from stream.features import fold
+from stream.features import FEATURES, fold
 from stream.interfaces import Authority, Decoded, Library, NoProfile, Profiler, VoterTable
 from stream.privacy import gate
 from stream.records import (
@@ -37,10 +37,10 @@ from stream.records import (
     Header,
     OutboxRow,
 )
-from stream.scoring import score
+from stream.scoring import rank, score
 from stream.signatures import Keyring, require_keyring
 from stream.spans import Spans
-from stream.triggers import compose, decide
+from stream.triggers import compose, decide, spell
 
 _NOT_AUTHORISED = REJECT["not_authorised"]
 
@@ -230,7 +230,11 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
         now, models = decoded.now, active.models
         fired = decide(records, slots, now, use, scores, models.tags, models.empty, active.campaigns, first, stop)
         sequence = state.header.sequences["triggers"] + 1
-        triggers = compose(fired, columns, decoded, active.campaigns, state.topic, state.partition, sequence)
+        strongest = rank(active.models, rows, fired.rows, active.campaigns.models[fired.campaigns])
+        contributions = spell(strongest, FEATURES)
+        triggers = compose(
+            fired, contributions, columns, decoded, active.campaigns, state.topic, state.partition, sequence
+        )
     state.outbox["triggers"] += triggers
     state.header.sequences["triggers"] += len(triggers)
     for slot in fired.campaigns.tolist():

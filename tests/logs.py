@@ -348,6 +348,7 @@ class Generator:
             fields["calibration"] = {"slope": chance.uniform(0.5, 2), "intercept": chance.choice([0, -0.1, 0.2])}
         if chance.random() < 0.3:
             fields["description"] = f"version {chance.random()}"
+        fields["means"] = dict.fromkeys(sorted(weights)[::2], 0.375)
         return self.put("model", name, json.dumps(fields).encode())
 
     def draw_campaign(self, name: str, model: str) -> dict[str, str]:

@@ -178,6 +178,7 @@ class Model:
     bias: float
     weights: list[tuple[int, float]]
     calibration: tuple[float, float] | None
+    means: dict[int, float]
 
     def score(self, x: Sequence[float]) -> float:
         """Return the score of one feature row."""
@@ -187,6 +188,16 @@ class Model:
         if self.calibration is not None:
             z = self.calibration[0] * z + self.calibration[1]
         return logistic(z) if self.logistic else z
+
+    def contributions(self, x: Sequence[float]) -> list[dict[str, Any]]:
+        """Return the five features that contribute most to the score of a feature row, before its link."""
+        slope = 1.0 if self.calibration is None else self.calibration[0]
+        found = [
+            (feature, slope * (weight * (x[feature] - self.means.get(feature, 0.0))))
+            for feature, weight in self.weights
+        ]
+        strongest = sorted((item for item in found if item[1] != 0.0), key=lambda item: (-abs(item[1]), item[0]))[:5]
+        return [{"feature": FEATURES[f], "value": x[f], "contribution": contribution} for f, contribution in strongest]
 
 
 @dataclass
@@ -211,7 +222,8 @@ def read_model(name: str, sha256: str, content: bytes) -> Model:
     calibration = fields.get("calibration")
     slope = None if calibration is None else (float(calibration["slope"]), float(calibration["intercept"]))
     kind = fields["kind"] == "logistic"
-    return Model(name, sha256, tag_of("model", name), kind, float(fields["bias"]), weights, slope)
+    means = {FEATURES.index(feature): float(mean) for feature, mean in fields.get("means", {}).items()}
+    return Model(name, sha256, tag_of("model", name), kind, float(fields["bias"]), weights, slope, means)
 
 
 def read_campaign(name: str, sha256: str, content: bytes) -> Campaign:
@@ -429,14 +441,22 @@ class Partition:
                     voter.armed &= ~bit
                     if voter.fired_ms[c] == 0 or self.now - voter.fired_ms[c] >= campaign.cooldown_ms:
                         voter.fired_ms[c] = max(self.now, 1)
-                        self.fire(offset, event, campaign, before, after[m])
+                        self.fire(offset, event, campaign, before, after[m], model.contributions(x))
             elif sign * after[m] <= sign * campaign.rearm:
                 voter.armed |= bit
         for m, model in enumerate(self.models):
             if model:
                 voter.score[m], voter.score_tag[m] = after[m], model.tag
 
-    def fire(self, offset: int, event: Event, campaign: Campaign, before: float, after: float) -> None:
+    def fire(
+        self,
+        offset: int,
+        event: Event,
+        campaign: Campaign,
+        before: float,
+        after: float,
+        strongest: list[dict[str, Any]],
+    ) -> None:
         sequence = len(self.outputs["triggers"]) + 1
         verb = "rose" if campaign.up else "fell"
         crossed = f"{campaign.model} {verb} from {before:.4f} to {after:.4f} and crossed {campaign.threshold!r}"
@@ -454,6 +474,7 @@ class Partition:
             "log_time_ms": self.now,
             "sequence": sequence,
             "why": f"{crossed} after {event.type}",
+            "contributions": strongest,
             "action": campaign.action,
         }
         value: dict[str, Any] = {"specversion": "1.0", "id": f"{self.partition}-{offset}-{campaign.name}"}

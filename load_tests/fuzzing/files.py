@@ -16,7 +16,7 @@ from load_tests.fuzzing.promises import BrokenPromiseError, held_to
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.records import MAX_CAMPAIGNS, MAX_MODELS
-from stream.scoring import Model, compile_models, read_model
+from stream.scoring import Model, compile_models, explain, read_model
 from stream.triggers import Campaign, compile_campaigns, read_campaign
 
 MODELS: Final = (
@@ -24,6 +24,10 @@ MODELS: Final = (
     b'"calibration":{"slope":0.85,"intercept":-0.1},"description":"\xc3\xbcn\xc3\xaf"}',
     b'{"name":"reach","kind":"linear","bias":0,"weights":{}}',
     orjson.dumps({"name": "all", "kind": "linear", "bias": 1.5, "weights": dict.fromkeys(FEATURES, 0.25)}),
+    b'{"name":"likely","kind":"logistic","bias":0,"weights":{"sessions":0.5},"means":{"sessions":3.5}}',
+    b'{"name":"trees","kind":"trees","link":"logistic","features":["sessions","social.like.decayed_1d"],"trees":{'
+    b'"leaves":[3,1],"feature":[0,1],"threshold":[0.5,2],"missing":[1,2],"left":[2,1],"value":[1.0,2,3.0,0.25],'
+    b'"categories":[[1,[2,5]]],"cover":[3,0,1,1]}}',
 )
 CAMPAIGNS: Final = (
     b'name = "welcome"\nmodel = "support"\ndirection = "up"\nthreshold = 0.65\nrearm = 0.4\ncooldown = "14d"\n'
@@ -69,6 +73,8 @@ def examine(content: Model | Campaign) -> None:
         numbers = [content.bias, *(content.calibration or ()), *[weight for _, weight in content.weights]]
         models = compile_models([content], np.ones(MAX_MODELS, np.uint32))
         numbers.append(float(models.empty[0]))
+        found = explain(models, np.zeros((1, len(models.columns))), np.zeros(1, np.int64), 0)
+        numbers += [] if found is None else [float(models.expected[0]), *found[0].tolist()]
     else:
         numbers = [content.threshold, content.rearm, content.cooldown_ms]
         compile_campaigns([content], np.ones(MAX_CAMPAIGNS, np.uint32), [[content.name, ""]], [[content.model, ""]])

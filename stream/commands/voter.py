@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import orjson
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from stream.commands.broker import readable_errors
-from stream.commands.reading import KafkaReader, Record
+from stream.commands.reading import KafkaReader, ReadContents, Record
 from stream.commands.topics import TopicFacts, facts
+from stream.commands.voter_why import Why, version_of, why
 from stream.errors import ConfigurationError, GroundswellError, StateMismatchError, printable
 from stream.features import Field, describe
 from stream.partitioning import partition_of
@@ -42,10 +43,12 @@ class VoterReport:
     """Every field of the record with its name, value and unit."""
     last_event: dict[str, Any] | None
     """id, source, type, time and log_time_ms of the event last folded in; None where the log no longer holds it."""
+    why: Why | None = None
+    """What the score by one model is made of now, where that was asked."""
 
     def to_json(self) -> bytes:
         """Return the report as one JSON object."""
-        document = {
+        document: dict[str, Any] = {
             "voter": self.voter,
             "partition": self.partition,
             "offset": self.offset,
@@ -53,6 +56,8 @@ class VoterReport:
             "fields": [item._asdict() for item in self.fields],
             "last_event": self.last_event,
         }
+        if self.why is not None:
+            document["why"] = self.why.to_document()
         return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
     def to_table(self) -> RenderableType:
@@ -71,14 +76,14 @@ class VoterReport:
         event = self.last_event
         last = "no longer in the log" if event is None else f"{event['type']} {event['id']} from {event['source']}"
         table.add_row(Text("last folded in"), "", Text(printable(last)))
-        return table
+        return table if self.why is None else Group(table, "", self.why.to_table())
 
 
-def show(settings: Settings, voter: str) -> VoterReport:
-    """Return what is kept about a voter.
+def show(settings: Settings, voter: str, model: str | None = None) -> VoterReport:
+    """Return what is kept about a voter, and what the score by ``model`` is made of now, if one is named.
 
-    Raises ConfigurationError for an id that can be none, UnknownVoterError where there is no record of it, and what
-    reading Kafka and Redis may raise.
+    Raises ConfigurationError for an id that can be none or a model that is not active, UnknownVoterError where there is
+    no record of the voter, and what reading Kafka and Redis may raise.
     """
     key = voter.encode(errors="surrogateescape")
     if not 1 <= len(key) <= MAX_VOTER_BYTES:
@@ -96,14 +101,20 @@ def show(settings: Settings, voter: str) -> VoterReport:
             "verify`"
         )
         raise StateMismatchError(message)
-    fields = describe(np.frombuffer(record, VOTER)[0], names(header.slots["model"]), names(header.slots["campaign"]))
+    read = np.frombuffer(record, VOTER)
+    reason = None
+    if model is not None:
+        content = version_of(header, model)
+        reason = why(content, _contents(settings), read, header.log_time_ms)
+    fields = describe(read[0], names(header.slots["model"]), names(header.slots["campaign"]))
     return VoterReport(
         voter,
         partition,
         header.offset,
         header.log_time_ms,
         tuple(fields),
-        _event_at(settings, topic, partition, int(np.frombuffer(record, VOTER)["last_offset"][0])),
+        _event_at(settings, topic, partition, int(read["last_offset"][0])),
+        reason,
     )
 
 
@@ -129,6 +140,15 @@ async def _read(settings: Settings, partition: int, voter: str) -> tuple[Header 
     finally:
         await store.close()
     return header, record
+
+
+def _contents(settings: Settings) -> ReadContents:
+    with readable_errors(settings, "reading the configuration topic"):
+        reader = KafkaReader(settings.kafka.kafka_python(), settings.topic("config"), 0)
+        try:
+            return ReadContents.read(reader)
+        finally:
+            reader.close()
 
 
 def _event_at(settings: Settings, topic: TopicFacts, partition: int, offset: int) -> dict[str, Any] | None:

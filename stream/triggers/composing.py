@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from stream.columns import Columns
 from stream.interfaces import Decoded, Fired
 from stream.records import EVENT_TYPES, SEQUENCE_HEADER, OutboxRow
 from stream.triggers.compiling import Campaigns
+from stream.triggers.spelling import each
 
 _CONTENT_TYPE: Final = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _TYPES: Final = tuple(name.encode() for name in EVENT_TYPES)
@@ -19,6 +21,7 @@ _TYPES: Final = tuple(name.encode() for name in EVENT_TYPES)
 
 def compose(
     fired: Fired,
+    contributions: Sequence[bytes],
     columns: Columns,
     decoded: Decoded,
     campaigns: Campaigns,
@@ -28,8 +31,8 @@ def compose(
 ) -> list[OutboxRow]:
     """Return one outbox row for each trigger, numbered from ``sequence``.
 
-    ``fired.rows`` are rows of ``columns`` and ``decoded``; ``topic`` is the events topic's full name. A trigger's
-    id is its place in the log, the same on every replay.
+    ``fired.rows`` are rows of ``columns`` and ``decoded``; ``contributions`` are what ``spell`` gives for each trigger;
+    ``topic`` is the events topic's full name. A trigger's id is its place in the log, the same on every replay.
     """
     rows = fired.rows
     n = len(rows)
@@ -46,9 +49,9 @@ def compose(
     # In the order of the template's places.
     facts = zip(
         *(partitions, offsets, [orjson.dumps(topic)[1:-1]] * n, partitions),
-        *(_texts(voters), moments, numbers, _each(before), _each(after)),
+        *(_texts(voters), moments, numbers, each(before), each(after)),
         *(_texts(ids), _texts(sources), words, _moments(decoded.times[rows]), partitions, offsets),
-        *(now, numbers, before, after, words),
+        *(now, numbers, before, after, words, contributions),
         strict=True,
     )
     templates = [campaigns.templates[slot] for slot in fired.campaigns.tolist()]
@@ -61,13 +64,7 @@ def compose(
 
 def _texts(texts: list[bytes]) -> list[bytes]:
     """Return each of some texts in UTF-8, at least one, as JSON."""
-    return _each([text.decode() for text in texts])
-
-
-def _each(values: list[str] | list[float]) -> list[bytes]:
-    """Return each of some values, at least one, as JSON."""
-    # No line ends within JSON's texts: it has another way to write one.
-    return orjson.dumps(values, option=orjson.OPT_INDENT_2)[4:-2].split(b",\n  ")
+    return each([text.decode() for text in texts])
 
 
 def _moments(times_ms: NDArray[np.int64]) -> list[bytes]:

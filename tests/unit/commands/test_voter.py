@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
 from rich.console import Console
 
+from stream.commands.reading import ReadContents
 from stream.commands.voter import VoterReport, moment, show
+from stream.commands.voter_why import Contribution, version_of, why
 from stream.errors import ConfigurationError
-from stream.features import describe
-from stream.records import VOTER, ContentId
+from stream.features import FEATURES, current_row, describe
+from stream.records import VOTER, ContentId, Header
 from stream.settings import Settings
 
 
@@ -62,3 +65,73 @@ def test_id_that_can_be_none_is_refused_before_anything_is_asked(voter: str) -> 
 def test_moment_that_no_calendar_holds_is_shown_in_digits() -> None:
     assert moment(1_795_557_751_123) == "2026-11-24T22:02:31.123Z"
     assert moment(2**62) == str(2**62)
+
+
+DAY_MS = 86_400_000
+CONTENT = ContentId("model", "support", "5" * 64)
+MODEL = {
+    "name": "support",
+    "kind": "linear",
+    "bias": 0.25,
+    "weights": {"social.share.decayed_1d": 2.0, "sessions": 0.5, "session_events": 1.0, "social.like.decayed_1d": 9.0},
+    "means": {"sessions": 4.0},
+}
+
+
+def some_record() -> np.ndarray:
+    record = np.zeros(1, VOTER)
+    record["first_seen_ms"], record["last_seen_ms"] = 10 * DAY_MS, 12 * DAY_MS
+    record["sessions"], record["session_events"] = 2, 1
+    record["decayed"][0, FEATURES.index("social.share.decayed_1d") // 3, 0] = 3.0
+    return record
+
+
+def test_features_now_are_the_counts_as_they_weigh_now() -> None:
+    columns = np.array([FEATURES.index(name) for name in ("social.share.decayed_1d", *FEATURES[-4:])])
+    assert current_row(some_record(), 13 * DAY_MS, columns).tolist() == [[1.5, 2.0, 1.0, 3.0, 24.0]]
+    # The log's time may lie before the event's own.
+    assert current_row(some_record(), 5, columns).tolist() == [[3.0, 2.0, 1.0, 2.0, 0.0]]
+    assert current_row(np.zeros(1, VOTER), 5, columns).tolist() == [[0.0] * 5]
+
+
+def test_why_lists_all_that_contributes_strongest_first() -> None:
+    reason = why(CONTENT, ReadContents({CONTENT: orjson.dumps(MODEL)}), some_record(), 13 * DAY_MS)
+    assert reason.contributions == (
+        Contribution("social.share.decayed_1d", 1.5, 3.0),
+        Contribution("sessions", 2.0, -1.0),
+        Contribution("session_events", 1.0, 1.0),
+    )
+    assert (reason.expected, reason.score) == (0.25 + 0.5 * 4.0, 5.25)
+    shown = replace(report(None), why=reason)
+    assert orjson.loads(shown.to_json())["why"]["contributions"][1] == {
+        "feature": "sessions",
+        "value": 2.0,
+        "contribution": -1.0,
+    }
+    text = rendered(shown)
+    assert "support gives 5.25 now: before its link 5.25, made of" in text
+    assert [line.split() for line in text.splitlines()[-4:]] == [
+        ["expected", "of", "anyone", "+2.25"],
+        ["social.share.decayed_1d", "1.5", "+3"],
+        ["sessions", "2", "-1"],
+        ["session_events", "1", "+1"],
+    ]
+
+
+def test_trees_without_cover_cannot_say_why() -> None:
+    trees = {"leaves": [2], "feature": [0], "threshold": [0.0], "missing": [0], "left": [1], "value": [0.0, 1.0]}
+    fields = {"name": "support", "kind": "trees", "link": "identity", "features": [FEATURES[0]], "trees": trees}
+    with pytest.raises(ConfigurationError, match="'support' does not say its training cover"):
+        why(CONTENT, ReadContents({CONTENT: orjson.dumps(fields)}), some_record(), 0)
+    with pytest.raises(ConfigurationError, match="does not hold model/support/5555"):
+        why(CONTENT, ReadContents({}), some_record(), 0)
+
+
+def test_model_that_is_not_active_is_quoted_beside_those_that_are() -> None:
+    header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
+    with pytest.raises(ConfigurationError, match="no model 'suport' is active, expected one of none at all"):
+        version_of(header, "suport")
+    header.slots["model"] = [["support", "5" * 64], None, ["churn", "6" * 64]]
+    with pytest.raises(ConfigurationError, match="no model 'suport' is active, expected one of churn, support"):
+        version_of(header, "suport")
+    assert version_of(header, "support") == CONTENT

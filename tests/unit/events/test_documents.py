@@ -145,6 +145,7 @@ def test_trigger_schema_takes_a_trigger_and_refuses_a_broken_one() -> None:
             "log_time_ms": 1_795_555_351_123,
             "sequence": 4,
             "why": "support rose from 0.4312 to 0.6123 and crossed 0.6 after social.share",
+            "contributions": [{"feature": "social.share.decayed_7d", "value": 2.25, "contribution": 1.1475}],
             "action": {"channel": "email"},
         },
     }
@@ -153,3 +154,4 @@ def test_trigger_schema_takes_a_trigger_and_refuses_a_broken_one() -> None:
     for name in ("subject", "sequence", "data"):
         assert not validator.is_valid({key: value for key, value in trigger.items() if key != name})
     assert not validator.is_valid({**trigger, "id": "welcome"})
+    assert not validator.is_valid({**trigger, "data": {**trigger["data"], "contributions": [{}]}})

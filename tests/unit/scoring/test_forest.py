@@ -151,6 +151,8 @@ def test_a_written_forest_is_read_back(seed: int) -> None:
         ({"categories": [[2, [1]]]}, "trees.categories holds"),
         ({"categories": [[0, [5000]]]}, "categories from 0 to 4095"),
         ({"categories": {"0": [1]}}, "trees.categories holds"),
+        ({"cover": [1, 2, 3]}, "trees.cover has 3 elements, expected a list of 4"),
+        ({"cover": [1, 2, 3, -1]}, r"trees.cover holds -1, expected numbers from 0 to 1e\+30"),
         ({"depth": 3}, "unknown key 'depth'"),
     ],
 )

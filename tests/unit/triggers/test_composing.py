@@ -11,14 +11,19 @@ import pytest
 
 from stream.columns import Columns, columns_of
 from stream.events import schema
-from stream.interfaces import Decoded, Fired
+from stream.interfaces import Decoded, Fired, Strongest
 from stream.records import KIND, MAX_CAMPAIGNS, OutboxRow
 from stream.spans import Spans
-from stream.triggers import Campaign, Campaigns, compile_campaigns, compose
+from stream.triggers import Campaign, Campaigns, compile_campaigns, compose, spell
 
 NOW_MS = 1_795_555_351_123
 VOTER_ID = "Zoë 選民"
 SHA_A, SHA_B, SHA_C = "a" * 64, "b" * 64, "c" * 64
+
+
+STRONGEST = Strongest(
+    np.array([1, 0, 2]), np.array([1, 0, 1]), np.array([0.5, 3.0, -0.0]), np.array([-2.0, 1e22, 1 / 3])
+)
 
 
 def campaigns(direction: str = "up") -> Campaigns:
@@ -56,7 +61,9 @@ def fired(*rows: int, before: float = 0.43121, after: float = 0.61234) -> Fired:
 def composed(now_ms: int = NOW_MS, by_slot: Campaigns | None = None, **scores: float) -> OutboxRow:
     columns, decoded = batch(now_ms)
     by_slot = campaigns() if by_slot is None else by_slot
-    (row,) = compose(fired(1, **scores), columns, decoded, by_slot, "ns.engagement.events", 3, 17)
+    (row,) = compose(
+        fired(1, **scores), [b'[{"feature":"x%d"}]'], columns, decoded, by_slot, "ns.engagement.events", 3, 17
+    )
     return row
 
 
@@ -88,6 +95,7 @@ def test_trigger_is_these_bytes() -> None:
             "log_time_ms": NOW_MS,
             "sequence": 17,
             "why": "support rose from 0.4312 to 0.6123 and crossed 0.6 after social.share",
+            "contributions": [{"feature": "x%d"}],
             "action": {"channel": "email", "template": "ünï"},
         },
     }
@@ -106,6 +114,7 @@ def test_trigger_is_these_bytes() -> None:
 @pytest.mark.parametrize("now_ms", [0, NOW_MS])
 def test_trigger_fits_its_schema(now_ms: int) -> None:
     value = orjson.loads(composed(now_ms).value or b"")
+    value["data"]["contributions"] = orjson.loads(spell(STRONGEST, ("a", 'b"'))[2])
     document = schema("campaign.triggered")
     jsonschema.validators.validator_for(document)(document).validate(value)
 
@@ -124,7 +133,7 @@ def test_why_says_that_a_score_fell() -> None:
 
 def test_sequences_go_on_from_the_given_one() -> None:
     columns, decoded = batch(NOW_MS)
-    rows = compose(fired(0, 0, 1), columns, decoded, campaigns(), "engagement.events", 3, 5)
+    rows = compose(fired(0, 0, 1), [b"[]"] * 3, columns, decoded, campaigns(), "engagement.events", 3, 5)
     assert [row.sequence for row in rows] == [5, 6, 7]
     assert [orjson.loads(row.value or b"")["sequence"] for row in rows] == ["5", "6", "7"]
 
@@ -136,7 +145,7 @@ def test_texts_of_any_characters_come_out_as_they_are() -> None:
     action = (("50%", "%d off"),)
     files = [None, Campaign("welcome", "support", "up", 0.6, 0.4, 0, action)]
     by_slot = compile_campaigns(files, campaigns().tags, [None, ["welcome", SHA_C]], [["support", SHA_B]])
-    first, second = compose(fired(0, 1), columns, decoded, by_slot, "events", 3, 5)
+    first, second = compose(fired(0, 1), [b"[]"] * 2, columns, decoded, by_slot, "events", 3, 5)
     value = orjson.loads(second.value or b"")
     assert first.key == odd[0].encode()
     assert value["subject"] == odd[0] + "2"
@@ -154,4 +163,17 @@ def test_score_is_written_as_json_has_it(score: float) -> None:
 
 def test_nothing_fired_gives_no_row() -> None:
     columns, decoded = batch(NOW_MS)
-    assert compose(fired(), columns, decoded, campaigns(), "engagement.events", 3, 5) == []
+    assert compose(fired(), [], columns, decoded, campaigns(), "engagement.events", 3, 5) == []
+
+
+def test_contributions_are_spelt_by_trigger() -> None:
+    first, second, third = spell(STRONGEST, ("a", 'b"'))
+    assert orjson.loads(first) == [{"feature": 'b"', "value": 0.5, "contribution": -2.0}]
+    assert second == b"[]"
+    assert [(item["feature"], item["contribution"]) for item in orjson.loads(third)] == [("a", 1e22), ('b"', 1 / 3)]
+    assert third == orjson.dumps(orjson.loads(third))
+
+
+def test_no_contributions_at_all_are_empty_lists() -> None:
+    none = Strongest(np.array([0, 0]), np.empty(0, np.int64), np.empty(0), np.empty(0))
+    assert spell(none, ("a",)) == [b"[]", b"[]"]
