@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -45,18 +45,16 @@ class Why:
 
     def to_table(self) -> RenderableType:
         """Return it for a terminal."""
-        title = f"{self.model} gives {self.score:.6g} now: before its link {self._before_link():.6g}, made of"
-        table = Table(title=Text(printable(title)), title_justify="left", box=None, pad_edge=False)
+        total = self.expected + sum(item.contribution for item in self.contributions)
+        head = f"{self.model} gives {self.score:.6g} now: before its link {total:.6g}, made of"
+        table = Table(box=None, pad_edge=False)
         table.add_column("feature", no_wrap=True)
         table.add_column("value", justify="right")
         table.add_column("contribution", justify="right")
         table.add_row("expected of anyone", "", f"{self.expected:+.6g}")
         for item in self.contributions:
             table.add_row(Text(item.feature), f"{item.value:.6g}", f"{item.contribution:+.6g}")
-        return table
-
-    def _before_link(self) -> float:
-        return self.expected + sum(item.contribution for item in self.contributions)
+        return Group(Text(printable(head)), table)
 
 
 def version_of(header: Header, model: str) -> ContentId:

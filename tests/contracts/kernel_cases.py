@@ -182,7 +182,7 @@ def _forest_arguments(seed: int, n: int, laid: Sequence[str]) -> Arguments:
 
 
 def explain_arguments(seed: int, n: int) -> Arguments:
-    compiled = compile_forest(some_forest(seed, 6, 20, 8), {index: index for index in range(8)}, (0.7, -0.2))
+    compiled = compile_forest(some_forest(seed, 3, 8, 8), {index: index for index in range(8)}, (0.7, -0.2))
     assert compiled.shapley is not None
     return {
         **{name: getattr(compiled, name) for name in ("columns", "thresholds", "members", "nodes", "trees", "values")},
