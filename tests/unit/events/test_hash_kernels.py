@@ -7,12 +7,13 @@ import random
 import numpy as np
 import xxhash
 
-from stream.events import hash_kernels
-from stream.events.hash_kernels import MAX_HASHED_BYTES, hash_names
+from stream import xxh3
+from stream.events.hash_kernels import hash_names
 from stream.spans import Spans
+from stream.xxh3 import MAX_HASHED_BYTES
 from tests.parts import compiled
 
-xxh3_64 = compiled(hash_kernels.xxh3_64)
+xxh3_64 = compiled(xxh3.xxh3_64)
 
 
 def test_every_length_has_the_packages_hash() -> None:
