@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
@@ -18,8 +20,9 @@ from stream.records import (
     ContentId,
     Header,
 )
-from stream.scoring import Models, compile_models, read_model
+from stream.scoring import Canary, Models, canary, compile_models, read_model
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
+from stream.versions import CANARY, MAX_PREVIOUS, MAX_TRIALS, PREVIOUS, SHADOW, ModelVersion
 
 Slots = list[list[str] | None]
 
@@ -32,6 +35,11 @@ class Active:
     model_names: tuple[str | None, ...]
     """By slot; None: a free slot."""
     campaigns: Campaigns
+    empty: NDArray[np.float64]
+    """float64[2, MAX_MODELS]: by slot, the scores where every feature is 0: of active versions, then of canaries."""
+    canaries: tuple[Canary, ...] = ()
+    shadows: tuple[tuple[str, int], ...] = ()
+    """By name, in which column of the scores each is."""
 
 
 def activate(header: Header, activation: Activation, library: Library) -> Active | None:
@@ -44,18 +52,26 @@ def activate(header: Header, activation: Activation, library: Library) -> Active
             kind: place(header.slots[kind], [content for content in activation.contents if content.kind == kind], kind)
             for kind in CONTENT_KINDS
         }
-        active = build(slots, library)
+        active = build(slots, library, activation.versions)
     except ConfigurationError:
         return None
     header.engine = activation.engine
     header.slots = slots
+    header.versions = [version.to_entry() for version in sorted(activation.versions)]
     return active
 
 
 async def restore(header: Header, library: Library) -> Active:
     """Compile what the header says is active, once its contents are in hand."""
-    await library.wait_for([content for kind in CONTENT_KINDS for content in _contents(header.slots[kind], kind)])
-    return build(header.slots, library)
+    contents = [content for kind in CONTENT_KINDS for content in _contents(header.slots[kind], kind)]
+    versions = [ModelVersion.of_entry(entry) for entry in header.versions]
+    await library.wait_for([*contents, *on_trial(versions)])
+    return build(header.slots, library, versions)
+
+
+def on_trial(versions: Iterable[ModelVersion]) -> list[ContentId]:
+    """Return the contents that are scored beside the active ones, in the order of their columns of scores."""
+    return [ContentId("model", version.name, version.sha256) for version in _trials(versions)]
 
 
 def place(slots: Slots, contents: list[ContentId], kind: str) -> Slots:
@@ -74,27 +90,70 @@ def place(slots: Slots, contents: list[ContentId], kind: str) -> Slots:
     return placed
 
 
-def build(slots: dict[str, Slots], library: Library) -> Active:
-    """Read and compile the contents in the slots; raise ConfigurationError, naming it, for an unusable one."""
-    models = [None if item is None else read_model(_read(library, "model", item), FEATURES) for item in slots["model"]]
+def build(slots: dict[str, Slots], library: Library, versions: Sequence[ModelVersion] = ()) -> Active:
+    """Read and compile the contents in the slots, and the versions on trial.
+
+    Raises ConfigurationError, naming it, for an unusable one, for more trials than there is room for, and for a canary
+    of a model that is not active.
+    """
+    trials = _trials(versions)
+    _refuse_trials(trials, versions, slots["model"])
+    items = slots["model"]
+    if trials:
+        items = [*items, *[None] * (MAX_MODELS - len(items)), *([trial.name, trial.sha256] for trial in trials)]
+    models = [None if item is None else read_model(_read(library, "model", item), FEATURES) for item in items]
     campaigns = [
         None if item is None else read_campaign(_read(library, "campaign", item)) for item in slots["campaign"]
     ]
-    for kind, contents in (("model", models), ("campaign", campaigns)):
-        for item, content in zip(slots[kind], contents, strict=True):
+    for kind, places, contents in (("model", items, models), ("campaign", slots["campaign"], campaigns)):
+        for item, content in zip(places, contents, strict=True):
             if item is not None and content is not None and content.name != item[0]:
                 message = f"{kind} {item[0]!r} names itself {content.name!r} in its content"
                 raise ConfigurationError(message)
+    compiled = compile_models(models, _tags(items, "model", MAX_MODELS + len(trials)))
+    slot_of = {item[0]: slot for slot, item in enumerate(slots["model"]) if item is not None}
+    drawing = [
+        canary(trial.name, trial.sha256, trial.share, column, slot_of[trial.name])
+        for column, trial in enumerate(trials, MAX_MODELS)
+        if trial.role == CANARY
+    ]
+    empty = np.stack([compiled.empty[:MAX_MODELS]] * 2)
+    for one in drawing:
+        empty[1, one.slot] = compiled.empty[one.column]
     return Active(
-        models=compile_models(models, _tags(slots["model"], "model", MAX_MODELS)),
+        models=compiled,
         model_names=tuple(None if item is None else item[0] for item in slots["model"]),
         campaigns=compile_campaigns(
             campaigns,
             _tags(slots["campaign"], "campaign", MAX_CAMPAIGNS),
             slots["campaign"],
             slots["model"],
+            {slot_of[trial.name]: trial.sha256 for trial in trials if trial.role == CANARY},
         ),
+        empty=empty,
+        canaries=tuple(drawing),
+        shadows=tuple((trial.name, column) for column, trial in enumerate(trials, MAX_MODELS) if trial.role == SHADOW),
     )
+
+
+def _trials(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
+    return sorted(version for version in versions if version.is_trial)
+
+
+def _refuse_trials(trials: Sequence[ModelVersion], versions: Iterable[ModelVersion], models: Slots) -> None:
+    previous = sum(version.role == PREVIOUS for version in versions)
+    for what, count, most in (
+        ("versions on trial", len(trials), MAX_TRIALS),
+        ("to go back to", previous, MAX_PREVIOUS),
+    ):
+        if count > most:
+            message = f"{count} {what} are more than the {most} that there is room for"
+            raise ConfigurationError(message)
+    active = {item[0] for item in models if item is not None}
+    for trial in trials:
+        if trial.role == CANARY and trial.name not in active:
+            message = f"model {trial.name!r} has a canary and no active version in whose place it would score"
+            raise ConfigurationError(message)
 
 
 def _contents(slots: Slots, kind: str) -> list[ContentId]:

@@ -85,6 +85,8 @@ class Fired:
     before: NDArray[np.float64]
     """The campaign's model's score as of the voter's event before."""
     after: NDArray[np.float64]
+    canaries: NDArray[np.int64]
+    """Bit ``m``: model slot ``m``'s score was its canary's."""
 
 
 @dataclass(frozen=True, slots=True)

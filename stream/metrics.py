@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from stream import __version__
 from stream.records import ENGINE_VERSION, REJECT_REASONS
+from stream.versions import ACTIVE
 
 _LATENCY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SNAPSHOT_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -25,8 +26,8 @@ class Metrics:
 
     def __init__(self) -> None:
         """Register every metric at its zero."""
-        self._scores: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
-        """By model, of the last batches, not in its histogram yet."""
+        self._scores: defaultdict[tuple[str, str], list[NDArray[np.float64]]] = defaultdict(list)
+        """By model and role, of the last batches, not in its histogram yet."""
         self._scores_kept = 0
         self.registry = CollectorRegistry()
         r = self.registry
@@ -60,8 +61,9 @@ class Metrics:
             "groundswell_relay_backlog", "Committed rows not sent yet", ["output", "partition"], registry=r
         )
         self.relay_sent = Counter("groundswell_relay_sent_total", "Rows sent", ["output"], registry=r)
+        labels = ["model", "role"]
         self.score = Histogram(
-            "groundswell_score", "Scores of the folded events, by model", ["model"], buckets=SCORE_BOUNDS, registry=r
+            "groundswell_score", "Scores of the folded events, by version", labels, buckets=SCORE_BOUNDS, registry=r
         )
         self.triggers = Counter("groundswell_triggers_total", "Triggers decided, by campaign", ["campaign"], registry=r)
         self.log_to_commit_seconds = Histogram(
@@ -104,19 +106,19 @@ class Metrics:
             registry=r,
         )
 
-    def observe_scores(self, model: str, scores: NDArray[np.float64]) -> None:
+    def observe_scores(self, model: str, scores: NDArray[np.float64], role: str = ACTIVE) -> None:
         """Keep a batch's scores (not to be changed any more) to be counted with those of others."""
-        self._scores[model].append(scores)
+        self._scores[model, role].append(scores)
         self._scores_kept += len(scores)
         if self._scores_kept >= _SCORES_AT_ONCE:
             self._count_scores()
 
     def _count_scores(self) -> None:
         """Add the scores that were kept to their histograms."""
-        for model, batches in self._scores.items():
+        for (model, role), batches in self._scores.items():
             scores = np.concatenate(batches)
             counts = np.bincount(np.searchsorted(SCORE_BOUNDS, scores), minlength=len(SCORE_BOUNDS) + 1)
-            series = self.score.labels(model)
+            series = self.score.labels(model, role)
             # prometheus_client offers only one observation at a time, which costs 0.5 us for each event.
             for bucket, count in zip(series._buckets, counts.tolist(), strict=True):  # noqa: SLF001
                 bucket.inc(count)

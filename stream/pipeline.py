@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.activation import Active, activate, restore
+from stream.activation import Active, activate, on_trial, restore
 from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import StateMismatchError
 from stream.events import Facts, decode
@@ -21,7 +21,6 @@ from stream.interfaces import Authority, Decoded, Library, NoProfile, Profiler, 
 from stream.privacy import gate
 from stream.records import (
     ENGINE_VERSION,
-    MAX_MODELS,
     MAX_REJECT_BYTES,
     MAX_REJECT_KEY_BYTES,
     OUTPUTS,
@@ -37,10 +36,11 @@ from stream.records import (
     Header,
     OutboxRow,
 )
-from stream.scoring import rank, score
+from stream.scoring import rank, score, scored_by, take_canaries
 from stream.signatures import Keyring, require_keyring
 from stream.spans import Spans
 from stream.triggers import compose, decide, spell
+from stream.versions import ACTIVE, CANARY, SHADOW
 
 _NOT_AUTHORISED = REJECT["not_authorised"]
 
@@ -112,8 +112,8 @@ class Outcome:
     forwards: int
     triggers: dict[str, int]
     """By campaign."""
-    scores: dict[str, NDArray[np.float64]]
-    """By model, the scores of the folded rows."""
+    scores: dict[tuple[str, str], NDArray[np.float64]]
+    """By model and role, the scores of the folded rows; a canary's rows are not the active version's."""
 
 
 @dataclass(slots=True)
@@ -130,8 +130,10 @@ class _Batch:
     """Forwarded rows and control records that were taken before."""
     origins: dict[str, int]
     """The header's origins after this batch."""
+    canaries: NDArray[np.int64]
+    """Bit ``m``: model slot ``m``'s score of the row is its canary's."""
     triggers: dict[str, int] = field(default_factory=dict)
-    scores: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+    scores: dict[tuple[str, str], list[NDArray[np.float64]]] = field(default_factory=dict)
 
 
 async def process_batch(
@@ -161,7 +163,7 @@ async def process_batch(
     # 3 load: voters not in memory, and contents that an activation names
     try:
         for activation in decoded.activations.values():
-            await library.wait_for(activation.contents)
+            await library.wait_for([*activation.contents, *on_trial(activation.versions)])
         if len(unknown):
             loaded = await load(state.table.voters(unknown))
             with state.profiler.step("load"):
@@ -171,7 +173,8 @@ async def process_batch(
         raise
     if state.before_change is not None:
         state.before_change(slots)
-    batch = _Batch(columns, decoded, slots, np.zeros(len(columns), np.int64), away, repeated, origins)
+    use, canaries = np.zeros(len(columns), np.int64), np.zeros(len(columns), np.int64)
+    batch = _Batch(columns, decoded, slots, use, away, repeated, origins, canaries)
     first = 0
     for row in sorted(decoded.activations):
         _decide_rows(state, batch, first, row)
@@ -221,29 +224,47 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
     rows = np.empty((len(columns), len(active.models.columns)))
     with step("update"):
         fold(records, slots, decoded.kinds, decoded.times, decoded.now, use, first, stop, active.models.columns, rows)
-    # 6 score: every model, every row
-    scores = np.empty((len(columns), MAX_MODELS))
+    # 6 score: every model, every row; a canary in the active version's place for the voters that it draws
+    scores = np.empty((len(columns), len(active.models.tags)))
     with step("score"):
         score(active.models, rows, use, first, stop, scores)
+        take_canaries(active.canaries, decoded.voters, use, first, stop, scores, batch.canaries)
     # 7 decide: campaigns; what fired becomes a trigger
     with step("decide"):
-        now, models = decoded.now, active.models
-        fired = decide(records, slots, now, use, scores, models.tags, models.empty, active.campaigns, first, stop)
+        now, tags, canaries, campaigns = decoded.now, active.models.tags, batch.canaries, active.campaigns
+        fired = decide(records, slots, now, use, scores, tags, active.empty, canaries, campaigns, first, stop)
         sequence = state.header.sequences["triggers"] + 1
-        strongest = rank(active.models, rows, fired.rows, active.campaigns.models[fired.campaigns])
-        contributions = spell(strongest, FEATURES)
-        triggers = compose(
-            fired, contributions, columns, decoded, active.campaigns, state.topic, state.partition, sequence
-        )
+        scorers = scored_by(active.canaries, campaigns.models[fired.campaigns], fired.canaries)
+        contributions = spell(rank(active.models, rows, fired.rows, scorers), FEATURES)
+        triggers = compose(fired, contributions, columns, decoded, campaigns, state.topic, state.partition, sequence)
     state.outbox["triggers"] += triggers
     state.header.sequences["triggers"] += len(triggers)
     for slot in fired.campaigns.tolist():
-        name = active.campaigns.names[slot]
+        name = campaigns.names[slot]
         batch.triggers[name] = batch.triggers.get(name, 0) + 1
-    folded = scores[first:stop][use[first:stop] == USE_FOLD]
+    is_folded = use[first:stop] == USE_FOLD
+    _keep_scores(batch.scores, active, scores[first:stop][is_folded], batch.canaries[first:stop][is_folded])
+
+
+def _keep_scores(
+    kept: dict[tuple[str, str], list[NDArray[np.float64]]],
+    active: Active,
+    scores: NDArray[np.float64],
+    canaries: NDArray[np.int64],
+) -> None:
+    """Note the scores of folded rows by model and role, for metrics."""
+    tried = {one.slot for one in active.canaries}
     for slot, model in enumerate(active.model_names):
-        if model is not None:
-            batch.scores.setdefault(model, []).append(folded[:, slot])
+        if model is None:
+            continue
+        found = scores[:, slot]
+        if slot in tried:
+            drawn = canaries >> slot & 1 == 1
+            kept.setdefault((model, CANARY), []).append(found[drawn])
+            found = found[~drawn]
+        kept.setdefault((model, ACTIVE), []).append(found)
+    for model, column in active.shadows:
+        kept.setdefault((model, SHADOW), []).append(scores[:, column])
 
 
 def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
@@ -273,7 +294,7 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
         rejects=rejects,
         forwards=len(away),
         triggers=batch.triggers,
-        scores={model: parts[0] if len(parts) == 1 else np.concatenate(parts) for model, parts in batch.scores.items()},
+        scores={key: parts[0] if len(parts) == 1 else np.concatenate(parts) for key, parts in batch.scores.items()},
     )
     header.offset = columns.next
     if len(columns):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stream.errors import StateMismatchError, quoted
 from stream.shapes import fits
 from stream.spans import Spans
+from stream.versions import Entry, ModelVersion, faults
 
 ENGINE_VERSION: Final = 1
 """Changes whenever any decision can change; activated through the log like a model."""
@@ -176,6 +177,8 @@ class Activation:
 
     engine: int
     contents: tuple[ContentId, ...] = ()
+    versions: tuple[ModelVersion, ...] = ()
+    """What is said of models beyond that: trials, previous versions, and since when active ones are."""
 
 
 # --- the partition's header --------------------------------------------------------------------------
@@ -212,6 +215,8 @@ class Header:
     """By partition (decimal), the origin offset of the last forwarded event taken from it."""
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_TOTALS, 0))
     """Aggregates of the whole partition since ``start``."""
+    versions: list[Entry] = field(default_factory=list)
+    """The last activation's ``versions``, in order."""
     restoring: bool = False
     root: Keys = field(default_factory=list)
     """The key in force at ``start``; none: control records of this deployment are not signed."""
@@ -262,6 +267,7 @@ class Header:
         for kind, slots in self.slots.items():
             if len(slots) > SLOTS[kind] or any(slot is not None and len(slot) != 2 for slot in slots):
                 yield f"slots.{kind} is {quoted(slots)}, expected at most {SLOTS[kind]} of [name, sha256] or null"
+        yield from faults(self.versions)
         for name, pairs in (("root", self.root), ("keys", self.keys)):
             if any(len(pair) != 2 for pair in pairs):
                 yield f"{name} is {quoted(pairs)}, expected pairs of [id, fingerprint]"
@@ -306,12 +312,9 @@ class OutboxRow:
         """
         key = b"" if self.key is None else self.key
         value = b"" if self.value is None else self.value
-        head = _ROW.pack(
-            self.sequence,
-            self.partition,
-            -1 if self.key is None else len(key),
-            0xFFFFFFFF if self.value is None else len(value),
-        )
+        key_length = -1 if self.key is None else len(key)
+        value_length = 0xFFFFFFFF if self.value is None else len(value)
+        head = _ROW.pack(self.sequence, self.partition, key_length, value_length)
         headers = orjson.dumps([(name, text.decode("latin-1")) for name, text in self.headers])
         return b"".join((head, key, value, headers))
 
@@ -346,14 +349,11 @@ class OutboxRow:
 
 
 def _unpack_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
-    """Return the headers in a row's end; raise ValueError, TypeError or AttributeError if it is damaged."""
+    """Return the headers in a row's end; raise ValueError or TypeError if it is damaged."""
     pairs = orjson.loads(data)
-    if type(pairs) is not list or {*map(type, pairs)} - {list}:
+    if not fits(pairs, list[list[str]]):
         raise TypeError
-    headers = tuple([(name, text.encode("latin-1")) for name, text in pairs])
-    if {type(name) for name, _ in headers} - {str}:
-        raise TypeError
-    return headers
+    return tuple([(name, text.encode("latin-1")) for name, text in pairs])
 
 
 @lru_cache(64)

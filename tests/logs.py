@@ -37,7 +37,7 @@ class Log:
 
 def generate(seed: int, length: int = 150) -> Log:
     """Return the log of a seed: ``length`` rows of one partition."""
-    return Generator(seed).run(length)
+    return Generator(seed, trials=True).run(length)
 
 
 # Rising and falling kinds: a model weighs the first up and the second down, so that scores swing within a batch.
@@ -100,13 +100,23 @@ UNFIT: dict[str, list[Any]] = {
 class Generator:
     """Writes one log, row by row, from one seed."""
 
-    def __init__(self, seed: int, place: tuple[int, int] | None = None, steady_from_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        place: tuple[int, int] | None = None,
+        steady_from_ms: int | None = None,
+        *,
+        trials: bool = False,
+    ) -> None:
         """Draw the log's manner: partition, voters, pace, append times, configuration.
 
         ``place`` (partition, count) is drawn where None. ``steady_from_ms`` makes time begin there and pass evenly,
-        for a log that a broker will stamp itself.
+        for a log that a broker will stamp itself. ``trials``: activations also name versions in other roles.
         """
         self.chance = random.Random(seed)
+        self.has_trials = trials
+        # Of its own, so that whatever is not on trial is drawn as if nothing were.
+        self.trying = random.Random(f"trials of {seed}")
         chance = self.chance
         count = chance.choice([1, 2, 4, 7])
         drawn = (chance.randrange(count), count)
@@ -334,9 +344,23 @@ class Generator:
         campaigns = [self.draw_campaign(f"campaign-{number}", self.chance.choice(names)) for number in numbers]
         return [*models, *campaigns]
 
-    def draw_model(self, name: str) -> dict[str, str]:
+    def draw_trials(self, names: list[str]) -> list[dict[str, Any]]:
+        """Return versions of some models in other roles, seldom more of them than there is room for."""
+        chance, entries = self.trying, list[dict[str, Any]]()
+        for name in chance.sample([*names, "unheard-of"], k=min(chance.choice([0, 0, 1, 2, 4, 5]), len(names))):
+            for role in chance.sample(["shadow", "canary", "canary", "previous"], k=chance.choice([1, 1, 1, 2])):
+                entry = {**self.draw_model(name, chance), "role": role}
+                if role == "canary":
+                    entry |= {"share": chance.choice([0.1, 0.5, 0.5, 0.999, 2**-60])}
+                if chance.random() < 0.3:
+                    entry |= {"since_ms": BEGIN_MS}
+                if (name, role) not in {(other["name"], other["role"]) for other in entries}:
+                    entries.append(entry)
+        return entries
+
+    def draw_model(self, name: str, chance: random.Random | None = None) -> dict[str, str]:
         """Return a model whose score swings around 0 (linear) or 0.5 (logistic)."""
-        chance = self.chance
+        chance = chance or self.chance
         weights = {f"{kind}.decayed_{chance.choice(['1d', '7d', '30d'])}": chance.uniform(0.1, 1) for kind in RISING}
         weights |= {f"{kind}.decayed_{chance.choice(['1d', '7d', '30d'])}": -chance.uniform(0.5, 2) for kind in FALLING}
         weights |= {feature: chance.uniform(-0.05, 0.05) for feature in chance.sample(FEATURES, k=chance.randint(0, 9))}
@@ -371,6 +395,8 @@ class Generator:
         if self.chance.random() < 0.3:
             contents = [entry for entry in contents if entry["kind"] == "model" or self.chance.random() < 0.7]
         self.chance.shuffle(contents)
+        if self.has_trials:
+            contents += self.draw_trials([entry["name"] for entry in contents if entry["kind"] == "model"])
         self.serial += 1
         fields = {"specversion": "1.0", "id": f"a{self.serial}", "source": "/config", "type": "config.activated"}
         return self.spell({**fields, "data": {"engine": 1, "contents": contents}})

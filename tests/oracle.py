@@ -272,6 +272,8 @@ class Partition:
         self.slots: dict[str, list[list[str] | None]] = {"model": [], "campaign": [], "policy": []}
         self.models: list[Model | None] = []
         self.campaigns: list[Campaign | None] = []
+        self.versions: list[dict[str, Any]] = []
+        self.canaries: dict[int, tuple[Model, float]] = {}
         self.outputs: dict[str, list[Output]] = {"triggers": [], "rejects": [], "forwards": []}
         self.origins: dict[str, int] = {}
         self.totals = dict.fromkeys(("rows", "folded", "duplicates", "suppressed", "rejected"), 0)
@@ -419,15 +421,14 @@ class Partition:
 
     def decide(self, offset: int, event: Event, voter: Voter, x: list[float]) -> None:
         """Score a feature row with every model, and fire the campaigns whose thresholds it crossed."""
-        after = {slot: model.score(x) for slot, model in enumerate(self.models) if model}
+        models = [self.drawn(slot, event.voter) for slot in range(len(self.models))]
+        after = {slot: model.score(x) for slot, model in enumerate(models) if model}
         for c, campaign in enumerate(self.campaigns):
-            places = [
-                slot for slot, model in enumerate(self.models) if campaign and model and model.name == campaign.model
-            ]
+            places = [slot for slot, model in enumerate(models) if campaign and model and model.name == campaign.model]
             if campaign is None or not places:
                 continue
             m = places[0]
-            model = self.models[m]
+            model = models[m]
             assert model is not None
             empty = model.score([0.0] * len(FEATURES))
             before = voter.score[m] if voter.score_tag[m] == model.tag else empty
@@ -441,22 +442,33 @@ class Partition:
                     voter.armed &= ~bit
                     if voter.fired_ms[c] == 0 or self.now - voter.fired_ms[c] >= campaign.cooldown_ms:
                         voter.fired_ms[c] = max(self.now, 1)
-                        self.fire(offset, event, campaign, before, after[m], model.contributions(x))
+                        strongest = model.contributions(x)
+                        self.fire(offset, event, campaign, models, (before, after[m]), strongest)
             elif sign * after[m] <= sign * campaign.rearm:
                 voter.armed |= bit
-        for m, model in enumerate(self.models):
+        for m, model in enumerate(models):
             if model:
                 voter.score[m], voter.score_tag[m] = after[m], model.tag
+
+    def drawn(self, slot: int, voter: str) -> Model | None:
+        """Return the version that scores a voter in a slot: the active one, or the canary that draws the voter."""
+        if slot in self.canaries:
+            canary, share = self.canaries[slot]
+            name = f"{canary.name}\0{canary.sha256}\0{voter}".encode()
+            if (xxhash.xxh3_64_intdigest(name) >> 11) / 2**53 < share:
+                return canary
+        return self.models[slot]
 
     def fire(
         self,
         offset: int,
         event: Event,
         campaign: Campaign,
-        before: float,
-        after: float,
+        models: Sequence[Model | None],
+        scores: tuple[float, float],
         strongest: list[dict[str, Any]],
     ) -> None:
+        before, after = scores
         sequence = len(self.outputs["triggers"]) + 1
         verb = "rose" if campaign.up else "fell"
         crossed = f"{campaign.model} {verb} from {before:.4f} to {after:.4f} and crossed {campaign.threshold!r}"
@@ -467,7 +479,7 @@ class Partition:
             "campaign": campaign.name,
             "campaign_version": campaign.sha256,
             "model": campaign.model,
-            "models": {model.name: model.sha256 for model in self.models if model},
+            "models": {model.name: model.sha256 for model in models if model},
             "score_before": before,
             "score_after": after,
             "cause": cause,
@@ -487,7 +499,14 @@ class Partition:
 
     def activate(self, data: Any) -> bool:
         """Make the listed contents, and no others, active; return False where that cannot be."""
-        contents = data.get("contents", [])
+        entries = [{"role": "active"} | {k: v for k, v in entry.items() if v is not None} for entry in data["contents"]]
+        contents = [entry for entry in entries if entry["role"] == "active"]
+        active = {entry["name"] for entry in contents if entry["kind"] == "model"}
+        roles = [entry["role"] for entry in entries]
+        if len([role for role in roles if role in {"shadow", "canary"}]) > 4 or roles.count("previous") > 12:
+            return False
+        if any(entry["role"] == "canary" and entry["name"] not in active for entry in entries):
+            return False
         listed = [{entry["name"] for entry in contents if entry["kind"] == kind} for kind in self.slots]
         assert data["engine"] == 1, "another engine decides from here on"
         if any(len(names) > most for names, most in zip(listed, (6, 12, 0), strict=True)):
@@ -502,7 +521,19 @@ class Partition:
                 if None not in slots:
                     slots.append(None)
                 slots[slots.index(None)] = [name, wanted[name]]
+        self.versions = [
+            {"share": 0.0, "since_ms": 0} | {name: entry[name] for name in entry if name != "kind"}
+            for entry in sorted(entries, key=lambda entry: (entry["name"], entry["sha256"], entry["role"]))
+            if entry["kind"] == "model" and (entry["role"] != "active" or entry.get("since_ms"))
+        ]
         self.models = self.read_slots("model", read_model)
+        self.canaries = {}
+        for entry in entries:
+            if entry["role"] == "canary":
+                (slot,) = [m for m, model in enumerate(self.models) if model and model.name == entry["name"]]
+                name, sha256 = entry["name"], entry["sha256"]
+                canary = read_model(name, sha256, self.contents["model", name, sha256])
+                self.canaries[slot] = (canary, entry["share"])
         self.campaigns = self.read_slots("campaign", read_campaign)
         return True
 
@@ -520,6 +551,7 @@ class Partition:
             "log_time_ms": self.now,
             "engine": 1,
             "slots": self.slots,
+            "versions": self.versions,
             "sequences": {output: len(rows) for output, rows in self.outputs.items()},
             "origins": self.origins,
             "totals": self.totals,

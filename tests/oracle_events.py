@@ -160,7 +160,7 @@ def data_fits(kind: str, fields: dict[str, Any]) -> bool:
         return False
     named: list[object] = []
     if kind == "config.activated":
-        named = [(entry["kind"], entry["name"]) for entry in data["data"]["contents"]]
+        named = [(entry["kind"], entry["name"], entry.get("role") or "active") for entry in data["data"]["contents"]]
     elif kind == "keys.rotated":
         named = [entry["id"] for entry in data["data"]["keys"]]
     return len(named) == len(set(named))

@@ -121,8 +121,8 @@ class Engagement:
             metrics.rejects.labels(reason).inc(count)
         for campaign, count in outcome.triggers.items():
             metrics.triggers.labels(campaign).inc(count)
-        for model, scores in outcome.scores.items():
-            metrics.observe_scores(model, scores)
+        for (model, role), scores in outcome.scores.items():
+            metrics.observe_scores(model, scores, role)
         state = self.partitions[number].state if number in self.partitions else None
         if state is not None:
             metrics.voters.labels(str(number)).set(len(state.table))

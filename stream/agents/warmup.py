@@ -19,12 +19,13 @@ from stream.scoring.forest_kernels import WALKED_ROWS
 from stream.spans import Spans
 from stream.stores.packing import warm_packing
 from stream.stores.table import Table
+from stream.versions import CANARY, ModelVersion
 
 logger = logging.getLogger(__name__)
 
 
 class _OneModel:
-    """A library of one model, of a tree: other models and campaigns are arrays to kernels, and compile nothing."""
+    """A library of one model, of a tree, also as its own canary: others are arrays to kernels, and compile nothing."""
 
     def get(self, content: ContentId) -> bytes | None:
         trees = {"leaves": [2], "feature": [0], "threshold": [0.0], "missing": [0], "left": [1]}
@@ -64,6 +65,7 @@ async def _take_events(*, reference: bool) -> None:
     library = _OneModel()
     header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
     header.slots["model"] = [["warmup", ""]]
+    header.versions = [ModelVersion("warmup", "", CANARY, 0.5).to_entry()]
     table = Table(16)
     state = PartitionState(0, "warmup", header, table, await restore(header, library), reference=reference)
     await process_batch(state, first_events(), library, _no_records)

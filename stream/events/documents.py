@@ -22,7 +22,7 @@ def schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a whole CloudEvent of the type ``name``; a fresh copy at each call.
 
     What a schema cannot say: a voter id's 64 bytes (``format: voter-id``), how far from the log a time may be,
-    and that an activation holds each kind and name once. Raises KeyError for a type that there is not.
+    and that an activation holds each kind and name once in each role. Raises KeyError for a type that there is not.
     """
     if name not in schema_names():
         message = f"there is no event type {name!r}; there are {', '.join(schema_names())}"

@@ -29,6 +29,7 @@ from stream.events.scan_kernels import (
 )
 from stream.records import EVENT_TYPES, MAX_VOTER_BYTES, Activation, ContentId, Keys
 from stream.signatures import KEY_ID, MAX_KEYS
+from stream.versions import ACTIVE, CANARY, ROLES, ModelVersion
 
 MAX_NAME_CHARACTERS: Final = 256
 """Longest ``id`` and ``source``."""
@@ -37,6 +38,7 @@ CHANNELS: Final = ("email", "text", "push", "call", "mail", "door", "social", "a
 ANSWERS: Final = ("yes", "no", "maybe")
 MAX_AMOUNT: Final = 1_000_000_000
 MAX_ENGINE: Final = 2**31 - 1
+MAX_SINCE_MS: Final = 2**53
 NAME: Final = re.compile("[a-z][a-z0-9_-]{0,63}")
 SHA256: Final = re.compile("[0-9a-f]{64}")
 FINGERPRINT: Final = re.compile("[0-9a-f]{32}")
@@ -83,13 +85,25 @@ def _has_texts(value: Any, patterns: Mapping[str, re.Pattern[str]]) -> bool:
 
 
 def _is_content(value: Any) -> bool:
-    return _has_texts(value, {"name": NAME, "sha256": SHA256}) and value.get("kind") in CONTENT_KINDS
+    if not _has_texts(value, {"name": NAME, "sha256": SHA256}) or value.get("kind") not in CONTENT_KINDS:
+        return False
+    role, share, since_ms = role_of(value), value.get("share"), value.get("since_ms")
+    if role not in ROLES or (role != ACTIVE and value["kind"] != "model"):
+        return False
+    has_share = _is_number(share) and 0 < share < 1 if role == CANARY else share is None
+    return has_share and (since_ms is None or (_is_integer(since_ms) and 0 <= since_ms <= MAX_SINCE_MS))
+
+
+def role_of(content: Mapping[str, Any]) -> Any:
+    """Return the role of one of an activation's contents: the active version's where none is given."""
+    role = content.get("role")
+    return ACTIVE if role is None else role
 
 
 def _are_contents(value: Any) -> bool:
     if type(value) is not list or not all(map(_is_content, value)):
         return False
-    return len({(content["kind"], content["name"]) for content in value}) == len(value)
+    return len({(content["kind"], content["name"], role_of(content)) for content in value}) == len(value)
 
 
 def _is_key(value: Any) -> bool:
@@ -249,8 +263,16 @@ def data_fits(kind: int, data: Any) -> bool:
 
 def read_activation(data: Mapping[str, Any]) -> Activation:
     """Return the activation in the data of a ``config.activated`` event that fits."""
-    contents = [ContentId(content["kind"], content["name"], content["sha256"]) for content in data["contents"]]
-    return Activation(int(data["engine"]), tuple(contents))
+    contents: list[ContentId] = []
+    versions: list[ModelVersion] = []
+    for content in data["contents"]:
+        kind, name, sha256, role = content["kind"], content["name"], content["sha256"], role_of(content)
+        since_ms = int(content.get("since_ms") or 0)
+        if role == ACTIVE:
+            contents.append(ContentId(kind, name, sha256))
+        if kind == "model" and (role != ACTIVE or since_ms):
+            versions.append(ModelVersion(name, sha256, role, float(content.get("share") or 0.0), since_ms))
+    return Activation(int(data["engine"]), tuple(contents), tuple(versions))
 
 
 def read_keys(data: Mapping[str, Any]) -> Keys:

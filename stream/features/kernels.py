@@ -61,6 +61,29 @@ def fold(
         read_row(records, j, at_ms, previous_ms, factors, columns, rows, i)
 
 
+@kernel
+def read_rows(
+    records: NDArray[Any], now_ms: int, first: int, stop: int, columns: NDArray[np.int64], rows: NDArray[np.float64]
+) -> None:
+    """Write the features of ``records`` (VOTER[n]) from ``first`` to before ``stop`` into ``rows`` (float64[n, c]).
+
+    Those at ``columns`` (int64[c], indices in FEATURES), as they are at the later of ``now_ms`` (log time) and the
+    voter's latest event, with no event at that moment; of a record without events all are 0.
+    """
+    factors = np.ones(_HALF_LIVES)
+    for j in range(first, stop):
+        last_seen_ms = records[j]["last_seen_ms"]
+        if records[j]["first_seen_ms"] == 0:
+            rows[j, :] = 0.0
+            continue
+        at_ms = max(np.int64(now_ms), last_seen_ms)
+        for h in range(_HALF_LIVES):
+            factors[h] = 1.0
+            if at_ms > last_seen_ms:
+                factors[h] = decay(np.float64(at_ms - last_seen_ms), HALF_LIVES_MS[h])
+        _read_row(records, j, at_ms, last_seen_ms, factors, columns, rows, j)
+
+
 @kernel_part
 def _clear(records: NDArray[Any], j: int) -> None:
     """Set every field that folding writes in record ``j`` to zero, in place."""

@@ -1,7 +1,20 @@
 """Step 6: model files compiled to arrays, every event scored by every model, and scores explained."""
 
+from stream.scoring.canaries import Canary, canary, scored_by, take_canaries
 from stream.scoring.compiling import Models, compile_models, explain, score
 from stream.scoring.files import Model, read_model
 from stream.scoring.ranking import rank
 
-__all__ = ["Model", "Models", "compile_models", "explain", "rank", "read_model", "score"]
+__all__ = [
+    "Canary",
+    "Model",
+    "Models",
+    "canary",
+    "compile_models",
+    "explain",
+    "rank",
+    "read_model",
+    "score",
+    "scored_by",
+    "take_canaries",
+]

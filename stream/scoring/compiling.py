@@ -16,23 +16,23 @@ from stream.scoring.kernels import score_rows
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The active models by slot, MAX_MODELS of them; a free slot has tag 0."""
+    """The active models by slot, MAX_MODELS of them (a free slot has tag 0), then those on trial: m in all."""
 
     columns: NDArray[np.int64]
     """int64[c]: sorted catalogue indices of the features that any model weighs; the columns of a feature row."""
     tags: NDArray[np.uint32]
-    """uint32[MAX_MODELS]: the tag that voter records carry; 0: inactive."""
+    """uint32[m]: the tag that voter records carry; 0: inactive."""
     sums: NDArray[np.uint32]
-    """uint32[MAX_MODELS]: the tags of those that are weighted sums, 0 for models of trees; their arrays follow."""
+    """uint32[m]: the tags of those that are weighted sums, 0 for models of trees; their arrays follow."""
     empty: NDArray[np.float64]
-    """float64[MAX_MODELS]: each model's score where every feature is 0."""
+    """float64[m]: each model's score where every feature is 0."""
     bias: NDArray[np.float64]
     calibrated: NDArray[np.uint8]
     slope: NDArray[np.float64]
     intercept: NDArray[np.float64]
     is_logistic: NDArray[np.uint8]
     starts: NDArray[np.int64]
-    """int64[MAX_MODELS + 1]: model m has the weights from starts[m] to before starts[m + 1]."""
+    """int64[m + 1]: model k has the weights from starts[k] to before starts[k + 1]."""
     places: NDArray[np.int64]
     """int64[w]: the column of a feature row that each weight is for."""
     weights: NDArray[np.float64]
@@ -46,7 +46,10 @@ class Models:
 
 
 def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> Models:
-    """Return the arrays of ``models`` by slot (None: a free slot; at most MAX_MODELS) with their ``tags``."""
+    """Return the arrays of ``models`` by slot (None: a free slot) with their ``tags``, uint32[m], 0 for those free.
+
+    The first MAX_MODELS are slots, whatever comes behind them is on trial; where there are fewer, the rest is free.
+    """
     used = [index for model in models if model for index, _ in model.weights]
     forests = [(slot, model.forest) for slot, model in enumerate(models) if model and model.forest]
     used += [index for _, forest in forests for index in np.unique(forest.features).tolist()]
@@ -62,13 +65,13 @@ def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> 
         columns=columns,
         tags=np.where([model is not None for model in slots], tags, 0).astype(np.uint32),
         sums=np.where([model is not None and model.forest is None for model in slots], tags, 0).astype(np.uint32),
-        empty=np.zeros(MAX_MODELS),
+        empty=np.zeros(len(slots)),
         bias=np.array([0.0 if model is None else model.bias for model in slots]),
         calibrated=np.array([model is not None and model.calibration is not None for model in slots], np.uint8),
         slope=np.array([slope for slope, _ in calibrations]),
         intercept=np.array([intercept for _, intercept in calibrations]),
         is_logistic=np.array([model is not None and model.kind == "logistic" for model in slots], np.uint8),
-        starts=np.array([sum(counts[:m]) for m in range(MAX_MODELS + 1)], np.int64),
+        starts=np.array([sum(counts[:m]) for m in range(len(slots) + 1)], np.int64),
         places=np.array([place[index] for index, _ in weights], np.int64),
         weights=np.array([weight for _, weight in weights], np.float64),
         means=np.array(means, np.float64),
@@ -76,7 +79,7 @@ def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> 
         forests=tuple(compiled_forests),
     )
     row = np.zeros((1, len(columns)))
-    score(compiled, row, np.full(1, USE_FOLD, np.int64), 0, 1, compiled.empty.reshape(1, MAX_MODELS))
+    score(compiled, row, np.full(1, USE_FOLD, np.int64), 0, 1, compiled.empty.reshape(1, len(slots)))
     return compiled
 
 
@@ -107,9 +110,9 @@ def score(
     stop: int,
     out: NDArray[np.float64],
 ) -> None:
-    """Score the rows from ``first`` to before ``stop`` that USE_FOLD marks, with every active model.
+    """Score the rows from ``first`` to before ``stop`` that USE_FOLD marks, with every model, active or on trial.
 
-    ``rows`` float64[n, len(models.columns)], ``use`` int64[n]; ``out`` float64[n, MAX_MODELS] is written in place,
+    ``rows`` float64[n, len(models.columns)], ``use`` int64[n]; ``out`` float64[n, m] is written in place,
     other rows and free slots stay as they are.
     """
     score_rows(

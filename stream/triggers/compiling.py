@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,8 @@ class Campaigns:
     cooldowns_ms: NDArray[np.int64]
     names: tuple[str, ...]
     """Empty: a free slot."""
-    templates: tuple[bytes, ...]
-    """What each campaign's triggers have in common (``stream.triggers.templates``)."""
+    templates: Mapping[tuple[int, int], bytes]
+    """What triggers have in common (``stream.triggers.templates``), by campaign slot and ``Fired.canaries``."""
 
 
 def compile_campaigns(
@@ -39,15 +39,18 @@ def compile_campaigns(
     tags: NDArray[np.uint32],
     slots: Sequence[Sequence[str] | None],
     model_slots: Sequence[Sequence[str] | None],
+    canaries: Mapping[int, str] | None = None,
 ) -> Campaigns:
     """Return the arrays of ``campaigns`` by slot (None: a free slot; at most MAX_CAMPAIGNS).
 
-    ``tags`` uint32[MAX_CAMPAIGNS]; ``slots`` and ``model_slots`` are the header's (name, sha256) by slot.
+    ``tags`` uint32[MAX_CAMPAIGNS]; ``slots`` and ``model_slots`` are the header's (name, sha256) by slot, ``canaries``
+    the sha256 of each canary by model slot.
     """
     places = {item[0]: slot for slot, item in enumerate(model_slots) if item is not None}
     active = [(slot, campaign) for slot, campaign in enumerate(campaigns) if campaign is not None]
-    names, templates = [""] * MAX_CAMPAIGNS, [b""] * MAX_CAMPAIGNS
-    model_versions = {item[0]: item[1] for item in model_slots if item is not None}
+    names = [""] * MAX_CAMPAIGNS
+    templates: dict[tuple[int, int], bytes] = {}
+    versions = dict(_versions(model_slots, canaries or {}))
     compiled_tags = np.zeros(MAX_CAMPAIGNS, np.uint32)
     models = np.full(MAX_CAMPAIGNS, -1, np.int64)
     upward = np.zeros(MAX_CAMPAIGNS, np.uint8)
@@ -56,7 +59,8 @@ def compile_campaigns(
     for slot, campaign in active:
         item = slots[slot]
         names[slot] = campaign.name
-        templates[slot] = template(campaign, "" if item is None else item[1], model_versions)
+        for drawn, model_versions in versions.items():
+            templates[slot, drawn] = template(campaign, "" if item is None else item[1], model_versions)
         compiled_tags[slot] = tags[slot]
         models[slot] = places.get(campaign.model, -1)
         upward[slot] = campaign.direction == "up"
@@ -70,8 +74,26 @@ def compile_campaigns(
         rearms,
         cooldowns_ms,
         tuple(names),
-        tuple(templates),
+        templates,
     )
+
+
+def _versions(
+    model_slots: Sequence[Sequence[str] | None], canaries: Mapping[int, str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Give the sha256 by which each model scores, by name, for whatever set of canaries (bits) draws a voter."""
+    sets = [0]
+    for slot in canaries:
+        sets += [drawn | 1 << slot for drawn in sets]
+    for drawn in sets:
+        yield (
+            drawn,
+            {
+                item[0]: canaries[slot] if drawn >> slot & 1 else item[1]
+                for slot, item in enumerate(model_slots)
+                if item is not None
+            },
+        )
 
 
 def decide(  # noqa: PLR0913, PLR0917 (the pipeline hands over arrays, not rooms)
@@ -82,6 +104,7 @@ def decide(  # noqa: PLR0913, PLR0917 (the pipeline hands over arrays, not rooms
     scores: NDArray[np.float64],
     model_tags: NDArray[np.uint32],
     model_empty: NDArray[np.float64],
+    canaries: NDArray[np.int64],
     campaigns: Campaigns,
     first: int,
     stop: int,
@@ -89,8 +112,10 @@ def decide(  # noqa: PLR0913, PLR0917 (the pipeline hands over arrays, not rooms
     """Return the triggers of the rows from ``first`` to before ``stop`` that USE_FOLD marks.
 
     ``records`` (VOTER by slot) changes in place: campaigns' state, then scores. ``slots``, ``now`` (log time, ms),
-    ``use`` int64[n]; ``scores`` float64[n, MAX_MODELS]; ``model_tags`` uint32 and ``model_empty`` float64
-    [MAX_MODELS]. The rows of the result count from the start of the arrays.
+    ``use`` int64[n]; ``scores`` float64[n, MAX_MODELS or more]; ``model_tags`` uint32[MAX_MODELS or more]. In
+    ``canaries`` (int64[n]) bit ``m`` says that slot ``m``'s score is its canary's; ``model_empty`` float64[2,
+    MAX_MODELS] is what active versions, then canaries give where every feature is 0. The rows of the result count from
+    the start of the arrays.
     """
     room = int(np.count_nonzero(use[first:stop] == USE_FOLD)) * int(np.count_nonzero(campaigns.tags))
     rows, places = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -103,6 +128,7 @@ def decide(  # noqa: PLR0913, PLR0917 (the pipeline hands over arrays, not rooms
         scores,
         model_tags,
         model_empty,
+        canaries,
         campaigns.tags,
         campaigns.models,
         campaigns.upward,
@@ -116,4 +142,5 @@ def decide(  # noqa: PLR0913, PLR0917 (the pipeline hands over arrays, not rooms
         before,
         after,
     )
-    return Fired(rows[:count].copy(), places[:count].copy(), before[:count].copy(), after[:count].copy())
+    rows = rows[:count].copy()
+    return Fired(rows, places[:count].copy(), before[:count].copy(), after[:count].copy(), canaries[rows])

@@ -54,7 +54,8 @@ def compose(
         *(now, numbers, before, after, words, contributions),
         strict=True,
     )
-    templates = [campaigns.templates[slot] for slot in fired.campaigns.tolist()]
+    kinds = zip(fired.campaigns.tolist(), fired.canaries.tolist(), strict=True)
+    templates = [campaigns.templates[kind] for kind in kinds]
     values = map(bytes.__mod__, templates, facts)
     return [
         OutboxRow(number, partition, voter, value, (_CONTENT_TYPE, (SEQUENCE_HEADER, b"%d" % number)))

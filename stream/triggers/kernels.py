@@ -18,6 +18,7 @@ def decide_rows(
     scores: NDArray[np.float64],
     model_tags: NDArray[np.uint32],
     model_empty: NDArray[np.float64],
+    canaries: NDArray[np.int64],
     tags: NDArray[np.uint32],
     models: NDArray[np.int64],
     upward: NDArray[np.uint8],
@@ -33,12 +34,11 @@ def decide_rows(
 ) -> int:
     """Decide on the rows from ``first`` to before ``stop`` that USE_FOLD marks; return how many triggers fired.
 
-    ``records`` (VOTER by slot) changes in place: armed, fired_ms, campaign_tag, then score and score_tag.
-    ``slots``, ``now`` (log time, ms), ``use`` int64[n]; ``scores`` float64[n, MAX_MODELS]; ``model_tags`` (0:
-    inactive) and ``model_empty`` by model slot. By campaign slot: ``tags`` (0: free), ``models`` (model slot; -1: not
-    active, the campaign rests), ``upward`` (1: up, 0: down), ``thresholds``, ``rearms``, ``cooldowns_ms``.
-    Each trigger goes into ``rows``, ``campaigns`` (slot), ``before`` and ``after``, which have room for every folded
-    row and campaign. A NaN score neither fires nor arms. A row that USE_ERASE marks clears what is decided.
+    ``records`` (VOTER by slot) changes in place. ``slots``, ``now`` (log time, ms), ``use``, ``canaries`` int64[n];
+    ``scores`` float64[n, MAX_MODELS or more]. By model slot: ``model_tags`` (0: inactive), ``model_empty`` (float64[2,
+    MAX_MODELS]: scores at no events, of active versions, then of canaries, whose score it is where ``canaries`` has bit
+    ``m``). By campaign slot: ``tags`` (0: free), ``models`` (slot; -1: none), ``upward``, ``thresholds``, ``rearms``,
+    ``cooldowns_ms``. Triggers fill ``rows``, ``campaigns`` (slot), ``before``, ``after``. NaN neither fires nor arms.
     """
     count = 0
     for i in range(first, stop):
@@ -55,13 +55,14 @@ def decide_rows(
                 continue
             # A downward campaign is an upward one on negated numbers, which is exact.
             sign = 1.0 if upward[c] == 1 else -1.0
-            _renew(records, j, c, tags[c], sign * model_empty[m] <= sign * rearms[c])
+            empty = model_empty[canaries[i] >> np.int64(m) & 1, m]
+            _renew(records, j, c, tags[c], sign * empty <= sign * rearms[c])
             reached = sign * scores[i, m] >= sign * thresholds[c]
             returned = sign * scores[i, m] <= sign * rearms[c]
             if _fires(records, j, c, reached, returned, cooldowns_ms[c], now[i]):
                 rows[count] = i
                 campaigns[count] = c
-                before[count] = score[m] if score_tag[m] == model_tags[m] else model_empty[m]
+                before[count] = score[m] if score_tag[m] == model_tags[m] else empty
                 after[count] = scores[i, m]
                 count += 1
         for m in range(MAX_MODELS):

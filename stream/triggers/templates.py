@@ -19,8 +19,8 @@ def template(campaign: Campaign, version: str, model_versions: Mapping[str, str]
     In the order of the places: partition and offset; topic and partition; the subject as JSON; the member ``time``
     with its comma before it, or nothing; sequence; the scores before and after as JSON; the cause's id and source
     as JSON, its type, time, partition and offset; log time in ms; sequence; the scores, and the cause's type, for
-    ``why``; the contributions as JSON. ``version`` is the campaign's, ``model_versions`` the sha256 of every active
-    model by name, in slot order.
+    ``why``; the contributions as JSON. ``version`` is the campaign's, ``model_versions`` the sha256 by which every
+    active model scores this voter, by name, in slot order.
     """
     name, model = _literal(campaign.name), _literal(campaign.model)
     verb = "rose" if campaign.direction == "up" else "fell"

@@ -15,15 +15,16 @@ from load_tests.fuzzing.scanning import batch_of, mutate
 from load_tests.fuzzing.spelling import some_event, write
 from stream.events.scan_kernels import SPANS, scan_rows, unescape_rows
 from stream.events.tables import EVENTS
-from stream.features import FEATURES, fold
+from stream.features import FEATURES, fold, read_rows
 from stream.privacy import gate
 from stream.records import COUNTED_KINDS, MAX_CAMPAIGNS, MAX_MODELS, PRIVACY_ERASED, USE_ERASE, USE_FOLD, VOTER
 from stream.scoring import Models, compile_models, read_model
 from stream.scoring.bitvectors import compile_forest
 from stream.scoring.forest_kernels import score_forest
-from stream.scoring.kernels import score_rows
+from stream.scoring.kernels import score_rows, take_canary
 from stream.scoring.shapley_kernels import explain_forest
 from stream.scoring.walk_kernels import walk_forest
+from stream.spans import Spans
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
 from stream.triggers.kernels import decide_rows
 from tests.forests import some_forest, some_rows
@@ -143,6 +144,31 @@ def fold_arguments(seed: int, n: int) -> Arguments:
     return {**chosen, "use": use, "first": 0, "stop": n, "columns": columns, "rows": out}
 
 
+def read_arguments(seed: int, n: int) -> Arguments:
+    chance = np.random.default_rng(seed)
+    columns = np.sort(chance.choice(len(FEATURES), int(chance.integers(1, len(FEATURES))), replace=False))
+    now_ms = BEGIN_MS + int(chance.integers(0, 10**9))
+    arguments = {"records": voters(chance, n), "now_ms": now_ms, "first": 0, "stop": n, "columns": columns}
+    return {**arguments, "rows": np.full((n, len(columns)), -7.0)}
+
+
+def canary_arguments(seed: int, n: int) -> Arguments:
+    chance = np.random.default_rng(seed)
+    ids = Spans.of([chance.bytes(int(chance.integers(1, 65))) for _ in range(n)])
+    return {
+        **{name: getattr(ids, name) for name in ("buffer", "starts", "stops")},
+        "experiment": np.frombuffer(b"support\0" + chance.bytes(int(chance.integers(0, 150))), np.uint8),
+        "share": float(chance.random()),
+        "use": use_of(chance, np.zeros(n, np.int64)),
+        "first": 0,
+        "stop": n,
+        "column": MAX_MODELS,
+        "slot": seed % MAX_MODELS,
+        "scores": chance.random((n, MAX_MODELS + 1)),
+        "canaries": chance.choice([0, 1, 64], n),
+    }
+
+
 def score_arguments(seed: int, n: int) -> Arguments:
     chance = np.random.default_rng(seed)
     compiled = models(seed)
@@ -207,7 +233,8 @@ def decide_arguments(seed: int, n: int) -> Arguments:
         "use": use_of(chance, rows["slots"]),
         "scores": scores,
         "model_tags": compiled.tags,
-        "model_empty": compiled.empty,
+        "model_empty": np.stack([compiled.empty, compiled.empty[::-1]]),
+        "canaries": chance.integers(0, 1 << MAX_MODELS, n),
         **{name: getattr(by_slot, name) for name in ("tags", "models", "upward", "thresholds", "rearms")},
         "cooldowns_ms": by_slot.cooldowns_ms,
         "first": 0,
@@ -250,7 +277,9 @@ CASES = (
     Case(unescape_rows, unescape_arguments, frozenset({"spans", "out"})),
     Case(gate, gate_arguments, frozenset({"records", "use"})),
     Case(fold, fold_arguments, frozenset({"records", "rows"})),
+    Case(read_rows, read_arguments, frozenset({"rows"})),
     Case(score_rows, score_arguments, frozenset({"out"})),
+    Case(take_canary, canary_arguments, frozenset({"scores", "canaries"})),
     Case(score_forest, forest_arguments, frozenset({"out"})),
     Case(walk_forest, walk_arguments, frozenset({"out"})),
     Case(explain_forest, explain_arguments, frozenset({"out"})),

@@ -57,6 +57,9 @@ ODD: list[Any] = [
 ]
 NAMES = ("support", "a", "a-b_9", "a" * 64, "a" * 65, "", "A", "9a", "a b", "a\n", "ü", 7, None)
 SHAS = (SHA256, "0" * 64, "0" * 63, "0" * 65, SHA256.upper(), "0" * 63 + "\n", "0" * 64 + "\n", "g" * 64, 7, None)
+KINDS = ("model", "campaign", "policy")
+ROLES = ("active", "shadow", "canary", "previous", "Canary", "")
+SHARES = (0.1, 0.999, 1e-300, 0, 1, 1.0, -0.1, 2, "0.1", None)
 KEY_IDS = ("first", "a", "0-_b", "a" * 32, "a" * 33, "", "_a", "A", "a\n", "a:b", 7, None)
 FINGERPRINTS = ("0" * 32, "0" * 31, "0" * 33, "A" * 32, "g" * 32, "0" * 32 + "\n", 7, None)
 # fmt: on
@@ -68,6 +71,9 @@ content = st.fixed_dictionaries(
         "kind": st.sampled_from(["model", "campaign", "policy", "model", "engine", None]),
         "name": st.one_of(st.sampled_from(NAMES[:4]), st.sampled_from(NAMES)),
         "sha256": st.one_of(st.just(SHA256), st.sampled_from(SHAS)),
+        "role": st.sampled_from(["canary", "canary", *ROLES, None]),
+        "share": st.sampled_from(SHARES),
+        "since_ms": st.sampled_from([None, 0, 2**53, -1]),
     },
 )
 key = st.fixed_dictionaries({}, optional={"id": st.sampled_from(KEY_IDS), "fingerprint": st.sampled_from(FINGERPRINTS)})
@@ -77,7 +83,8 @@ whole_content = st.fixed_dictionaries(
         "kind": st.sampled_from(["model", "campaign", "policy"]),
         "name": st.sampled_from(NAMES[:4]),
         "sha256": st.just(SHA256),
-    }
+    },
+    optional={"role": st.sampled_from([*ROLES, None]), "share": st.sampled_from(SHARES), "since_ms": st.just(5)},
 )
 
 
@@ -154,9 +161,9 @@ def fits(validator: Any, event: dict[str, Any]) -> bool:
         return False
     contents = event["data"]["contents"] if event["type"] == "config.activated" else []
     keys = event["data"]["keys"] if event["type"] == "keys.rotated" else []
-    return len({(item["kind"], item["name"]) for item in contents}) == len(contents) and len(
-        {item["id"] for item in keys}
-    ) == len(keys)
+    return len({(item["kind"], item["name"], item.get("role") or "active") for item in contents}) == len(
+        contents
+    ) and len({item["id"] for item in keys}) == len(keys)
 
 
 def judged(raw: bytes, name: str) -> str:
@@ -218,7 +225,12 @@ def test_each_field_at_each_odd_value_is_judged_alike(name: str) -> None:
     if "contents" in fields:
         sound = {"kind": "model", "name": "support", "sha256": SHA256}
         odds = {"kind": ["campaign", "policy", "engine", *ODD], "name": [*NAMES, *ODD], "sha256": [*SHAS, *ODD]}
+        odds |= {"role": [*ROLES, *ODD], "share": [*SHARES, *ODD], "since_ms": [0, 2**53, 2**53 + 1, *ODD]}
         one = [[{**sound, name: value}] for name, edges in odds.items() for value in edges]
+        one += [[{**sound, "role": "canary", "share": share}] for share in [*SHARES, *ODD]]
+        one += [[{**sound, "kind": kind, "role": role, "share": 0.5}] for kind in KINDS for role in [*ROLES, None]]
+        one += [[{**sound, "kind": kind, "role": role}] for kind in KINDS for role in [*ROLES, None]]
+        one += [[sound, {**sound, "role": role}] for role in ("active", "shadow", "previous", None)]
         events += [{**good, "data": {"engine": 1, "contents": contents}} for contents in [*one, [sound, sound], [{}]]]
     if "keys" in fields:
         sound = {"id": "first", "fingerprint": "0" * 32}

@@ -131,7 +131,8 @@ def test_nothing_active_compiles_nothing() -> None:
     score(nothing, np.empty((20, 0)), rows["use"], 0, 20, scores)
     idle = compile_campaigns([], np.zeros(MAX_CAMPAIGNS, np.uint32), [], [])
     columns = (rows["records"], rows["slots"], rows["now"], rows["use"])
-    fired = decide(*columns, scores, nothing.tags, nothing.empty, idle, 0, 20)
+    empty, canaries = np.stack([nothing.empty] * 2), np.zeros(20, np.int64)
+    fired = decide(*columns, scores, nothing.tags, empty, canaries, idle, 0, 20)
     assert len(fired.rows) == 0
     assert [case.kernel.signatures for case in CASES] == before
 

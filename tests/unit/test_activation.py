@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from copy import deepcopy
 
+import numpy as np
 import pytest
 
 from stream.activation import activate, place, restore
 from stream.errors import ConfigurationError
 from stream.records import MAX_CAMPAIGNS, MAX_MODELS, Activation, ContentId, Header
+from stream.versions import MAX_PREVIOUS, MAX_TRIALS, ModelVersion
 from tests.unit.agents.worksite import Shelf, turns
 
 
@@ -117,6 +119,71 @@ def test_campaign_whose_model_is_not_active_keeps_its_slot_and_sleeps() -> None:
     assert active is not None
     assert names(header.slots["campaign"]) == ["fan"]
     assert active.campaigns.models[0] == -1
+
+
+def trial(content: ContentId, role: str = "shadow", share: float = 0.0) -> ModelVersion:
+    return ModelVersion(content.name, content.sha256, role, share)
+
+
+def test_trials_are_scored_behind_the_slots_and_take_none() -> None:
+    shelf, header = Shelf(), header_of()
+    model, better = shelf.model(), shelf.model(bias=0.75, weights={"social.share.decayed_7d": 2.0})
+    other = shelf.model("other", bias=0.5)
+    trials = (trial(other), trial(better, "canary", 0.25), ModelVersion("likes", "f" * 64, "previous"))
+    active = activate(header, Activation(1, (model, shelf.campaign()), trials), shelf)
+    assert active is not None
+    assert header.slots["model"] == [["likes", model.sha256]]
+    assert [entry["role"] for entry in header.versions] == [version.role for version in sorted(trials)]
+    assert active.model_names == ("likes",)
+    assert len(active.models.tags) == MAX_MODELS + 2
+    assert active.models.tags[MAX_MODELS:].tolist() == [model.tag(), other.tag()]
+    assert active.shadows == (("other", MAX_MODELS + 1),)
+    assert [(one.slot, one.column, one.share) for one in active.canaries] == [(0, MAX_MODELS, 0.25)]
+    assert len(active.models.columns) == 2
+    assert active.empty[:, 0].tolist() == [0.0, 0.75]
+    assert active.empty[:, 1:].any() == np.False_
+
+
+@pytest.mark.parametrize(
+    ("roles", "room"), [(["shadow"] * (MAX_TRIALS + 1), "trials"), (["previous"] * (MAX_PREVIOUS + 1), "previous")]
+)
+def test_more_versions_than_there_is_room_for_change_nothing(roles: list[str], room: str) -> None:
+    shelf, header = Shelf(), header_of()
+    versions = tuple(trial(shelf.model(f"{room}{number}"), role) for number, role in enumerate(roles))
+    before = deepcopy(header)
+    assert activate(header, Activation(1, (), versions), shelf) is None
+    assert header == before
+    assert activate(header, Activation(1, (), versions[1:]), shelf) is not None
+
+
+def test_canary_needs_an_active_version_and_a_shadow_none() -> None:
+    shelf, header = Shelf(), header_of()
+    model = shelf.model()
+    assert activate(header, Activation(1, (shelf.model("other"),), (trial(model, "canary", 0.5),)), shelf) is None
+    assert activate(header, Activation(1, (), (trial(model),)), shelf) is not None
+    assert header.slots["model"] == []
+
+
+def test_next_activation_ends_what_it_does_not_name() -> None:
+    shelf, header = Shelf(), header_of()
+    model = shelf.model()
+    activate(header, Activation(1, (model,), (trial(shelf.model(bias=1.0), "canary", 0.5),)), shelf)
+    active = activate(header, Activation(1, (model,)), shelf)
+    assert active is not None
+    assert (active.canaries, header.versions) == ((), [])
+
+
+async def test_restored_header_has_its_trials_once_their_contents_are_in_hand() -> None:
+    shelf, header = Shelf(), header_of()
+    versions = (trial(shelf.model(bias=1.0), "canary", 0.5), ModelVersion("likes", "f" * 64, "previous"))
+    activate(header, Activation(1, (shelf.model(),), versions), shelf)
+    late = Shelf()
+    restoring = asyncio.create_task(restore(Header.from_bytes(header.to_bytes()), late))
+    late.model()
+    await turns()
+    assert not restoring.done()
+    late.model(bias=1.0)
+    assert [one.share for one in (await restoring).canaries] == [0.5]
 
 
 async def test_header_is_restored_once_its_contents_are_in_hand() -> None:

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.metrics import SCORE_BOUNDS, Metrics
 from stream.records import REJECT_REASONS
 
-LABELS = {"partition", "output", "reason", "model", "campaign", "version", "engine", "python", "le"}
+LABELS = {"partition", "output", "reason", "role", "model", "campaign", "version", "engine", "python", "le"}
 UNITS = (
     "seconds",
     "bytes",
@@ -48,7 +48,7 @@ def test_names_follow_prometheus_and_labels_are_bounded() -> None:
     metrics.relay_backlog.labels("triggers", "0").set(1)
     metrics.relay_sent.labels("triggers").inc()
     metrics.triggers.labels("fan").inc()
-    metrics.score.labels("likes").observe(0.5)
+    metrics.score.labels("likes", "active").observe(0.5)
     families = list(text_string_to_metric_families(metrics.exposition().decode()))
     assert len(families) > 15
     for family in families:
@@ -85,9 +85,9 @@ def test_partition_that_was_never_seen_can_be_forgotten() -> None:
 def test_scores_added_in_bulk_equal_scores_observed_one_by_one() -> None:
     scores = [-1.0, 0.05, 0.050001, 0.5, 0.95, 0.96, 7.0]
     registry = CollectorRegistry()
-    single = Histogram("groundswell_score", "Scores", ["model"], buckets=SCORE_BOUNDS, registry=registry)
+    single = Histogram("groundswell_score", "Scores", ["model", "role"], buckets=SCORE_BOUNDS, registry=registry)
     for score in scores:
-        single.labels("likes").observe(score)
+        single.labels("likes", "active").observe(score)
     metrics = Metrics()
     metrics.observe_scores("likes", np.array(scores[:3]))
     metrics.observe_scores("likes", np.array(scores[3:]))
@@ -105,8 +105,8 @@ def test_scores_are_counted_once_however_many_come_before_they_are_asked_for() -
         metrics.observe_scores("shares", np.full(10, 0.25))
     for _ in range(2):
         found = samples(metrics)
-        assert found['groundswell_score_count{model="likes"}'] == 15_000
-        assert found['groundswell_score_sum{model="shares"}'] == 12.5
+        assert found['groundswell_score_count{model="likes",role="active"}'] == 15_000
+        assert found['groundswell_score_sum{model="shares",role="active"}'] == 12.5
 
 
 def test_build_names_version_engine_and_python() -> None:

@@ -382,4 +382,4 @@ async def test_outcome_counts_scores_duplicates_and_suppressed() -> None:
     withdrawn = event("consent.withdrawn", "bob", "w", {"channel": "email"})
     outcome = await desk.take(like("ada", 1), like("ada", 1), withdrawn, like("bob", 1), like("ada", 2))
     assert (outcome.folded, outcome.duplicates, outcome.suppressed) == (2, 1, 1)
-    assert [round(score, 6) for score in outcome.scores["likes"].tolist()] == [1.0, 2.0]
+    assert [round(score, 6) for score in outcome.scores["likes", "active"].tolist()] == [1.0, 2.0]

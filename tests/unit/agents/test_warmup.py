@@ -12,6 +12,7 @@ from numba.core.dispatcher import Dispatcher
 from stream.agents.warmup import warm_up
 from stream.features import FEATURES
 from stream.scoring.forest import write_forest
+from stream.versions import ModelVersion
 from tests.forests import some_forest
 from tests.unit.agents.worksite import activation, event, like, tick
 from tests.unit.test_pipeline import Desk, voter_at
@@ -25,7 +26,10 @@ async def lively():
     logistic = desk.shelf.model("logistic", kind="logistic", calibration={"slope": 2.0, "intercept": 0.1})
     fields = {"name": "trees", "kind": "trees", **write_forest(some_forest(1, 5, 20, 8), FEATURES)}
     trees = desk.shelf.add("model", "trees", orjson.dumps(fields))
-    await desk.take(activation(desk.shelf.model(), logistic, trees, desk.shelf.campaign()), tick(1))
+    other = desk.shelf.model(bias=0.5)
+    trials = [ModelVersion("likes", other.sha256, "canary", 0.5), ModelVersion("likes", other.sha256, "shadow")]
+    contents = (desk.shelf.model(), logistic, trees, desk.shelf.campaign())
+    await desk.take(activation(*contents, versions=trials), tick(1))
     late = event("social.like", ada, "late", {}, time="2026-09-01T00:00:00Z")
     await desk.take(*(like(ada, n) for n in range(4)), late, like(eve, 1), b"broken")
     await desk.take(event("consent.withdrawn", bob, "w", {"channel": "email"}), event("privacy.erased", ada, "e", {}))

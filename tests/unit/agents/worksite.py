@@ -22,6 +22,7 @@ from stream.records import KIND, VOTER, Commit, ContentId, Header, OutboxRow
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix
 from stream.stores.table import Table
+from stream.versions import CANARY, ModelVersion
 
 TOPIC = "engagement.events"
 TOPIC_ID = "topic-1"
@@ -67,8 +68,11 @@ def tick(seconds: int = 0) -> bytes:
     return event("clock.tick", None, seconds, None, time=f"2026-09-21T13:20:{seconds:02d}Z")
 
 
-def activation(*contents: ContentId, engine: int = 1) -> bytes:
-    named = [{"kind": item.kind, "name": item.name, "sha256": item.sha256} for item in contents]
+def activation(*contents: ContentId, engine: int = 1, versions: Iterable[ModelVersion] = ()) -> bytes:
+    named: list[dict[str, Any]] = [{"kind": item.kind, "name": item.name, "sha256": item.sha256} for item in contents]
+    for version in versions:
+        share = {"share": version.share} if version.role == CANARY else {}
+        named.append({"kind": "model", "name": version.name, "sha256": version.sha256, "role": version.role, **share})
     return event("config.activated", None, "activation", {"engine": engine, "contents": named})
 
 

@@ -14,6 +14,7 @@ from stream.events import decode
 from stream.interfaces import Decoded
 from stream.partitioning import partition_of
 from stream.records import EVENT_TYPES, KIND, MAX_EVENT_BYTES, REJECT_REASONS, Activation, ContentId
+from stream.versions import ModelVersion
 
 LOG_MS = 1_795_555_555_000
 """2026-11-24T21:25:55Z."""
@@ -126,6 +127,21 @@ BY_REASON: dict[str, list[Any]] = {
             )
         ],
         data("config.activated", engine=1, contents=[{"kind": "model", "name": "m", "sha256": SHA256}] * 2),
+        *[
+            data("config.activated", engine=1, contents=[{"kind": "model", "name": "m", "sha256": SHA256, **odd}])
+            for odd in any_of(
+                *[
+                    {"role": "champion"},
+                    {"role": 1},
+                    {"role": []},
+                    {"role": "canary"},
+                    {"role": "canary", "share": "1"},
+                ],
+                *[{"role": "canary", "share": share} for share in (0, 1, -0.5, 1.5, None)],
+                *[{"share": 0.5}, {"role": "shadow", "share": 0.5}, {"role": "previous", "kind": "campaign"}],
+                *[{"since_ms": since} for since in (-1, 0.5, "1", 2**53 + 1)],
+            )
+        ],
     ],
 }
 EXAMPLES = [(name, value) for name, values in BY_REASON.items() for value in values]
@@ -277,3 +293,23 @@ def test_row_of_another_partition_is_rejected_only_if_it_was_forwarded() -> None
     for partition, expected in ((elsewhere, "wrong_partition"), (HOME, "")):
         decoded = decode(columns_of(partition, [5], [LOG_MS], [None], [value], forwarded), COUNT, 0)
         assert REJECT_REASONS[decoded.reject[0]] == expected
+
+
+def test_activation_tells_active_contents_from_versions_in_other_roles() -> None:
+    named = {"kind": "model", "name": "support", "sha256": SHA256}
+    entries = [
+        {**named, "role": "active", "since_ms": 7.0},
+        {**named, "role": "canary", "share": 0.25},
+        {**named, "role": "shadow", "since_ms": None},
+        {**named, "name": "turnout", "role": "previous"},
+        {**named, "kind": "campaign", "role": None, "since_ms": 9},
+    ]
+    decoded = rows(data("config.activated", engine=1, contents=entries))
+    contents = (ContentId("model", "support", SHA256), ContentId("campaign", "support", SHA256))
+    versions = (
+        ModelVersion("support", SHA256, "active", since_ms=7),
+        ModelVersion("support", SHA256, "canary", 0.25),
+        ModelVersion("support", SHA256, "shadow"),
+        ModelVersion("turnout", SHA256, "previous"),
+    )
+    assert decoded.activations == {0: Activation(1, contents, versions)}

@@ -18,7 +18,7 @@ from stream.triggers import Campaign, Campaigns, compile_campaigns, compose, spe
 
 NOW_MS = 1_795_555_351_123
 VOTER_ID = "Zoë 選民"
-SHA_A, SHA_B, SHA_C = "a" * 64, "b" * 64, "c" * 64
+SHA_A, SHA_B, SHA_C, SHA_D, SHA_E = (letter * 64 for letter in "abcde")
 
 
 STRONGEST = Strongest(
@@ -32,7 +32,8 @@ def campaigns(direction: str = "up") -> Campaigns:
     files = [None, Campaign("welcome", "support", direction, 0.6, rearm, 0, action)]
     tags = np.zeros(MAX_CAMPAIGNS, np.uint32)
     tags[1] = 4
-    return compile_campaigns(files, tags, [None, ["welcome", SHA_C]], [["turnout", SHA_A], None, ["support", SHA_B]])
+    models = [["turnout", SHA_A], None, ["support", SHA_B]]
+    return compile_campaigns(files, tags, [None, ["welcome", SHA_C]], models, {0: SHA_D, 2: SHA_E})
 
 
 def batch(now_ms: int, n: int = 2) -> tuple[Columns, Decoded]:
@@ -53,9 +54,10 @@ def batch(now_ms: int, n: int = 2) -> tuple[Columns, Decoded]:
     return columns, decoded
 
 
-def fired(*rows: int, before: float = 0.43121, after: float = 0.61234) -> Fired:
+def fired(*rows: int, before: float = 0.43121, after: float = 0.61234, canaries: int = 0) -> Fired:
     n = len(rows)
-    return Fired(np.array(rows, np.int64), np.ones(n, np.int64), np.full(n, before), np.full(n, after))
+    ones = np.ones(n, np.int64)
+    return Fired(np.array(rows, np.int64), ones, np.full(n, before), np.full(n, after), canaries * ones)
 
 
 def composed(now_ms: int = NOW_MS, by_slot: Campaigns | None = None, **scores: float) -> OutboxRow:
@@ -177,3 +179,14 @@ def test_contributions_are_spelt_by_trigger() -> None:
 def test_no_contributions_at_all_are_empty_lists() -> None:
     none = Strongest(np.array([0, 0]), np.empty(0, np.int64), np.empty(0), np.empty(0))
     assert spell(none, ("a",)) == [b"[]", b"[]"]
+
+
+@pytest.mark.parametrize(("canaries", "turnout", "support"), [(1, SHA_D, SHA_B), (4, SHA_A, SHA_E), (5, SHA_D, SHA_E)])
+def test_trigger_names_the_version_that_scored_the_voter(canaries: int, turnout: str, support: str) -> None:
+    columns, decoded = batch(NOW_MS)
+    for drawn, models in (
+        (0, {"turnout": SHA_A, "support": SHA_B}),
+        (canaries, {"turnout": turnout, "support": support}),
+    ):
+        (row,) = compose(fired(1, canaries=drawn), [b"[]"], columns, decoded, campaigns(), "ns.engagement.events", 3, 17)
+        assert orjson.loads(row.value or b"")["data"]["models"] == models

@@ -32,6 +32,8 @@ class Voter:
         self.records: NDArray[Any] = np.zeros(1, VOTER)
         self.model_tag = MODEL_TAG
         self.empty = 0.2
+        self.is_drawn = False
+        self.canary_empty = 0.3
 
     def decide(
         self, campaigns: Campaigns, scores: list[float], now: list[int] | None = None, use: list[int] | None = None
@@ -45,7 +47,10 @@ class Voter:
         times = np.array(range(1, n + 1) if now is None else now, np.int64)
         used = np.array([USE_FOLD] * n if use is None else use, np.int64)
         slots = np.zeros(n, np.int64)
-        fired = decide(self.records, slots, times, used, rows, tags, empty, campaigns, 0, n)
+        drawn = np.array([self.is_drawn << SLOT] * n, np.int64)
+        empties = np.stack([empty, np.where(tags != 0, self.canary_empty, 0.0)])
+        fired = decide(self.records, slots, times, used, rows, tags, empties, drawn, campaigns, 0, n)
+        assert fired.canaries.tolist() == [self.is_drawn << SLOT] * len(fired.rows)
         columns = (fired.rows, fired.campaigns, fired.before, fired.after)
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -163,3 +168,19 @@ def test_last_slots_bit_is_its_own(voter: Voter) -> None:
     assert voter.records[0]["armed"] == 0
     voter.decide(compiled(*campaigns), [0.3])
     assert voter.records[0]["armed"] == (1 << MAX_CAMPAIGNS) - 1
+
+
+def test_first_score_of_a_canary_is_told_from_what_the_canary_gives_nothing(voter: Voter) -> None:
+    voter.is_drawn = True
+    assert voter.decide(compiled(UP), [0.7]) == [(0, 0, 0.3, 0.7)]
+
+
+def test_canary_that_gives_nothing_more_than_the_rearm_level_begins_disarmed(voter: Voter) -> None:
+    voter.is_drawn, voter.canary_empty = True, 0.65
+    assert voter.decide(compiled(UP), [0.7, 0.4, 0.7]) == [(2, 0, 0.4, 0.7)]
+
+
+def test_state_goes_on_where_a_voter_comes_under_a_canary(voter: Voter) -> None:
+    assert voter.decide(compiled(UP), [0.5]) == []
+    voter.is_drawn = True
+    assert voter.decide(compiled(UP), [0.7, 0.8]) == [(0, 0, 0.5, 0.7)]
