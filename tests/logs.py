@@ -349,7 +349,7 @@ class Generator:
         chance, entries = self.trying, list[dict[str, Any]]()
         for name in chance.sample([*names, "unheard-of"], k=min(chance.choice([0, 0, 1, 2, 4, 5]), len(names))):
             for role in chance.sample(["shadow", "canary", "canary", "previous"], k=chance.choice([1, 1, 1, 2])):
-                entry = {**self.draw_model(name, chance), "role": role}
+                entry: dict[str, Any] = {**self.draw_model(name, chance), "role": role}
                 if role == "canary":
                     entry |= {"share": chance.choice([0.1, 0.5, 0.5, 0.999, 2**-60])}
                 if chance.random() < 0.3:

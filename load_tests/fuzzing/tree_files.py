@@ -12,7 +12,8 @@ import orjson
 
 from load_tests.fuzzing.mutation import change_bytes, change_json
 from stream.features import FEATURES
-from stream.scoring.forest import AS_ZERO, TO_LEFT, ZERO_TO_LEFT, ZERO_TO_RIGHT, Forest, write_forest
+from stream.scoring.forest import Forest, write_forest
+from stream.scoring.rules import AS_ZERO, TO_LEFT, ZERO_TO_LEFT, ZERO_TO_RIGHT
 
 _OBJECTIVES: Final = {"identity": "regression", "logistic": "binary sigmoid:2", "exp": "poisson"}
 _POSTPROCESSORS: Final = {"identity": "identity", "logistic": "sigmoid", "exp": "exponential"}

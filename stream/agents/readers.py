@@ -12,6 +12,7 @@ from stream.events import Facts, read
 def unread(columns: Columns, partition_count: int) -> asyncio.Future[Facts] | None:
     """Leave every batch to be read when it is decided (ReadAhead's place where there is none)."""
     del columns, partition_count
+    return None
 
 
 class ReadAhead:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
-import orjson
-
+from stream.commands.activating import last_activation, now_ms, prove, read_library, write_activation
 from stream.commands.broker import readable_errors
-from stream.commands.contents import activation_of, read_contents
-from stream.commands.control import control_records, read_signing, write_control
+from stream.commands.contents import read_contents
 from stream.commands.headers import read_headers
 from stream.commands.reading import KafkaReader
+from stream.commands.roles import applied
 from stream.commands.topics import facts
 from stream.errors import GroundswellError
-from stream.records import CONTENT_KINDS, Activation, ContentId, Header
+from stream.records import CONTENT_KINDS, ContentId, Header
 from stream.settings import Settings
 from stream.stores.redis import RedisStore
-
-SOURCE: Final = "/groundswell/config"
+from stream.versions import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,8 @@ class Applied:
     partitions: int = 0
     transaction: bool = True
     """False: the broker knows no transactions, so contents were written first, then the activations."""
+    trials: tuple[ModelVersion, ...] = ()
+    """Shadows and canaries that go on."""
 
     def __str__(self) -> str:
         """Return what changed, one line each."""
@@ -57,27 +55,30 @@ class Applied:
             for content in self.contents
         ]
         lines += [f"{'inactive':>9}  {content.kind} {content.name}  {content.sha256[:12]}" for content in self.dropped]
+        lines += [f"{one.role:>9}  model {one.name}  {one.sha256[:12]}, goes on" for one in self.trials]
         how = "in one transaction" if self.transaction else "without a transaction, which this broker does not know"
         lines.append(f"{len(self.contents)} contents activated in {self.partitions} partitions {how}")
         return "\n".join(lines)
 
 
-def apply(settings: Settings, directory: Path | None = None) -> Applied:
+def apply(settings: Settings, directory: Path | None = None, *, keep_trials: bool = True) -> Applied:
     """Prove the files of ``directory`` (the settings' own where None) and activate them, and only them.
 
+    Shadows and canaries of their models go on, unless ``keep_trials`` is False or they are the files' versions now.
     Raises ConfigurationError before anything is written, TopicError where a topic is missing,
     KafkaUnavailableError where it could not be written, or no answer came: apply it again, twice does no harm.
-    With a keyring also StateMismatchError, where it does not fit the state, and StoreUnavailableError.
+    StoreUnavailableError where Redis does not say what is on trial; with a keyring also StateMismatchError, where it
+    does not fit the state.
     """
     contents = read_contents(directory or settings.configuration)
-    partitions = facts(settings).partition_count
     facts(settings, "config")
     last = _last_versions(read_topic(settings))
-    activation = activation_of(contents)
-    name = uuid.uuid4()
-    values = [activation_event(activation, f"{name}-{number}") for number in range(partitions)]
-    records = control_records("config.activated", values, read_signing(settings, partitions))
-    transaction = write_control(settings, "applying the configuration", records, contents)
+    library = read_library(settings)
+    before = last_activation(settings, library)
+    identities = [content.identity for content in contents]
+    activation = applied(before, identities, now_ms(), keep_trials=keep_trials)
+    prove(activation, library.and_these({content.identity: content.data for content in contents}))
+    partitions, transaction = write_activation(settings, "applying the configuration", activation, contents)
     names = {(content.kind, content.name) for content in activation.contents}
     return Applied(
         activation.contents,
@@ -85,23 +86,8 @@ def apply(settings: Settings, directory: Path | None = None) -> Applied:
         tuple(sorted(content for key, content in last.items() if key not in names)),
         partitions,
         transaction,
+        tuple(one for one in activation.versions if one.is_trial),
     )
-
-
-def activation_event(activation: Activation, name: str) -> bytes:
-    """Return the ``config.activated`` CloudEvent (structured JSON) with ``name`` as its id."""
-    contents = [
-        {"kind": content.kind, "name": content.name, "sha256": content.sha256} for content in activation.contents
-    ]
-    event = {
-        "specversion": "1.0",
-        "id": name,
-        "source": SOURCE,
-        "type": "config.activated",
-        "datacontenttype": "application/json",
-        "data": {"engine": activation.engine, "contents": contents},
-    }
-    return orjson.dumps(event)
 
 
 def read_topic(settings: Settings) -> list[Held]:

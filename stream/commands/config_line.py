@@ -19,15 +19,17 @@ def apply(
     directory: Annotated[
         Path | None, typer.Argument(help="Holds models/ and campaigns/; else what the settings say.")
     ] = None,
+    end_trials: Annotated[bool, typer.Option("--end-trials", help="Shadows and canaries end, too.")] = False,
 ) -> None:
     """Activate all models and campaigns of a directory.
 
-    Validates them first, then activates them, and only them, in one Kafka transaction.
+    Validates them first, then activates them, and only them, in one Kafka transaction. Shadows and canaries of models
+    that are in the directory go on.
     """
     settings = settings_of(context)
     from stream.commands.config import apply
 
-    typer.echo(str(apply(settings, directory)))
+    typer.echo(str(apply(settings, directory, keep_trials=not end_trials)))
 
 
 @config.command("show")

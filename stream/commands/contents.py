@@ -11,7 +11,7 @@ from typing import Final
 from stream.activation import build, place
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
-from stream.records import CONTENT_KINDS, ENGINE_VERSION, Activation, ContentId
+from stream.records import CONTENT_KINDS, ContentId
 from stream.scoring import read_model
 from stream.triggers import Campaign, read_campaign
 
@@ -56,9 +56,13 @@ def read_contents(directory: Path) -> list[Content]:
     return contents
 
 
-def activation_of(contents: Iterable[Content]) -> Activation:
-    """Return the activation that makes these contents, and no others, active in this engine."""
-    return Activation(ENGINE_VERSION, tuple(content.identity for content in contents))
+def read_content(kind: str, file: Path) -> Content:
+    """Return one file, a model's or a campaign's; raise ConfigurationError, naming it, where it is unusable."""
+    try:
+        return _read(kind, file, DIRECTORIES[kind][1])
+    except ConfigurationError as error:
+        message = f"{file}: {error}"
+        raise ConfigurationError(message) from error
 
 
 def _read(kind: str, file: Path, suffix: str) -> Content:

@@ -183,6 +183,15 @@ class ReadContents:
                     contents[ContentId(kind, name, sha256)] = record.value or b""
         return cls(contents)
 
+    @property
+    def identities(self) -> tuple[ContentId, ...]:
+        """What there is, in the order in which it was first written."""
+        return tuple(self._contents)
+
+    def and_these(self, contents: Mapping[ContentId, bytes]) -> ReadContents:
+        """Return the same with some more."""
+        return ReadContents({**self._contents, **contents})
+
     def get(self, content: ContentId) -> bytes | None:
         """Return a content's bytes, None for one that the topic does not hold."""
         return self._contents.get(content)

@@ -103,7 +103,7 @@ def is_member(value: float, members: NDArray[np.int64], rule: int) -> bool:
 @kernel_part
 def finish(total: float, after: NDArray[np.float64], link: int) -> float:
     """Return the score of a sum over all trees."""
-    z = after[2] * (total / after[0] + after[1]) + after[3]
+    z: float = after[2] * (total / after[0] + after[1]) + after[3]
     if link == _LOGISTIC:
         z = logistic(z)
     elif link == _EXP:

@@ -65,7 +65,7 @@ def rank_row(
     for c in range(len(columns)):
         column = columns[c]
         rule = column["rule"]
-        value = np.float32(row[column["place"]])
+        value: Any = np.float32(row[column["place"]])
         if rule == AS_ZERO:
             if value != value:
                 value = np.float32(0.0)
@@ -90,8 +90,9 @@ def rank_row(
 def _step(steps: NDArray[Any], ranks: NDArray[np.uint8], place: int) -> int:
     """Return where a split leads; a leaf leads to itself."""
     step = steps[place]
-    skip = np.int64(step["skip"])
-    return place + (skip if ranks[step["column"]] > step["rank"] else min(skip, 1))
+    skip: Any = np.int64(step["skip"])
+    onward: int = skip if ranks[step["column"]] > step["rank"] else min(skip, 1)
+    return place + onward
 
 
 @kernel_part

@@ -16,7 +16,8 @@ from load_tests.fuzzing.trees import COLUMNS, read_dump, read_file, read_text, s
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.scoring import Model
-from stream.scoring.forest import TO_LEFT, TO_RIGHT, Forest
+from stream.scoring.forest import Forest
+from stream.scoring.rules import TO_LEFT, TO_RIGHT
 from tests.forests import some_forest
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from stream.columns import columns_of
-from stream.commands.config import activation_event
-from stream.commands.contents import activation_of, read_contents
+from stream.commands.activating import activation_event
+from stream.commands.contents import read_contents
+from stream.commands.roles import applied
 from stream.errors import ConfigurationError
 from stream.events import decode
-from stream.records import CONFIG_ACTIVATED, MAX_CAMPAIGNS, MAX_MODELS
+from stream.records import CONFIG_ACTIVATED, MAX_CAMPAIGNS, MAX_MODELS, Activation
 
 ROOT = Path(__file__).parents[3]
 
@@ -100,7 +101,8 @@ def test_fullest_configuration_gives_an_activation_that_the_log_accepts(tmp_path
         model(tmp_path, f"{'m' * 62}{number:02}")
     for number in range(MAX_CAMPAIGNS):
         campaign(tmp_path, f"{'c' * 62}{number:02}", f"{'m' * 62}00")
-    activation = activation_of(read_contents(tmp_path))
+    identities = [content.identity for content in read_contents(tmp_path)]
+    activation = applied(Activation(1), identities, 2**53)
     value = activation_event(activation, "an-id")
     decoded = decode(columns_of(0, [0], [1], [None], [value], [()]), 1, 0)
     assert decoded.kinds.tolist() == [CONFIG_ACTIVATED]

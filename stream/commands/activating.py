@@ -1,0 +1,150 @@
+"""What is active by the log's end, and its next activation, into every partition in one Kafka transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Final
+
+import orjson
+
+from stream.activation import activate, build, place
+from stream.commands.broker import readable_errors
+from stream.commands.contents import Content
+from stream.commands.control import control_records, read_signing, write_control
+from stream.commands.headers import read_headers
+from stream.commands.reading import KafkaReader, PartitionReader, ReadContents, Record, columns_from
+from stream.commands.topics import facts
+from stream.events import decode
+from stream.interfaces import Authority, Library
+from stream.records import CONTENT_KINDS, Activation, ContentId, Header
+from stream.settings import Settings
+from stream.signatures import Keyring, root_of
+from stream.stores.redis import RedisStore
+from stream.versions import ACTIVE, CANARY, ModelVersion
+
+SOURCE: Final = "/groundswell/config"
+# A text in JSON may be spelled with escapes, which only the parser can tell.
+_TOLD_BY: Final = (b"config.activated", b"keys.rotated", b"\\u")
+
+
+def activation_event(activation: Activation, name: str) -> bytes:
+    """Return the ``config.activated`` CloudEvent (structured JSON) with ``name`` as its id."""
+    active = {(one.name, one.sha256): one for one in activation.versions if one.role == ACTIVE}
+    contents: list[dict[str, Any]] = []
+    for content in activation.contents:
+        said = active.get((content.name, content.sha256)) if content.kind == "model" else None
+        since = {"since_ms": said.since_ms} if said is not None and said.since_ms else {}
+        contents.append({"kind": content.kind, "name": content.name, "sha256": content.sha256, **since})
+    for one in activation.versions:
+        if one.role != ACTIVE:
+            share = {"share": one.share} if one.role == CANARY else {}
+            since = {"since_ms": one.since_ms} if one.since_ms else {}
+            named = {"kind": "model", "name": one.name, "sha256": one.sha256, "role": one.role}
+            contents.append({**named, **share, **since})
+    event = {
+        "specversion": "1.0",
+        "id": name,
+        "source": SOURCE,
+        "type": "config.activated",
+        "datacontenttype": "application/json",
+        "data": {"engine": activation.engine, "contents": contents},
+    }
+    return orjson.dumps(event)
+
+
+def write_activation(
+    settings: Settings, doing: str, activation: Activation, contents: Sequence[Content] = ()
+) -> tuple[int, bool]:
+    """Write contents, then the activation into every partition; return how many, and whether in one transaction.
+
+    Errors as ``control.write_control``'s and ``control.read_signing``'s.
+    """
+    partitions = facts(settings).partition_count
+    facts(settings, "config")
+    name = uuid.uuid4()
+    values = [activation_event(activation, f"{name}-{number}") for number in range(partitions)]
+    records = control_records("config.activated", values, read_signing(settings, partitions))
+    return partitions, write_control(settings, doing, records, contents)
+
+
+def prove(activation: Activation, library: Library) -> None:
+    """Compile an activation as a worker would; raise ConfigurationError where a worker would reject it."""
+    slots = {
+        kind: place([], [item for item in activation.contents if item.kind == kind], kind) for kind in CONTENT_KINDS
+    }
+    build(slots, library, activation.versions)
+
+
+def now_ms() -> int:
+    """Return the time, in ms since the epoch: since when a version has its role, for those who ask."""
+    return time.time_ns() // 1_000_000
+
+
+def read_library(settings: Settings) -> ReadContents:
+    """Return the configuration topic as it stands now."""
+    facts(settings, "config")
+    with readable_errors(settings, "reading the configuration topic"):
+        reader = KafkaReader(settings.kafka.kafka_python(), settings.topic("config"), 0)
+        try:
+            return ReadContents.read(reader)
+        finally:
+            reader.close()
+
+
+def last_activation(settings: Settings, library: Library) -> Activation:
+    """Return what is active once all that stands in the log has been processed.
+
+    Every activation goes to every partition, so one tells: the first one's header in Redis, and the activations in its
+    log behind that. Raises StoreUnavailableError where Redis does not answer, KafkaUnavailableError where Kafka does
+    not.
+    """
+    topic = facts(settings)
+    found = asyncio.run(read_headers(settings, 1, RedisStore.read_header))[0]
+    with readable_errors(settings, "reading what the log activates"):
+        reader = KafkaReader(settings.kafka.kafka_python(), topic.name, 0)
+        try:
+            keyring = settings.keyring()
+            header = found or Header.fresh("", topic.partition_count, "", reader.bounds()[0], root_of(keyring))
+            return active_by(follow(header, reader, library, topic.name, keyring))
+        finally:
+            reader.close()
+
+
+def follow(header: Header, log: PartitionReader, library: Library, topic: str, keyring: Keyring | None) -> Header:
+    """Return a header as the activations and rotations in the log behind it leave it; nothing else is moved."""
+    header = deepcopy(header)
+    begin, stop = log.bounds()
+    log.seek(max(begin, header.offset))
+    while records := log.read(stop):
+        told = [record for record in records if _may_tell(record)]
+        if told:
+            _take(header, told, library, topic, keyring)
+    return header
+
+
+def active_by(header: Header) -> Activation:
+    """Return what is active by a header."""
+    contents = [
+        ContentId(kind, item[0], item[1]) for kind in CONTENT_KINDS for item in header.slots[kind] if item is not None
+    ]
+    return Activation(header.engine, tuple(contents), tuple(map(ModelVersion.of_entry, header.versions)))
+
+
+def _may_tell(record: Record) -> bool:
+    return any(word in (record.value or b"") for word in _TOLD_BY)
+
+
+def _take(header: Header, told: Sequence[Record], library: Library, topic: str, keyring: Keyring | None) -> None:
+    """Move a header past those of some records that activate or rotate."""
+    columns = columns_from(0, told, told[0].offset, told[-1].offset + 1)
+    counters: Mapping[str, int] = header.counters
+    authority = None if keyring is None else Authority(topic, keyring, header.keys, counters)
+    decoded = decode(columns, header.partition_count, header.log_time_ms, authority, reference=True)
+    for row in sorted(decoded.activations):
+        activate(header, decoded.activations[row], library)
+    if decoded.authority is not None:
+        header.keys, header.counters = decoded.authority.keys, dict(decoded.authority.counters)

@@ -1,0 +1,243 @@
+"""``groundswell model list | activate | shadow | canary | rollback | retire``: the life of a model's versions."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stream.commands.activating import (
+    active_by,
+    last_activation,
+    now_ms,
+    prove,
+    read_library,
+    write_activation,
+)
+from stream.commands.contents import Content, read_content
+from stream.commands.headers import read_headers
+from stream.commands.reading import ReadContents
+from stream.commands.roles import promoted, retired, rolled_back, trial_of, tried
+from stream.commands.topics import facts
+from stream.commands.voter import moment
+from stream.errors import ConfigurationError, GroundswellError, printable, quoted
+from stream.interfaces import Library
+from stream.records import Activation, ContentId, Header
+from stream.settings import Settings
+from stream.stores.redis import RedisStore
+from stream.triggers import read_campaign
+from stream.versions import ACTIVE, CANARY, SHADOW, ModelVersion
+
+SHOWN_CHARACTERS: Final = 12
+_PREFIX: Final = re.compile("[0-9a-f]{4,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One version of a model, in one role or in none."""
+
+    name: str
+    sha256: str
+    role: str
+    """Empty: none."""
+    share: float
+    since_ms: int
+    """0: not known."""
+    partitions: tuple[int, ...] | None
+    """Where it has this role; None where Redis did not say."""
+    description: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the version as it stands in JSON."""
+        return {
+            "name": self.name,
+            "version": self.sha256,
+            "role": self.role or None,
+            "share": self.share or None,
+            "since": moment(self.since_ms) if self.since_ms else None,
+            "partitions": None if self.partitions is None else list(self.partitions),
+            "description": self.description,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a command did to a model."""
+
+    done: str
+    partitions: int
+    transaction: bool
+
+    def __str__(self) -> str:
+        """Return it in one line."""
+        how = "in one transaction" if self.transaction else "without a transaction, which this broker does not know"
+        return f"{self.done}: in {self.partitions} partitions {how}"
+
+
+# --- list --------------------------------------------------------------------------------------------------
+
+
+def listing(settings: Settings) -> list[Listed]:
+    """Return every version of a model that the configuration topic holds, once for each role that it has."""
+    library = read_library(settings)
+    headers: Mapping[int, Header | None] | None
+    try:
+        headers = asyncio.run(read_headers(settings, facts(settings).partition_count, RedisStore.read_header))
+    except GroundswellError:
+        headers = None
+    return listed_of(library, headers)
+
+
+def listed_of(library: ReadContents, headers: Mapping[int, Header | None] | None) -> list[Listed]:
+    """Return what there is, by name, in the order in which versions were first written."""
+    found: dict[ModelVersion, list[int]] = {}
+    for number, header in (headers or {}).items():
+        for version in _roles_of(header):
+            found.setdefault(version, []).append(number)
+    rows: list[Listed] = []
+    for content in library.identities:
+        if content.kind != "model":
+            continue
+        text = _description(library.get(content))
+        roles = sorted(one for one in found if (one.name, one.sha256) == (content.name, content.sha256))
+        for one in roles or [ModelVersion(content.name, content.sha256, "")]:
+            where = None if headers is None else tuple(found.get(one, ()))
+            rows.append(Listed(one.name, one.sha256, one.role, one.share, one.since_ms, where, text))
+    return sorted(rows, key=lambda row: row.name)
+
+
+def _roles_of(header: Header | None) -> list[ModelVersion]:
+    if header is None:
+        return []
+    activation = active_by(header)
+    said = {(one.name, one.sha256): one for one in activation.versions if one.role == ACTIVE}
+    active = [
+        said.get((content.name, content.sha256), ModelVersion(content.name, content.sha256, ACTIVE))
+        for content in activation.contents
+        if content.kind == "model"
+    ]
+    return [*active, *(one for one in activation.versions if one.role != ACTIVE)]
+
+
+def _description(content: bytes | None) -> str:
+    try:
+        text = orjson.loads(content or b"").get("description", "")
+    except (ValueError, AttributeError):
+        return ""
+    return text if isinstance(text, str) else ""
+
+
+def to_table(rows: Sequence[Listed]) -> RenderableType:
+    """Return a listing for a terminal."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("model", "version", "role", "share", "since", "partitions", "description"):
+        table.add_column(title, no_wrap=title == "version", justify="right" if title == "share" else "left")
+    for row in rows:
+        where = "unknown" if row.partitions is None else ", ".join(map(str, row.partitions))
+        texts = (row.name, row.sha256[:SHOWN_CHARACTERS], row.role, f"{row.share:g}" if row.share else "")
+        since = moment(row.since_ms) if row.since_ms else ""
+        table.add_row(*(Text(printable(text)) for text in (*texts, since, where, row.description)))
+    return table
+
+
+# --- changes -----------------------------------------------------------------------------------------------
+
+
+def activate(settings: Settings, name: str, version: str | None = None) -> Changed:
+    """Make a version active; without one, the canary's, else the shadow's. What was active is kept to go back to."""
+    library = read_library(settings)
+    before = last_activation(settings, library)
+    sha256 = trial_of(before, name) if version is None else version_of(library, name, version)
+    done = f"model {name} {sha256[:SHOWN_CHARACTERS]} is active"
+    return _change(settings, done, promoted(before, name, sha256, now_ms()), library)
+
+
+def try_out(settings: Settings, name: str, version: str | None, file: Path | None, share: float | None) -> Changed:
+    """Have a version scored as a shadow (``share`` None), or as a canary for a share of the voters.
+
+    The version is one that the configuration topic holds, or a file's, which is written there. Raises
+    ConfigurationError for a share that is not above 0 and below 1, and unless exactly one of the two is given.
+    """
+    if share is not None and not 0 < share < 1:
+        message = f"--share is {share!r}, expected a number above 0 and below 1"
+        raise ConfigurationError(message)
+    if (version is None) == (file is None):
+        message = "give a version by --version, or a model file"
+        raise ConfigurationError(message)
+    contents = [] if file is None else [read_content("model", file)]
+    for content in contents:
+        if content.identity.name != name:
+            message = f"{file}: name is {content.identity.name!r}, expected {name!r}"
+            raise ConfigurationError(message)
+    library = read_library(settings)
+    sha256 = contents[0].identity.sha256 if contents else version_of(library, name, version or "")
+    role = SHADOW if share is None else CANARY
+    trial = ModelVersion(name, sha256, role, share or 0.0, now_ms())
+    after = tried(last_activation(settings, library), trial)
+    of_whom = "" if share is None else f" for {share:g} of the voters"
+    return _change(settings, f"model {name} {sha256[:SHOWN_CHARACTERS]} is {role}{of_whom}", after, library, contents)
+
+
+def roll_back(settings: Settings, name: str) -> Changed:
+    """Make the version active that was so before the current one, or before the model was retired."""
+    library = read_library(settings)
+    after = rolled_back(last_activation(settings, library), name, now_ms())
+    active = next(content for content in after.contents if (content.kind, content.name) == ("model", name))
+    return _change(settings, f"model {name} is back at {active.sha256[:SHOWN_CHARACTERS]}", after, library)
+
+
+def retire(settings: Settings, name: str, version: str | None = None) -> Changed:
+    """Take a model out of every role, or one version of it.
+
+    Raises ConfigurationError, quoting them, while active campaigns read the model.
+    """
+    library = read_library(settings)
+    sha256 = None if version is None else version_of(library, name, version)
+    after = retired(last_activation(settings, library), name, sha256, now_ms())
+    if not any((content.kind, content.name) == ("model", name) for content in after.contents):
+        readers = readers_of(after, name, library)
+        if readers:
+            message = f"model {name!r} is read by the active campaigns {', '.join(map(repr, readers))}: end them first"
+            raise ConfigurationError(message)
+    what = f"model {name}" if sha256 is None else f"model {name} {sha256[:SHOWN_CHARACTERS]}"
+    return _change(settings, f"{what} is retired", after, library)
+
+
+def readers_of(activation: Activation, name: str, library: Library) -> list[str]:
+    """Return the names of an activation's campaigns that read a model."""
+    campaigns = [content for content in activation.contents if content.kind == "campaign"]
+    files = {content.name: library.get(content) for content in campaigns}
+    return sorted(title for title, data in files.items() if data is not None and read_campaign(data).model == name)
+
+
+def version_of(library: ReadContents, name: str, prefix: str) -> str:
+    """Return the sha256 of a model's one version that begins with ``prefix`` (4 digits or more).
+
+    Raises ConfigurationError, naming those that there are, where it is none or more than one.
+    """
+    known = [one.sha256 for one in library.identities if (one.kind, one.name) == ("model", name)]
+    found = [sha256 for sha256 in known if _PREFIX.fullmatch(prefix) and sha256.startswith(prefix)]
+    if len(found) != 1:
+        versions = ", ".join(sha256[:SHOWN_CHARACTERS] for sha256 in known) or "none"
+        message = (
+            f"--version is {quoted(prefix)}, which names {len(found)} versions of model {name!r}; the configuration "
+            f"topic holds {versions}"
+        )
+        raise ConfigurationError(message)
+    return found[0]
+
+
+def _change(
+    settings: Settings, done: str, after: Activation, library: ReadContents, contents: Sequence[Content] = ()
+) -> Changed:
+    in_hand: dict[ContentId, bytes] = {content.identity: content.data for content in contents}
+    prove(after, library.and_these(in_hand))
+    return Changed(done, *write_activation(settings, f"changing what is active ({done})", after, contents))
