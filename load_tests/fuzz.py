@@ -68,7 +68,7 @@ class Failure:
 def try_unit(target: Target, seed: int, unit: int, inputs: int) -> Counter[str]:
     """Try one unit; raise BrokenPromiseError where an input broke a promise, took too long or too much."""
     trial = target.trial()
-    before = time.process_time()
+    before, peak_before = time.process_time(), peak_bytes()
     try:
         counts = trial(target.chance(seed, unit), inputs)
     except MemoryError as error:
@@ -78,11 +78,16 @@ def try_unit(target: Target, seed: int, unit: int, inputs: int) -> Counter[str]:
     if seconds > MOST_SECONDS:
         message = f"{seconds:.2f} s of the processor for {inputs} inputs, expected at most {MOST_SECONDS}"
         raise BrokenPromiseError(message)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    if peak > MOST_BYTES:
+    peak = peak_bytes()
+    if peak > max(MOST_BYTES, peak_before):
         message = f"{peak} bytes of memory were in use, expected at most {MOST_BYTES}"
         raise BrokenPromiseError(message)
     return counts
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def limit_memory() -> None:

@@ -528,12 +528,12 @@ class Partition:
         ]
         self.models = self.read_slots("model", read_model)
         self.canaries = {}
-        for entry in entries:
-            if entry["role"] == "canary":
-                (slot,) = [m for m, model in enumerate(self.models) if model and model.name == entry["name"]]
-                name, sha256 = entry["name"], entry["sha256"]
+        for version in self.versions:
+            if version["role"] == "canary":
+                name, sha256 = version["name"], version["sha256"]
+                (slot,) = [m for m, model in enumerate(self.models) if model and model.name == name]
                 canary = read_model(name, sha256, self.contents["model", name, sha256])
-                self.canaries[slot] = (canary, entry["share"])
+                self.canaries[slot] = (canary, version["share"])
         self.campaigns = self.read_slots("campaign", read_campaign)
         return True
 

@@ -45,8 +45,8 @@ class Pointed:
     right: int
 
 
-def pointed(forest: Forest) -> Iterator[tuple[list[Pointed], list[float]]]:
-    """Give each tree's splits, in pre-order, and its leaves' values."""
+def pointed(forest: Forest) -> Iterator[tuple[list[Pointed], list[float], list[float]]]:
+    """Give each tree's splits, in pre-order, its leaves' values, and their cover (none where the forest has none)."""
     first, value = 0, 0
     for leaves in forest.leaves.tolist():
         splits: list[Pointed] = []
@@ -63,7 +63,8 @@ def pointed(forest: Forest) -> Iterator[tuple[list[Pointed], list[float]]]:
                     right if count - left > 1 else ~(leaf + left),
                 )
             )
-        yield splits, forest.values[value : value + leaves].tolist()
+        cover = [] if forest.cover is None else forest.cover[value : value + leaves].tolist()
+        yield splits, forest.values[value : value + leaves].tolist(), cover
         first, value = first + leaves - 1, value + leaves
 
 
@@ -83,7 +84,7 @@ def text_of(forest: Forest, names: Sequence[str]) -> bytes:
     lines = ["tree", "version=v4", "num_class=1", "num_tree_per_iteration=1", f"feature_names={' '.join(names)}"]
     lines.append(f"objective={_OBJECTIVES[forest.link]}")
     lines += ["average_output"] if forest.divisor != 1 else []
-    for number, (splits, values) in enumerate(pointed(forest)):
+    for number, (splits, values, cover) in enumerate(pointed(forest)):
         sets = [forest.categories[item.split] for item in splits if item.split in forest.categories]
         bounds = [0]
         words: list[int] = []
@@ -107,6 +108,7 @@ def text_of(forest: Forest, names: Sequence[str]) -> bytes:
             "left_child": [item.left for item in splits],
             "right_child": [item.right for item in splits],
             "leaf_value": values,
+            **({"leaf_count": [round(count) for count in cover]} if cover else {}),
             **({"cat_boundaries": bounds, "cat_threshold": words} if sets else {}),
             "is_linear": [0],
         }
@@ -117,7 +119,7 @@ def text_of(forest: Forest, names: Sequence[str]) -> bytes:
 def dump_of(forest: Forest, columns: int) -> dict[str, Any]:
     """Return what treelite would say; what is missing goes to the left or the right."""
     trees = []
-    for splits, values in pointed(forest):
+    for splits, values, cover in pointed(forest):
 
         def number(child: int, count: int = len(splits)) -> int:
             return child if child >= 0 else count + ~child
@@ -139,6 +141,8 @@ def dump_of(forest: Forest, columns: int) -> dict[str, Any]:
                 node["threshold"] = float(forest.thresholds[item.split])
             nodes.append(node)
         nodes += [{"node_id": len(splits) + leaf, "leaf_value": value} for leaf, value in enumerate(values)]
+        for node, count in zip(nodes[len(splits) :], cover, strict=False):
+            node["sum_hess"] = count
         trees.append({"num_nodes": len(nodes), "nodes": nodes})
     return {
         **{"num_feature": columns, "num_target": 1, "num_class": [1], "average_tree_output": forest.divisor != 1},

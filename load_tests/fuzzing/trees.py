@@ -65,7 +65,12 @@ def examine(model: Model, data: bytes) -> None:
 def same(one: Forest, other: Forest) -> bool:
     """Return whether two forests are equal in all they hold."""
     pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(Forest)]
-    return all(np.array_equal(*pair) if isinstance(pair[0], np.ndarray) else pair[0] == pair[1] for pair in pairs)
+    return all(
+        np.array_equal(*pair)
+        if all(isinstance(value, np.ndarray) for value in pair)
+        else pair[0] is pair[1] or pair[0] == pair[1]
+        for pair in pairs
+    )
 
 
 def read_file(data: bytes) -> Model:

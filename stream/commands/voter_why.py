@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.errors import ConfigurationError, printable, quoted
-from stream.features import FEATURES, current_row
+from stream.features import FEATURES, read_rows
 from stream.interfaces import Library
 from stream.records import MAX_MODELS, USE_FOLD, ContentId, Header
 from stream.scoring import compile_models, explain, read_model, score
@@ -79,7 +79,8 @@ def why(content: ContentId, library: Library, record: NDArray[Any], now_ms: int)
         message = f"the configuration topic does not hold {content.key()}, which is active"
         raise ConfigurationError(message)
     models = compile_models([read_model(data, FEATURES)], np.ones(MAX_MODELS, np.uint32))
-    row = current_row(record, now_ms, models.columns)
+    row = np.empty((1, len(models.columns)))
+    read_rows(record, now_ms, 0, 1, models.columns, row)
     found = explain(models, row, np.zeros(1, np.int64), 0)
     if found is None:
         message = f"model {content.name!r} does not say its training cover (trees.cover): import it again to explain it"

@@ -58,7 +58,7 @@ def fold(
             factors[h] = 1.0
             if wanted[h] == 1 and at_ms > last_seen_ms:
                 factors[h] = decay(np.float64(at_ms - last_seen_ms), HALF_LIVES_MS[h])
-        read_row(records, j, at_ms, previous_ms, factors, columns, rows, i)
+        _read_row(records, j, at_ms, previous_ms, factors, columns, rows, i)
 
 
 @kernel
@@ -132,7 +132,7 @@ def _fold_event(records: NDArray[Any], j: int, kind: int, time_ms: int, factors:
 
 
 @kernel_part
-def read_row(
+def _read_row(
     records: NDArray[Any],
     j: int,
     at_ms: int,

@@ -62,9 +62,7 @@ def take_canaries(
         )
 
 
-def scored_by(
-    canaries: Sequence[Canary], slots: NDArray[np.int64], drawn: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def scored_by(canaries: Sequence[Canary], slots: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the columns of the versions that gave scores, for each score's model slot in ``slots`` (int64[k]).
 
     ``drawn`` int64[k] are the bits that ``take_canaries`` set in the scores' rows.

@@ -143,7 +143,8 @@ def _explain_tree(
                 sums[depth, q] = values[first] * products[depth, q]
         elif frames[depth, 3] < 2:
             node = nodes[split]
-            place, left = columns[node["column"]]["place"], np.int64(node["left"])
+            place = columns[node["column"]]["place"]
+            left: Any = np.int64(node["left"])
             is_left = frames[depth, 3] == 0
             frames[depth, 3] += 1
             follows = (ranks[node["column"]] <= node["rank"]) == is_left

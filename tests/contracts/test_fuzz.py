@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def test_unit_that_takes_too_long_or_too_much_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, limit: str, words: str
 ) -> None:
     monkeypatch.setattr(fuzz, limit, 0)
+    monkeypatch.setattr(fuzz, "peak_bytes", count(1).__next__)
     with pytest.raises(BrokenPromiseError, match=words):
         fuzz.try_unit(TARGETS[1], 1, 0, 50)
 

@@ -34,7 +34,10 @@ def plain(seed: int, rules: tuple[int, ...]) -> Forest:
     forest = some_forest(seed, 4, 30, COLUMNS)
     chosen = np.random.default_rng(seed).choice(np.array(rules, np.uint8), len(forest.rules))
     chosen[list(forest.categories)] = TO_RIGHT
-    return replace(forest, rules=chosen, base=0.0, divisor=1.0)
+    assert forest.cover is not None
+    single = np.repeat(forest.leaves == 1, forest.leaves)
+    cover = np.where(single, 1.0, np.round(forest.cover))
+    return replace(forest, rules=chosen, base=0.0, divisor=1.0, cover=cover)
 
 
 @pytest.mark.parametrize("seed", range(4))

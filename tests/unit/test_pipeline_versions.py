@@ -17,7 +17,7 @@ from tests.unit.agents.worksite import activation, event, like
 from tests.unit.test_pipeline import Desk
 
 VOTERS = [f"voter-{number}" for number in range(40)]
-TWICE = {"weights": {"social.like.decayed_1d": 2.0}}
+TWICE: dict[str, Any] = {"weights": {"social.like.decayed_1d": 2.0}}
 
 
 def version(content: ContentId, role: str, share: float = 0.0) -> ModelVersion:

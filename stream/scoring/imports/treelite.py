@@ -144,18 +144,21 @@ def _members(node: Mapping[str, Any], what: str) -> tuple[int, ...]:
         message = f"{what}: categories {quoted(members)}, expected integers from 0 to {MAX_CATEGORIES - 1}"
         raise ConfigurationError(message)
     return tuple(sorted(set(members)))
+
+
 def _cover(leaves: Sequence[Mapping[str, Any]]) -> Sequence[float] | None:
     """Return what reached each leaf in training: the hessians' sum (XGBoost), or rows; None where neither is said."""
     for key in ("sum_hess", "data_count"):
-        found = [leaf.get(key) for leaf in leaves]
-        if all(isinstance(number, int | float) and 0 <= number <= _MOST_VALUE for number in found):
-            return [float(number) for number in found if number is not None]
+        found: list[Any] = [leaf.get(key) for leaf in leaves]
+        if all(type(number) in _NUMBER and 0 <= number <= _MOST_VALUE for number in found):
+            return [float(number) for number in found]
     return None
 
 
 def _threshold(node: Mapping[str, Any], what: str) -> float:
     """Return the largest single that goes to the left."""
-    threshold, operator = node.get("threshold"), node.get("comparison_op")
+    threshold: Any = node.get("threshold")
+    operator = node.get("comparison_op")
     if operator not in ("<", "<=") or type(threshold) not in _NUMBER or not abs(threshold) <= MOST_SINGLE:
         message = f"{what}: a split by {quoted(operator)} {quoted(threshold)}, expected < or <= and a single's number"
         raise ConfigurationError(message)

@@ -12,7 +12,7 @@ from stream.commands.reading import ReadContents
 from stream.commands.voter import VoterReport, moment, show
 from stream.commands.voter_why import Contribution, version_of, why
 from stream.errors import ConfigurationError
-from stream.features import FEATURES, current_row, describe
+from stream.features import FEATURES, describe, read_rows
 from stream.records import VOTER, ContentId, Header
 from stream.settings import Settings
 
@@ -88,10 +88,15 @@ def some_record() -> np.ndarray:
 
 def test_features_now_are_the_counts_as_they_weigh_now() -> None:
     columns = np.array([FEATURES.index(name) for name in ("social.share.decayed_1d", *FEATURES[-4:])])
-    assert current_row(some_record(), 13 * DAY_MS, columns).tolist() == [[1.5, 2.0, 1.0, 3.0, 24.0]]
     # The log's time may lie before the event's own.
-    assert current_row(some_record(), 5, columns).tolist() == [[3.0, 2.0, 1.0, 2.0, 0.0]]
-    assert current_row(np.zeros(1, VOTER), 5, columns).tolist() == [[0.0] * 5]
+    for record, now_ms, expected in (
+        (some_record(), 13 * DAY_MS, [1.5, 2.0, 1.0, 3.0, 24.0]),
+        (some_record(), 5, [3.0, 2.0, 1.0, 2.0, 0.0]),
+        (np.zeros(1, VOTER), 5, [0.0] * 5),
+    ):
+        row = np.full((1, 5), -7.0)
+        read_rows(record, now_ms, 0, 1, columns, row)
+        assert row.tolist() == [expected]
 
 
 def test_why_lists_all_that_contributes_strongest_first() -> None:

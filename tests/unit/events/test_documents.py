@@ -118,7 +118,7 @@ def test_content_key_is_described_as_it_is_written() -> None:
 
 
 def test_trigger_schema_takes_a_trigger_and_refuses_a_broken_one() -> None:
-    trigger = {
+    trigger: dict[str, Any] = {
         "specversion": "1.0",
         "id": "3-17-welcome",
         "source": "/engagement.events/3",

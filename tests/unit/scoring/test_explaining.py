@@ -10,12 +10,12 @@ import pytest
 
 from stream.errors import ConfigurationError
 from stream.records import MAX_MODELS, USE_FOLD
-from stream.scoring import Model, compile_models, explain, score
+from stream.scoring import Model, compile_models, explain, read_model, score
 from stream.scoring.forest import Forest
 from stream.scoring.forest_kernels import lay_out
 from stream.scoring.quadrature import gauss_legendre
 from tests.forests import shapley_of, some_forest, some_rows, sum_of
-from tests.unit.scoring.test_files import FEATURES, content, read_model
+from tests.unit.scoring.test_files import FEATURES, content
 
 TAGS = np.array([11, 12, 0, 0, 0, 0], np.uint32)
 

@@ -60,7 +60,7 @@ def fired(*rows: int, before: float = 0.43121, after: float = 0.61234, canaries:
     return Fired(np.array(rows, np.int64), ones, np.full(n, before), np.full(n, after), canaries * ones)
 
 
-def composed(now_ms: int = NOW_MS, by_slot: Campaigns | None = None, **scores: float) -> OutboxRow:
+def composed(now_ms: int = NOW_MS, by_slot: Campaigns | None = None, **scores: Any) -> OutboxRow:
     columns, decoded = batch(now_ms)
     by_slot = campaigns() if by_slot is None else by_slot
     (row,) = compose(
@@ -188,5 +188,7 @@ def test_trigger_names_the_version_that_scored_the_voter(canaries: int, turnout:
         (0, {"turnout": SHA_A, "support": SHA_B}),
         (canaries, {"turnout": turnout, "support": support}),
     ):
-        (row,) = compose(fired(1, canaries=drawn), [b"[]"], columns, decoded, campaigns(), "ns.engagement.events", 3, 17)
+        (row,) = compose(
+            fired(1, canaries=drawn), [b"[]"], columns, decoded, campaigns(), "ns.engagement.events", 3, 17
+        )
         assert orjson.loads(row.value or b"")["data"]["models"] == models
