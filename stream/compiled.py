@@ -14,6 +14,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _PACKAGE: Final = Path(__file__).parent
 _SHARED: Final = ("compiled.py", "arithmetic.py", "partitioning.py", "records.py", "columns.py", "words.py", "xxh3.py")
+_INLINED: Final = ("features/catalogue.py", "scoring/rules.py")
 
 
 def _cache_directory() -> Path:
@@ -22,7 +23,7 @@ def _cache_directory() -> Path:
     Numba looks only at the file of the kernel itself; one that inlines a constant or calls a kernel of another file
     would go on as it was compiled when that file changes.
     """
-    sources = [_PACKAGE / name for name in _SHARED] + sorted(_PACKAGE.glob("*/*kernels.py"))
+    sources = [_PACKAGE / name for name in (*_SHARED, *_INLINED)] + sorted(_PACKAGE.glob("*/*kernels.py"))
     digest = sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
     return _PACKAGE / "__pycache__" / f"kernels-{digest[:16]}"
 

@@ -234,8 +234,10 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
         now, tags, canaries, campaigns = decoded.now, active.models.tags, batch.canaries, active.campaigns
         fired = decide(records, slots, now, use, scores, tags, active.empty, canaries, campaigns, first, stop)
         sequence = state.header.sequences["triggers"] + 1
-        scorers = scored_by(active.canaries, campaigns.models[fired.campaigns], fired.canaries)
-        contributions = spell(rank(active.models, rows, fired.rows, scorers), FEATURES)
+        contributions: list[bytes] = []
+        if len(fired.rows):
+            scorers = scored_by(active.canaries, campaigns.models[fired.campaigns], fired.canaries)
+            contributions = spell(rank(active.models, rows, fired.rows, scorers), FEATURES)
         triggers = compose(fired, contributions, columns, decoded, campaigns, state.topic, state.partition, sequence)
     state.outbox["triggers"] += triggers
     state.header.sequences["triggers"] += len(triggers)

@@ -64,3 +64,16 @@ def faults(entries: Sequence[Entry]) -> Iterator[str]:
         is_whole = entry.keys() == _TYPES.keys() and all(fits(entry[name], hint) for name, hint in _TYPES.items())
         if not is_whole or entry["role"] not in ROLES:
             yield f"versions has {quoted(entry)}, expected {', '.join(_TYPES)} with a role of {', '.join(ROLES)}"
+            return
+    found = [ModelVersion.of_entry(entry) for entry in entries]
+    for one in found:
+        if not (0.0 < one.share < 1.0 if one.role == CANARY else one.share == 0.0):
+            yield f"versions has {quoted(one.to_entry())}, expected a share above 0 and below 1 of canaries alone"
+    if len({(one.name, one.role) for one in found}) < len(found):
+        yield "versions has two of one name and role"
+    for what, most, count in (
+        ("trials", MAX_TRIALS, sum(one.is_trial for one in found)),
+        ("previous versions", MAX_PREVIOUS, sum(one.role == PREVIOUS for one in found)),
+    ):
+        if count > most:
+            yield f"versions has {count} {what}, expected at most {most}"

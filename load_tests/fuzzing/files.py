@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -91,6 +92,14 @@ def read(kind: str, data: bytes) -> Model | Campaign:
     return read_model(data, FEATURES) if kind == "model" else read_campaign(data)
 
 
+@cache
+def _compile() -> None:
+    """Compile what only accepted inputs need, before any is measured."""
+    for kind, files in (("model", MODELS), ("campaign", CAMPAIGNS)):
+        for data in files:
+            examine(read(kind, data))
+
+
 def try_models(chance: random.Random, inputs: int) -> Counter[str]:
     """Read mutated model files."""
     return try_files(chance, inputs, "model")
@@ -108,6 +117,7 @@ def try_files(
 
     Raises BrokenPromiseError, naming the bytes, for the first file that broke a promise.
     """
+    _compile()
     counts: Counter[str] = Counter()
     for _ in range(inputs):
         data = mutate(chance, MODELS if kind == "model" else CAMPAIGNS)

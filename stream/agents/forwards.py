@@ -56,7 +56,7 @@ class ForwardRelay(OutboxRelay):
                     if error is not None:
                         raise error
                 self._note_sent(rows)
-                await self._trim_in_time(rows[-1].sequence)
+                await self._store.trim(self._output, rows[-1].sequence)
         finally:
             await writer.close()
 

@@ -9,7 +9,8 @@ from typing import Final
 from stream.records import OutboxRow
 
 MOST_ROWS: Final = 4096
-"""What a relay does not take in time it reads from the store."""
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of values; what a relay does not take in time it reads from the store."""
 
 
 class Handover:
@@ -18,25 +19,27 @@ class Handover:
     def __init__(self) -> None:
         """Nothing is handed over yet."""
         self._rows: deque[OutboxRow] = deque()
+        self._bytes = 0
 
     def put(self, rows: Sequence[OutboxRow]) -> None:
-        """Add a commit's rows; of more than MOST_ROWS none is kept."""
+        """Add a commit's rows; of more than MOST_ROWS or MOST_BYTES none is kept."""
+        size = sum([len(row.value or b"") for row in rows])
         follows = not self._rows or not rows or self._rows[-1].sequence + 1 == rows[0].sequence
-        if not follows or len(self._rows) + len(rows) > MOST_ROWS:
-            self._rows.clear()
-        if len(rows) <= MOST_ROWS:
+        if not follows or len(self._rows) + len(rows) > MOST_ROWS or self._bytes + size > MOST_BYTES:
+            self.clear()
+        if len(rows) <= MOST_ROWS and size <= MOST_BYTES:
             self._rows.extend(rows)
+            self._bytes += size
 
     def take(self, after: int) -> list[OutboxRow]:
         """Give up all rows behind the sequence ``after``; none where the first of them is not the next one."""
-        while self._rows and self._rows[0].sequence <= after:
-            self._rows.popleft()
-        if not self._rows or self._rows[0].sequence != after + 1:
+        rows = [row for row in self._rows if row.sequence > after]
+        if not rows or rows[0].sequence != after + 1:
             return []
-        rows = list(self._rows)
-        self._rows.clear()
+        self.clear()
         return rows
 
     def clear(self) -> None:
         """Forget all: the store has other rows by now, or will have."""
         self._rows.clear()
+        self._bytes = 0

@@ -38,7 +38,10 @@ class BatchQueue:
         self._fed.set()
 
     def clear(self) -> None:
-        """Drop all that wait."""
+        """Drop all that wait, and the reading of it that has not begun."""
+        for _, reading in self._batches:
+            if reading is not None:
+                reading.cancel()
         self._batches.clear()
 
     async def take(self) -> tuple[Columns, int, Facts | None]:

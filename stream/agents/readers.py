@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from stream.columns import Columns
 from stream.events import Facts, read
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of a batch's buffer, which several may share: reading texts with escapes copies it."""
 
 
 def unread(columns: Columns, partition_count: int) -> asyncio.Future[Facts] | None:
@@ -24,7 +28,7 @@ class ReadAhead:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
     def __call__(self, columns: Columns, partition_count: int) -> asyncio.Future[Facts] | None:
-        """Begin to read a batch; None for one that is too small."""
-        if len(columns) < self._least_rows:
+        """Begin to read a batch; None for one that is too small, or lies in too large a buffer."""
+        if len(columns) < self._least_rows or len(columns.buffer) > MOST_BYTES:
             return None
         return asyncio.get_running_loop().run_in_executor(self._thread, read, columns, partition_count)

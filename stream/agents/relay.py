@@ -37,8 +37,6 @@ PAGE_ROWS: Final = (1, 256, 4096)
 """Outbox rows read at once: fewest, at first, most."""
 PAGE_BYTES: Final = (256 * 1024, 4 * 1024 * 1024)
 """A page smaller than the first is doubled, one larger than the second is halved."""
-TRIM_SECONDS: Final = 0.05
-"""For so long, rows that are sent may stay in the outbox: an exchange with the store serves many commits then."""
 
 MODES: Final = ("fenced", "idempotent", "plain")
 """How writes are protected, best first."""
@@ -69,9 +67,7 @@ class OutboxRelay(ABC):
         self._awake = asyncio.Event()
         self._handed = Handover()
         self._has_read = False
-        self._untrimmed = 0
-        """The last sequence that this session knows to be sent and may stand in the outbox; 0: none does."""
-        self._trim_due = 0.0
+        """Whether this session has read a page: what follows may be handed over."""
         self._committed = 0
         self._sent = 0
         self._failures = 0
@@ -90,7 +86,8 @@ class OutboxRelay(ABC):
 
     def wake(self, sequence: int, rows: Sequence[OutboxRow] = ()) -> None:
         """Say that rows up to and with ``sequence`` are committed; ``rows``, the last of them, need not be read."""
-        self._handed.put(rows)
+        if self._has_read:
+            self._handed.put(rows)
         self._committed = max(self._committed, sequence)
         self._awake.set()
 
@@ -107,8 +104,11 @@ class OutboxRelay(ABC):
         while True:
             try:
                 await self._await_rows()
-                self._has_read, self._untrimmed = False, 0
-                await self._session()
+                try:
+                    await self._session()
+                finally:
+                    self._has_read = False
+                    self._handed.clear()
             except MessageSizeTooLargeError as error:
                 self._batch_bytes = max(1, self._batch_bytes // 2)
                 await self._back_off(error)
@@ -173,7 +173,6 @@ class OutboxRelay(ABC):
             handed = self._handed.take(self._sent)
             if handed or self._sent >= committed:
                 return handed
-        await self._trim()
         rows = await self._store.outbox(self._output, 0, self._page)
         self._has_read = True
         if not rows:
@@ -207,32 +206,12 @@ class OutboxRelay(ABC):
         message = f"output {self._output!r} for {self._topic} has a gap: {missing}; {mend}"
         raise RelayGapError(message)
 
-    async def _trim_in_time(self, through: int) -> None:
-        """Have rows up to the sequence ``through``, which are sent, leave the outbox within TRIM_SECONDS."""
-        now = asyncio.get_running_loop().time()
-        if not self._untrimmed:
-            self._trim_due = now + TRIM_SECONDS
-        self._untrimmed = through
-        if now >= self._trim_due:
-            await self._trim()
-
-    async def _trim(self) -> None:
-        if self._untrimmed:
-            await self._store.trim(self._output, self._untrimmed)
-            self._untrimmed = 0
-
     async def _await_more(self, writer: Writer) -> None:
-        """Return when more rows are committed, and no later than it is time to trim, or to renew the fence."""
-        loop = asyncio.get_running_loop()
-        seconds = self._trim_due - loop.time() if self._untrimmed else writer.seconds_to_renewal()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(writer.seconds_to_renewal()):
                 await self._awake.wait()
         except TimeoutError:
-            if self._untrimmed:
-                await self._trim()
-            else:
-                await writer.renew()
+            await writer.renew()
 
     def _note_sent(self, rows: Sequence[OutboxRow]) -> None:
         self._failures = 0
@@ -344,7 +323,5 @@ class Relay(OutboxRelay):
             first += count
         last = rows[-1].sequence if last is None else max(last, rows[-1].sequence)
         self._sent = max(self._sent, last)
-        await self._trim_in_time(last)
-        if not fresh:
-            await self._trim()
+        await self._store.trim(self._output, last)
         return last

@@ -13,7 +13,7 @@ from stream.activation import restore
 from stream.agents.cold_start import first_events
 from stream.features import FEATURES
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import MAX_MODELS, USE_FOLD, ContentId, Header
+from stream.records import USE_FOLD, ContentId, Header
 from stream.scoring import Models, explain, score
 from stream.scoring.forest_kernels import WALKED_ROWS
 from stream.spans import Spans
@@ -80,4 +80,4 @@ def _score_block(models: Models) -> None:
     """Score so many rows that they go through a tree together."""
     n = WALKED_ROWS + 1
     rows, use = np.zeros((n, len(models.columns))), np.full(n, USE_FOLD)
-    score(models, rows, use, 0, n, np.empty((n, MAX_MODELS)))
+    score(models, rows, use, 0, n, np.empty((n, len(models.tags))))

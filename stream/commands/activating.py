@@ -18,6 +18,8 @@ from stream.commands.control import control_records, read_signing, write_control
 from stream.commands.headers import read_headers
 from stream.commands.reading import KafkaReader, PartitionReader, ReadContents, Record, columns_from
 from stream.commands.topics import facts
+from stream.continuity import LogFacts, lost, misfit
+from stream.errors import ConfigurationError, StateMismatchError
 from stream.events import decode
 from stream.interfaces import Authority, Library
 from stream.records import CONTENT_KINDS, Activation, ContentId, Header
@@ -100,25 +102,34 @@ def last_activation(settings: Settings, library: Library) -> Activation:
 
     Every activation goes to every partition, so one tells: the first one's header in Redis, and the activations in its
     log behind that. Raises StoreUnavailableError where Redis does not answer, KafkaUnavailableError where Kafka does
-    not.
+    not, and StateMismatchError where header and log do not meet: what was active between them is not known.
     """
     topic = facts(settings)
     found = asyncio.run(read_headers(settings, 1, RedisStore.read_header))[0]
     with readable_errors(settings, "reading what the log activates"):
         reader = KafkaReader(settings.kafka.kafka_python(), topic.name, 0)
         try:
-            keyring = settings.keyring()
-            header = found or Header.fresh("", topic.partition_count, "", reader.bounds()[0], root_of(keyring))
+            keyring, (begin, end) = settings.keyring(), reader.bounds()
+            if found is None and begin > 0:
+                raise lost(0, begin)
+            header = found or Header.fresh("", topic.partition_count, "", 0, root_of(keyring))
+            wrong = misfit(header, LogFacts(topic.name, topic.topic_id, topic.partition_count, begin, end))
+            if wrong is not None:
+                message = f"the state of partition 0 {wrong.found}; {wrong.mend}"
+                raise StateMismatchError(message)
             return active_by(follow(header, reader, library, topic.name, keyring))
         finally:
             reader.close()
 
 
 def follow(header: Header, log: PartitionReader, library: Library, topic: str, keyring: Keyring | None) -> Header:
-    """Return a header as the activations and rotations in the log behind it leave it; nothing else is moved."""
+    """Return a header as the activations and rotations in the log behind it leave it; nothing else is moved.
+
+    Raises ConfigurationError for an activation of what the library lacks: it was written meanwhile.
+    """
     header = deepcopy(header)
-    begin, stop = log.bounds()
-    log.seek(max(begin, header.offset))
+    _, stop = log.bounds()
+    log.seek(header.offset)
     while records := log.read(stop):
         told = [record for record in records if _may_tell(record)]
         if told:
@@ -145,6 +156,11 @@ def _take(header: Header, told: Sequence[Record], library: Library, topic: str, 
     authority = None if keyring is None else Authority(topic, keyring, header.keys, counters)
     decoded = decode(columns, header.partition_count, header.log_time_ms, authority, reference=True)
     for row in sorted(decoded.activations):
-        activate(header, decoded.activations[row], library)
+        activation = decoded.activations[row]
+        missing = next((content for content in activation.contents if library.get(content) is None), None)
+        if missing is not None:
+            message = f"{missing.key()} was activated meanwhile, by another command: run this one again"
+            raise ConfigurationError(message)
+        activate(header, activation, library)
     if decoded.authority is not None:
         header.keys, header.counters = decoded.authority.keys, dict(decoded.authority.counters)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from stream.errors import ConfigurationError
 from stream.records import ENGINE_VERSION, Activation, ContentId
-from stream.versions import ACTIVE, CANARY, PREVIOUS, SHADOW, ModelVersion
+from stream.versions import ACTIVE, CANARY, MAX_PREVIOUS, PREVIOUS, SHADOW, ModelVersion
 
 
 def version_in(activation: Activation, name: str, role: str) -> str | None:
@@ -66,7 +66,17 @@ def trial_of(before: Activation, name: str) -> str:
 
 
 def rolled_back(before: Activation, name: str, now_ms: int) -> Activation:
-    """Return the activation with the version active that was so before; ConfigurationError where none is known."""
+    """Return the activation with the version active that was so before.
+
+    Raises ConfigurationError where none is known, and while a canary stands, which would go on.
+    """
+    trial = version_in(before, name, CANARY)
+    if trial is not None:
+        message = (
+            f"version {trial[:12]} of model {name!r} is a canary, which a rollback would leave in place: first "
+            f"`groundswell model retire {name} --version {trial[:12]}`"
+        )
+        raise ConfigurationError(message)
     previous = version_in(before, name, PREVIOUS)
     if previous is None:
         message = f"no version of model {name!r} is known to have been active before: say one to `model activate`"
@@ -90,9 +100,7 @@ def retired(before: Activation, name: str, sha256: str | None, now_ms: int) -> A
         message = f"model {name!r} is neither active nor on trial"
         raise ConfigurationError(message)
     contents = [content for content in before.contents if (content.kind, content.name) != ("model", name)]
-    # The others' that were retired before are let go: there is room for a few only.
-    active_names = {content.name for content in contents if content.kind == "model"}
-    kept = [one for one in before.versions if one.name != name and (one.role != PREVIOUS or one.name in active_names)]
+    kept = [one for one in before.versions if one.name != name]
     if active is None:
         kept += [one for one in before.versions if (one.name, one.role) == (name, PREVIOUS)]
     else:
@@ -103,8 +111,8 @@ def retired(before: Activation, name: str, sha256: str | None, now_ms: int) -> A
 def applied(before: Activation, contents: Sequence[ContentId], now_ms: int, *, keep_trials: bool = True) -> Activation:
     """Return the activation of these contents and no others.
 
-    Models' versions that change are kept to go back to. Trials of the models that stay go on, unless the trial's
-    version is the active one now, or ``keep_trials`` is False.
+    Models' versions that change, or go, are kept to go back to. Trials of the models that stay go on, unless the
+    trial's version is the active one now, or ``keep_trials`` is False.
     """
     models = {content.name: content.sha256 for content in contents if content.kind == "model"}
     versions: list[ModelVersion] = []
@@ -121,8 +129,15 @@ def applied(before: Activation, contents: Sequence[ContentId], now_ms: int, *, k
         if previous is not None and previous != sha256:
             versions.append(ModelVersion(name, previous, PREVIOUS, since_ms=now_ms))
         versions.append(ModelVersion(name, sha256, ACTIVE, since_ms=now_ms))
+    dropped = [item for item in before.contents if item.kind == "model" and item.name not in models]
+    versions += [ModelVersion(item.name, item.sha256, PREVIOUS, since_ms=now_ms) for item in dropped]
+    gone = {*models, *(item.name for item in dropped)}
+    versions += [one for one in before.versions if one.role == PREVIOUS and one.name not in gone]
     return _activation(contents, versions)
 
 
-def _activation(contents: Iterable[ContentId], versions: Iterable[ModelVersion]) -> Activation:
+def _activation(contents: Iterable[ContentId], versions: Sequence[ModelVersion]) -> Activation:
+    """Return the activation; of versions to go back to, the newest for which there is room."""
+    previous = sorted((one for one in versions if one.role == PREVIOUS), key=lambda one: (one.since_ms, one.name))
+    versions = [one for one in versions if one.role != PREVIOUS] + previous[-MAX_PREVIOUS:]
     return Activation(ENGINE_VERSION, tuple(sorted(contents)), tuple(sorted(versions)))

@@ -19,7 +19,7 @@ from stream.commands.roles import trial_of, version_in
 from stream.commands.topics import facts
 from stream.errors import ConfigurationError, StateMissingError
 from stream.features import FEATURES, read_rows
-from stream.records import MAX_MODELS, USE_FOLD, VOTER, Activation, ContentId, Header
+from stream.records import CONSENT_NO, MAX_MODELS, USE_FOLD, VOTER, Activation, ContentId, Header
 from stream.scoring import compile_models, read_model, score
 from stream.settings import Settings
 from stream.spans import Spans
@@ -193,5 +193,6 @@ async def sample_of(store: SampledStore, most: int) -> Sample:
             }
         )
     records = np.frombuffer(b"".join(values.values()), VOTER)
-    # Without an event, by consent alone or once erased, nobody has a score.
-    return Sample(records[records["first_seen_ms"] != 0].copy(), 0 if header is None else header.log_time_ms)
+    # Without an event, by consent alone or once erased, nobody has a score; who withdrew consent is given none.
+    scored = (records["first_seen_ms"] != 0) & (records["consent"] != CONSENT_NO)
+    return Sample(records[scored].copy(), 0 if header is None else header.log_time_ms)

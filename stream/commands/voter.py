@@ -14,14 +14,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stream.commands.activating import read_library
 from stream.commands.broker import readable_errors
-from stream.commands.reading import KafkaReader, ReadContents, Record
+from stream.commands.reading import KafkaReader, Record
 from stream.commands.topics import TopicFacts, facts
-from stream.commands.voter_why import Why, version_of, why
+from stream.commands.voter_why import Why, version_for, why
 from stream.errors import ConfigurationError, GroundswellError, StateMismatchError, printable
 from stream.features import Field, describe
 from stream.partitioning import partition_of
-from stream.records import MAX_VOTER_BYTES, VOTER, Header
+from stream.records import CONSENT_ERASED, CONSENT_NO, MAX_VOTER_BYTES, VOTER, Header
 from stream.settings import Settings
 from stream.stores.redis import RedisStore
 
@@ -104,8 +105,11 @@ def show(settings: Settings, voter: str, model: str | None = None) -> VoterRepor
     read = np.frombuffer(record, VOTER)
     reason = None
     if model is not None:
-        content = version_of(header, model)
-        reason = why(content, _contents(settings), read, header.log_time_ms)
+        if read["consent"][0] in {CONSENT_NO, CONSENT_ERASED}:
+            message = f"voter {voter!r} has withdrawn consent or was erased: nobody scores them"
+            raise ConfigurationError(message)
+        content = version_for(header, model, key)
+        reason = why(content, read_library(settings), read, header.log_time_ms)
     fields = describe(read[0], names(header.slots["model"]), names(header.slots["campaign"]))
     return VoterReport(
         voter,
@@ -140,15 +144,6 @@ async def _read(settings: Settings, partition: int, voter: str) -> tuple[Header 
     finally:
         await store.close()
     return header, record
-
-
-def _contents(settings: Settings) -> ReadContents:
-    with readable_errors(settings, "reading the configuration topic"):
-        reader = KafkaReader(settings.kafka.kafka_python(), settings.topic("config"), 0)
-        try:
-            return ReadContents.read(reader)
-        finally:
-            reader.close()
 
 
 def _event_at(settings: Settings, topic: TopicFacts, partition: int, offset: int) -> dict[str, Any] | None:

@@ -15,7 +15,9 @@ from stream.errors import ConfigurationError, printable, quoted
 from stream.features import FEATURES, read_rows
 from stream.interfaces import Library
 from stream.records import MAX_MODELS, USE_FOLD, ContentId, Header
-from stream.scoring import compile_models, explain, read_model, score
+from stream.scoring import canary, compile_models, explain, read_model, score, take_canaries
+from stream.spans import Spans
+from stream.versions import CANARY, ModelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +59,23 @@ class Why:
         return Group(Text(printable(head)), table)
 
 
-def version_of(header: Header, model: str) -> ContentId:
-    """Return the version of a model that is active in a partition.
+def version_for(header: Header, model: str, voter: bytes) -> ContentId:
+    """Return the version of a model that scores a voter: the active one, or the canary that draws the voter.
 
-    Raises ConfigurationError, naming those that are, where it is not.
+    Raises ConfigurationError, naming those that are active, where the model is not.
     """
     active = {item[0]: item[1] for item in header.slots["model"] if item is not None}
     if model not in active:
         message = f"no model {quoted(model)} is active, expected one of {', '.join(sorted(active)) or 'none at all'}"
         raise ConfigurationError(message)
-    return ContentId("model", model, active[model])
+    scoring = active[model]
+    for one in map(ModelVersion.of_entry, header.versions):
+        if (one.name, one.role) == (model, CANARY):
+            drawn, use = np.zeros(1, np.int64), np.full(1, USE_FOLD, np.int64)
+            trial = canary(one.name, one.sha256, one.share, 0, 0)
+            take_canaries([trial], Spans.of([voter]), use, 0, 1, np.zeros((1, 1)), drawn)
+            scoring = one.sha256 if drawn[0] else scoring
+    return ContentId("model", model, scoring)
 
 
 def why(content: ContentId, library: Library, record: NDArray[Any], now_ms: int) -> Why:

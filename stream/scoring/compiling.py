@@ -40,7 +40,7 @@ class Models:
     means: NDArray[np.float64]
     """float64[w]: what each weight's feature is on average."""
     expected: NDArray[np.float64]
-    """float64[MAX_MODELS]: what each model gives on average, before its link; NaN where it cannot be explained."""
+    """float64[m]: what each model gives on average, before its link; NaN where it cannot be explained."""
     forests: tuple[tuple[int, BitVectors], ...]
     """Models of trees, each with its slot."""
 
@@ -112,9 +112,12 @@ def score(
 ) -> None:
     """Score the rows from ``first`` to before ``stop`` that USE_FOLD marks, with every model, active or on trial.
 
-    ``rows`` float64[n, len(models.columns)], ``use`` int64[n]; ``out`` float64[n, m] is written in place,
-    other rows and free slots stay as they are.
+    ``rows`` float64[n, len(models.columns)], ``use`` int64[n]; ``out`` float64[n, m], m at least len(models.tags), is
+    written in place, other rows and free slots stay as they are. Raises ValueError for a narrower ``out``.
     """
+    if out.shape[1] < len(models.tags):
+        message = f"out has {out.shape[1]} columns, expected at least {len(models.tags)}"
+        raise ValueError(message)
     score_rows(
         models.sums,
         models.bias,

@@ -309,10 +309,10 @@ def connection_reused() -> Iterator[None]:
 def largest_time_first() -> AbstractContextManager[object]:
     """Every row of a batch is decided at the batch's largest time."""
 
-    async def processed(state: Any, columns: Columns, library: Any, load: Any) -> Any:
+    async def processed(state: Any, columns: Columns, library: Any, load: Any, facts: Any) -> Any:
         if len(columns):
             columns.log_times[:] = columns.log_times.max()
-        return await process_batch(state, columns, library, load)
+        return await process_batch(state, columns, library, load, facts)
 
     return patch("stream.agents.partition.process_batch", processed)
 

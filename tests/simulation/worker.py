@@ -19,6 +19,7 @@ from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.columns import Columns
+from stream.events import Facts, read
 from stream.interfaces import PartitionStore
 from stream.metrics import Metrics
 from stream.records import OutboxRow
@@ -153,6 +154,20 @@ class Worker:
         if self.process.alive:
             self.site.failed(self, error)
 
+    def _read_ahead(self, columns: Columns, partition_count: int, *, reference: bool) -> asyncio.Future[Facts] | None:
+        """Read some batches some time before or after their turn, as a thread would."""
+        if self.chance.random() < 0.7:
+            return None
+        loop = asyncio.get_running_loop()
+        reading: asyncio.Future[Facts] = loop.create_future()
+
+        def end() -> None:
+            if not reading.done():
+                reading.set_result(read(columns, partition_count, reference=reference))
+
+        loop.call_later(self.chance.choice((0.0, 0.001, 0.02)), end)
+        return reading
+
     def _new_partition(self, number: int, engagement: Engagement) -> Partition:
         # Every other worker by library code: it must go on with what compiled loops left, and they with what it left.
         reference = self.chance.random() < 0.5
@@ -169,6 +184,7 @@ class Worker:
             release=member.release,
             is_assigned=member.is_assigned,
             reference=reference,
+            read_ahead=partial(self._read_ahead, reference=reference),
             now=lambda: self.site.now_ms() / 1000,
         )
         chance = self.chance

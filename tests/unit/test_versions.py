@@ -19,7 +19,7 @@ def header(*versions: Any) -> bytes:
 
 
 def test_header_keeps_versions() -> None:
-    kept = [ModelVersion("support", "b" * 64, role) for role in ROLES]
+    kept = [ModelVersion("support", "b" * 64, role) for role in ROLES if role != "canary"]
     entries = [version.to_entry() for version in (CANARY, *kept)]
     found = Header.from_bytes(header(*entries))
     assert [ModelVersion.of_entry(entry) for entry in found.versions] == [CANARY, *kept]
@@ -34,7 +34,19 @@ def test_header_of_before_there_were_roles_has_no_versions() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"role": "champion"}, {"role": 1}, {"share": 1}, {"share": "0.1"}, {"since_ms": 0.5}, {"name": 7}, {"more": 1}],
+    [
+        {"role": "champion"},
+        {"role": 1},
+        {"share": 1},
+        {"share": "0.1"},
+        {"share": 0.0},
+        {"share": 1.0},
+        {"share": float("nan")},
+        {"role": "shadow"},
+        {"since_ms": 0.5},
+        {"name": 7},
+        {"more": 1},
+    ],
 )
 def test_header_with_a_damaged_version_is_refused(change: dict[str, Any]) -> None:
     assert list(faults([CANARY.to_entry()])) == []
@@ -47,3 +59,16 @@ def test_header_with_a_version_that_lacks_a_field_is_refused() -> None:
     del entry["share"]
     with pytest.raises(StateMismatchError, match="expected name, sha256, role, share, since_ms"):
         Header.from_bytes(header(entry))
+
+
+@pytest.mark.parametrize(
+    ("versions", "reason"),
+    [
+        ([CANARY, CANARY], "two of one name and role"),
+        ([ModelVersion(f"m{n}", "b" * 64, "shadow") for n in range(5)], "has 5 trials, expected at most 4"),
+        ([ModelVersion(f"m{n}", "b" * 64, "previous") for n in range(13)], "has 13 previous versions"),
+    ],
+)
+def test_header_with_versions_that_cannot_be_together_is_refused(versions: list[ModelVersion], reason: str) -> None:
+    with pytest.raises(StateMismatchError, match=reason):
+        Header.from_bytes(header(*[version.to_entry() for version in versions]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.agents.handover import MOST_ROWS, Handover
+from stream.agents.handover import MOST_BYTES, MOST_ROWS, Handover
 from stream.records import OutboxRow
 
 
@@ -56,3 +56,15 @@ def test_cleared_rows_are_read_from_the_store() -> None:
     handed.put(rows(1, 2))
     handed.clear()
     assert handed.take(0) == []
+
+
+def test_rows_of_more_bytes_than_are_kept_are_left_to_the_store() -> None:
+    half = OutboxRow(1, 0, None, b"x" * (MOST_BYTES // 2))
+    handed = Handover()
+    for number in (1, 2):
+        handed.put([OutboxRow(number, 0, None, half.value)])
+    handed.put(rows(3, 3))
+    assert handed.take(0) == []
+    assert handed.take(2) == rows(3, 3)
+    handed.put([OutboxRow(4, 0, None, b"x" * (MOST_BYTES + 1))])
+    assert handed.take(3) == []

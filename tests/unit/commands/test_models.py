@@ -92,18 +92,25 @@ def test_activations_behind_the_header_count_and_those_before_it_do_not() -> Non
     assert active_by(follow(header, log, shelf, TOPIC, None)).versions == ()
 
 
-@pytest.mark.parametrize("case", ["a content that is missing", "a type that is spelled with escapes", "a broken row"])
+@pytest.mark.parametrize("case", ["a type that is spelled with escapes", "a broken row"])
 def test_log_is_followed_as_a_worker_does(case: str) -> None:
     shelf = Shelf()
     old, new = shelf.model(bias=1.0), shelf.model(bias=2.0)
     values: dict[str, tuple[bytes, ContentId]] = {
-        "a content that is missing": (activation(ContentId("model", "likes", "f" * 64)), old),
         "a type that is spelled with escapes": (activation(new).replace(b"config.", b"\\u0063onfig."), new),
         "a broken row": (activation(new)[:-1], old),
     }
     value, expected = values[case]
     found = follow(header_after(shelf, old), log_of(value), shelf, TOPIC, None)
     assert active_by(found).contents == (expected,)
+
+
+def test_activation_of_what_was_written_meanwhile_is_not_passed_over() -> None:
+    """What this command writes next would undo it without a word."""
+    shelf = Shelf()
+    log = log_of(activation(ContentId("model", "likes", "f" * 64)))
+    with pytest.raises(ConfigurationError, match=r"model/likes/f+ was activated meanwhile, by another command"):
+        follow(header_after(shelf, shelf.model()), log, shelf, TOPIC, None)
 
 
 def test_unusable_activation_is_proven_so_before_it_is_written() -> None:

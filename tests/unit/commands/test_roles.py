@@ -10,7 +10,7 @@ from stream.commands.roles import applied, promoted, retired, rolled_back, trial
 from stream.errors import ConfigurationError
 from stream.events import decode
 from stream.records import Activation, ContentId
-from stream.versions import ModelVersion
+from stream.versions import MAX_PREVIOUS, ModelVersion
 
 A, B, C, D = (letter * 64 for letter in "abcd")
 CAMPAIGN = ContentId("campaign", "fan", D)
@@ -84,9 +84,20 @@ def test_retired_model_has_no_role_but_the_one_to_go_back_to() -> None:
     assert roles(after) == {"previous": "b"}
     assert roles(after, "other") == {"active": "d"}
     assert roles(rolled_back(after, "likes", 7)) == {"active": "b"}
-    assert roles(retired(after, "other", None, 8)) == {}
+    assert roles(retired(after, "other", None, 8)) == {"previous": "b"}
+    for number in range(20):
+        after = retired(promoted(after, f"m{number:02}", A, number), f"m{number:02}", None, 10 + number)
+    kept = {one.name for one in after.versions if one.role == "previous"}
+    assert kept == {f"m{number:02}" for number in range(20 - MAX_PREVIOUS, 20)}
     with pytest.raises(ConfigurationError, match="neither active nor on trial"):
         retired(after, "likes", None, 9)
+
+
+def test_rollback_leaves_no_canary_in_place() -> None:
+    before = tried(promoted(ACTIVE, "likes", B, 5), canary(C))
+    with pytest.raises(ConfigurationError, match=r"is a canary.*model retire likes --version cccccccccccc`"):
+        rolled_back(before, "likes", 6)
+    assert roles(rolled_back(retired(before, "likes", C, 6), "likes", 7)) == {"active": "a", "previous": "b"}
 
 
 def test_one_version_on_trial_is_retired_alone() -> None:
@@ -104,7 +115,8 @@ def test_applied_configuration_keeps_trials_of_the_models_that_stay() -> None:
     contents = [ContentId("model", "likes", C), CAMPAIGN]
     after = applied(before, contents, 5)
     assert roles(after) == {"active": "c", "shadow": "b", "previous": "a"}
-    assert roles(after, "other") == {}
+    assert roles(after, "other") == {"previous": "d"}
+    assert roles(applied(after, contents, 6), "other") == {"previous": "d"}
     assert roles(applied(before, contents, 5, keep_trials=False)) == {"active": "c", "previous": "a"}
 
 

@@ -6,15 +6,17 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
+import xxhash
 from rich.console import Console
 
 from stream.commands.reading import ReadContents
 from stream.commands.voter import VoterReport, moment, show
-from stream.commands.voter_why import Contribution, version_of, why
+from stream.commands.voter_why import Contribution, version_for, why
 from stream.errors import ConfigurationError
 from stream.features import FEATURES, describe, read_rows
 from stream.records import VOTER, ContentId, Header
 from stream.settings import Settings
+from stream.versions import ModelVersion
 
 
 def report(last_event: dict[str, object] | None) -> VoterReport:
@@ -135,8 +137,18 @@ def test_trees_without_cover_cannot_say_why() -> None:
 def test_model_that_is_not_active_is_quoted_beside_those_that_are() -> None:
     header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
     with pytest.raises(ConfigurationError, match="no model 'suport' is active, expected one of none at all"):
-        version_of(header, "suport")
+        version_for(header, "suport", b"ada")
     header.slots["model"] = [["support", "5" * 64], None, ["churn", "6" * 64]]
     with pytest.raises(ConfigurationError, match="no model 'suport' is active, expected one of churn, support"):
-        version_of(header, "suport")
-    assert version_of(header, "support") == CONTENT
+        version_for(header, "suport", b"ada")
+    assert version_for(header, "support", b"ada") == CONTENT
+
+
+def test_voter_whom_a_canary_draws_is_explained_by_it() -> None:
+    header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
+    header.slots["model"] = [["support", "5" * 64]]
+    header.versions = [ModelVersion("support", "7" * 64, "canary", 0.5).to_entry()]
+    found = {version_for(header, "support", b"voter-%d" % number).sha256 for number in range(32)}
+    assert found == {"5" * 64, "7" * 64}
+    drawn = xxhash.xxh3_64_intdigest(b"support\0" + b"7" * 64 + b"\0voter-1") >> 11
+    assert version_for(header, "support", b"voter-1").sha256 == ("7" if drawn / 2**53 < 0.5 else "5") * 64
