@@ -19,7 +19,7 @@ from stream.spans import Spans
 from stream.versions import Entry, ModelVersion, faults
 
 ENGINE_VERSION: Final = 1
-"""Changes whenever any decision can change; activated through the log like a model."""
+"""Changes whenever any decision can change, from the first release on; activated through the log like a model."""
 
 # --- event kinds -----------------------------------------------------------------------------------
 

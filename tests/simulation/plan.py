@@ -54,6 +54,8 @@ CUT_OPERATIONS: Final = {
     "zombie": (
         "steps>claimed",
         "watch>claimed",
+        "commit>claimed",
+        "commit>fenced",
         "zrangebyscore>read",
         "zrangebyscore>read",
         "zrangebyscore>fenced",

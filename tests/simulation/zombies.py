@@ -37,9 +37,9 @@ class Sleeper:
     """One worker: awake until it is in the middle of something, and again when its place is taken.
 
     Asleep it can be found at any of its ``steps``, or soon after an answer: of ``watch`` (it is about to commit),
-    ``zrangebyscore`` (about to send) or ``produce`` (about to trim). It is woken when another owner's token is written
-    (``claimed``), its fence's marker (``fenced``), when it has ``read`` the tail, or filled an empty outbox
-    (``refilled``).
+    ``commit`` or ``zrangebyscore`` (about to send what was handed over, or read) or ``produce`` (about to trim). It is
+    woken when another owner's token is written (``claimed``), its fence's marker (``fenced``), when it has ``read`` the
+    tail, or filled an empty outbox (``refilled``).
     """
 
     def __init__(self, world: World, fault: Fault) -> None:
