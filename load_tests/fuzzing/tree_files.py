@@ -178,15 +178,15 @@ def change_dump(chance: random.Random, dump: dict[str, Any]) -> bytes:
     if draw < 0.3:
         return _dumped(change_json(chance, dump))
     for _ in range(chance.choice((1, 1, 2, 3))):
-        nodes = chance.choice(dump["trees"])["nodes"]
+        tree = chance.choice(dump["trees"])
+        nodes = tree["nodes"] if isinstance(tree["nodes"], list) else []
         objects = [item for item in nodes if isinstance(item, dict)] or [{}]
         node, other = chance.choice(objects), chance.choice(objects)
         key = chance.choice(list(node) or ["node_id"])
         change = chance.randrange(6)
         if change == 0:
-            nodes[:] = (
-                _changed_list(chance, nodes) if chance.random() < 0.5 else nodes[: chance.randrange(len(nodes) + 1)]
-            )
+            cut = nodes[: chance.randrange(len(nodes) + 1)]
+            tree["nodes"] = _changed_list(chance, nodes) if chance.random() < 0.5 else cut
         elif change == 1:
             node.pop(key, None)
         elif change == 2:

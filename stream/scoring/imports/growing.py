@@ -103,7 +103,8 @@ def single_at_most(thresholds: Sequence[float]) -> NDArray[np.float32]:
     """
     wide = np.clip(np.asarray(thresholds, np.float64), -MOST_SINGLE, MOST_SINGLE)
     narrow = wide.astype(np.float32)
-    return np.where(narrow > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow).astype(np.float32)
+    with np.errstate(over="ignore"):  # of the least single, which is none of those that are too large
+        return np.where(narrow > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow).astype(np.float32)
 
 
 def _preorder(tree: Tree, what: str) -> tuple[list[int], list[int], list[int]]:
