@@ -167,11 +167,12 @@ class OutboxRelay(ABC):
         From the lowest and not from the last one sent, so that a row that comes back below it (a store that fell
         behind and was replayed) is trimmed and does not stay for ever.
         """
+        is_woken = self._awake.is_set()
         self._awake.clear()
         committed = self._committed
         if self._has_read:
             handed = self._handed.take(self._sent)
-            if handed or self._sent >= committed:
+            if handed or (self._sent >= committed and not is_woken):
                 return handed
         rows = await self._store.outbox(self._output, 0, self._page)
         self._has_read = True

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
 
 from stream.agents import relay as relay_module
+from stream.agents import writing
 from stream.agents.closing import discard
 from stream.agents.fence import Fence
 from stream.agents.forwards import ForwardRelay
@@ -263,7 +264,7 @@ async def test_cancellation_at_any_moment_closes_everything_and_loses_nothing() 
 
 
 async def test_fence_is_renewed_while_idle_and_while_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "MARKER_SECONDS", 0.05)
+    monkeypatch.setattr(writing, "MARKER_SECONDS", 0.05)
     topic, outbox = new_topic(), Outbox()
     async with running(relay := relay_of(outbox, topic)):
         await sent(relay, await outbox.add(1))
