@@ -63,7 +63,7 @@ def activate(header: Header, activation: Activation, library: Library) -> Active
 
 async def restore(header: Header, library: Library) -> Active:
     """Compile what the header says is active, once its contents are in hand."""
-    contents = [content for kind in CONTENT_KINDS for content in _contents(header.slots[kind], kind)]
+    contents = active_contents(header)
     versions = [ModelVersion.of_entry(entry) for entry in header.versions]
     await library.wait_for([*contents, *on_trial(versions)])
     return build(header.slots, library, versions)
@@ -156,8 +156,11 @@ def _refuse_trials(trials: Sequence[ModelVersion], versions: Iterable[ModelVersi
             raise ConfigurationError(message)
 
 
-def _contents(slots: Slots, kind: str) -> list[ContentId]:
-    return [ContentId(kind, item[0], item[1]) for item in slots if item is not None]
+def active_contents(header: Header) -> list[ContentId]:
+    """Return what is active by a partition's header, by kind and slot; versions on trial are not among it."""
+    return [
+        ContentId(kind, item[0], item[1]) for kind in CONTENT_KINDS for item in header.slots[kind] if item is not None
+    ]
 
 
 def _read(library: Library, kind: str, item: list[str]) -> bytes:

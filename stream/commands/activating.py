@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from stream.activation import activate, build, place
+from stream.activation import activate, active_contents
 from stream.commands.broker import readable_errors
 from stream.commands.contents import Content
 from stream.commands.control import control_records, read_signing, write_control
@@ -22,7 +22,7 @@ from stream.continuity import LogFacts, lost, misfit
 from stream.errors import ConfigurationError, StateMismatchError
 from stream.events import decode
 from stream.interfaces import Authority, Library
-from stream.records import CONTENT_KINDS, Activation, ContentId, Header
+from stream.records import Activation, Header
 from stream.settings import Settings
 from stream.signatures import Keyring, root_of
 from stream.stores.redis import RedisStore
@@ -71,14 +71,6 @@ def write_activation(
     values = [activation_event(activation, f"{name}-{number}") for number in range(partitions)]
     records = control_records("config.activated", values, read_signing(settings, partitions))
     return partitions, write_control(settings, doing, records, contents)
-
-
-def prove(activation: Activation, library: Library) -> None:
-    """Compile an activation as a worker would; raise ConfigurationError where a worker would reject it."""
-    slots = {
-        kind: place([], [item for item in activation.contents if item.kind == kind], kind) for kind in CONTENT_KINDS
-    }
-    build(slots, library, activation.versions)
 
 
 def now_ms() -> int:
@@ -139,10 +131,7 @@ def follow(header: Header, log: PartitionReader, library: Library, topic: str, k
 
 def active_by(header: Header) -> Activation:
     """Return what is active by a header."""
-    contents = [
-        ContentId(kind, item[0], item[1]) for kind in CONTENT_KINDS for item in header.slots[kind] if item is not None
-    ]
-    return Activation(header.engine, tuple(contents), tuple(map(ModelVersion.of_entry, header.versions)))
+    return Activation(header.engine, tuple(active_contents(header)), tuple(map(ModelVersion.of_entry, header.versions)))
 
 
 def _may_tell(record: Record) -> bool:

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stream.commands.activating import last_activation, now_ms, prove, read_library, write_activation
+from stream.activation import active_contents
+from stream.commands.activating import last_activation, now_ms, read_library, write_activation
 from stream.commands.broker import readable_errors
-from stream.commands.contents import read_contents
+from stream.commands.contents import prove, read_contents
 from stream.commands.headers import read_headers
 from stream.commands.reading import KafkaReader
 from stream.commands.roles import applied
 from stream.commands.topics import facts
 from stream.errors import GroundswellError
-from stream.records import CONTENT_KINDS, ContentId, Header
+from stream.records import CONTENT_KINDS, ContentId
 from stream.settings import Settings
 from stream.stores.redis import RedisStore
 from stream.versions import ModelVersion
@@ -129,18 +130,9 @@ def _active(settings: Settings, partitions: int) -> dict[ContentId, list[int]] |
         return None
     active: dict[ContentId, list[int]] = {}
     for number, header in headers.items():
-        for content in contents_of(header):
+        for content in [] if header is None else active_contents(header):
             active.setdefault(content, []).append(number)
     return active
-
-
-def contents_of(header: Header | None) -> list[ContentId]:
-    """Return what is active by a partition's header."""
-    if header is None:
-        return []
-    return [
-        ContentId(kind, item[0], item[1]) for kind in CONTENT_KINDS for item in header.slots[kind] if item is not None
-    ]
 
 
 def _last_versions(held: Sequence[Held]) -> dict[tuple[str, str], ContentId]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from stream.activation import build, place
+from stream.commands.reading import ReadContents
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
-from stream.records import CONTENT_KINDS, ContentId
+from stream.interfaces import Library
+from stream.records import CONTENT_KINDS, ENGINE_VERSION, Activation, ContentId
 from stream.scoring import read_model
 from stream.triggers import Campaign, read_campaign
 
@@ -52,7 +54,8 @@ def read_contents(directory: Path) -> list[Content]:
     if problems:
         raise ConfigurationError("\n".join(problems))
     contents.sort(key=lambda content: content.identity)
-    _prove(contents)
+    in_hand = {content.identity: content.data for content in contents}
+    prove(Activation(ENGINE_VERSION, tuple(in_hand)), ReadContents(in_hand))
     return contents
 
 
@@ -101,21 +104,9 @@ def _lost_models(contents: Sequence[Content]) -> list[str]:
     ]
 
 
-class _InHand:
-    """A library of just these contents."""
-
-    def __init__(self, contents: Iterable[Content]) -> None:
-        self._contents = {content.identity: content.data for content in contents}
-
-    def get(self, content: ContentId) -> bytes | None:
-        return self._contents.get(content)
-
-    async def wait_for(self, contents: Iterable[ContentId]) -> None:
-        return None
-
-
-def _prove(contents: Sequence[Content]) -> None:
-    """Compile the contents as a worker would; raise ConfigurationError where they cannot be active together."""
-    identities = [content.identity for content in contents]
-    slots = {kind: place([], [item for item in identities if item.kind == kind], kind) for kind in CONTENT_KINDS}
-    build(slots, _InHand(contents))
+def prove(activation: Activation, library: Library) -> None:
+    """Compile an activation as a worker would; raise ConfigurationError where a worker would reject it."""
+    slots = {
+        kind: place([], [item for item in activation.contents if item.kind == kind], kind) for kind in CONTENT_KINDS
+    }
+    build(slots, library, activation.versions)

@@ -18,11 +18,10 @@ from stream.commands.activating import (
     active_by,
     last_activation,
     now_ms,
-    prove,
     read_library,
     write_activation,
 )
-from stream.commands.contents import Content, read_content
+from stream.commands.contents import Content, prove, read_content
 from stream.commands.headers import read_headers
 from stream.commands.reading import ReadContents
 from stream.commands.roles import promoted, retired, rolled_back, trial_of, tried

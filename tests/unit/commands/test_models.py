@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from stream.activation import activate
-from stream.commands.activating import active_by, follow, prove
+from stream.commands.activating import active_by, follow
+from stream.commands.contents import prove
 from stream.commands.models import listed_of, readers_of, version_of
 from stream.commands.reading import ReadContents, Record
 from stream.errors import ConfigurationError
