@@ -20,6 +20,12 @@ OTHER_REGION: Final = 65535
 OTHER_BAND: Final = 255
 """Of age bands, languages, time zones and sources: one that is said and not listed."""
 
+UNKNOWN: Final = (
+    *("side", "issue", "page", "referrer", "tag", "device", "method", "channel"),
+    *("region", "age_band", "language", "time_zone", "source"),
+)
+"""What an event may say that the taxonomy does not list: it falls to ``other``, and is counted by these names."""
+
 SIGNAL: Final = np.dtype(
     [
         ("amount", "<f8"),  # of a donation, in units of its currency; 0: none

@@ -137,7 +137,7 @@ def _check(chunk: Sequence[tuple[int, bytes]], partition_count: int) -> Decoded:
 def _reason(decoded: Decoded, row: int) -> str:
     if decoded.reject[row]:
         return REJECT_REASONS[decoded.reject[row]]
-    return "control" if decoded.kinds[row] >= CLOCK_TICK else ""
+    return "control" if CLOCK_TICK <= decoded.kinds[row] <= KEYS_ROTATED else ""
 
 
 class _Signing:

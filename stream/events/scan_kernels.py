@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
+from stream.details import TEXTS
 from stream.events.json_kernels import (
     BETWEEN,
     EXACTLY,
     UNSURE,
     count_characters,
+    scan_decimal,
     scan_literal,
     scan_number,
     scan_string,
@@ -23,7 +25,7 @@ from stream.events.json_kernels import (
     skip_whitespace,
     unescape,
 )
-from stream.records import CLOCK_TICK, MAX_EVENT_BYTES
+from stream.records import CLOCK_TICK, KEYS_ROTATED, MAX_EVENT_BYTES
 from stream.words import word_at
 
 # --- the rules that a field's value may be held to ------------------------------------------------------
@@ -53,9 +55,16 @@ SOURCE = 2
 TIME = 3
 SPANS = 4
 """So many columns come out as spans."""
-KIND = 4
-DATA = 5
-_COLUMNS = 6
+SAID = 4
+"""The first of DETAIL's texts."""
+KIND = SAID + TEXTS
+DATA = KIND + 1
+CODE = DATA + 1
+AMOUNT = CODE + 1
+_COLUMNS = AMOUNT + 1
+_SAID_TEXTS = TEXTS
+_POWERS_OF_TEN = np.array([float(f"1e{exponent}") for exponent in range(23)])
+"""Each is a double exactly (10^22 = 2^22 times 5^22, and 5^22 < 2^53)."""
 
 # --- the tables, as ``stream.events.tables`` lays them out ----------------------------------------------
 
@@ -67,8 +76,11 @@ WORD = np.dtype([("length", "<i8"), ("head", "<u8"), ("middle", "<u8"), ("tail",
 """
 FIELD = np.dtype([(name, "<i8") for name in ("rule", "least", "most", "first_choice", "stop_choice", "column")])
 """What a field's value must be; the word of the same index is its name, ``column`` is -1 where nothing comes out."""
-TABLE = np.dtype([(name, "<i8") for name in ("first", "stop", "required")])
-"""Which fields an object may have, from ``first`` to before ``stop``; bit k of ``required``: it must have the k-th."""
+TABLE = np.dtype([(name, "<i8") for name in ("first", "stop", "required", "texts")])
+"""Which fields an object may have, from ``first`` to before ``stop``; bit k of ``required``: it must have the k-th.
+
+``texts`` is how many of DETAIL's texts they may fill.
+"""
 
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ZERO = np.uint64(0)
@@ -169,13 +181,20 @@ def _scan_text(
     code = _code_of(text, start, end, stop, words, fields, field)
     if rule["column"] >= 0:
         found[rule["column"], 0] = code
+        found[rule["column"], 1] = 1
     return position if code >= 0 else UNSURE
 
 
 @kernel_part
-def _scan_amount(buffer: NDArray[np.uint8], position: int, stop: int, fields: NDArray[Any], field: int) -> int:
-    """Pass a number under the rules INTEGER (2.0 is one, as JSON knows one kind of number) and NUMBER."""
+def _scan_amount(
+    buffer: NDArray[np.uint8], position: int, stop: int, fields: NDArray[Any], field: int, found: NDArray[np.int64]
+) -> int:
+    """Pass a number under the rules INTEGER (2.0 is one, as JSON knows one kind of number) and NUMBER.
+
+    What comes out is how far an integer is above its least, or the digits of a number and how many are decimals.
+    """
     rule = fields[field]
+    start = position
     position, known, whole = scan_number(buffer, position, stop)
     fits = False
     if rule["rule"] == INTEGER:
@@ -184,6 +203,14 @@ def _scan_amount(buffer: NDArray[np.uint8], position: int, stop: int, fields: ND
         fits = rule["least"] < whole <= rule["most"]
     elif known == BETWEEN:
         fits = rule["least"] <= whole < rule["most"]
+    column = rule["column"]
+    if fits and column >= 0:
+        digits, decimals = whole - rule["least"], 0
+        if known == BETWEEN:
+            digits, decimals = scan_decimal(buffer, start, position)
+        found[column, 0] = digits
+        found[column, 1] = 1
+        found[column, 2] = decimals
     return position if fits else UNSURE
 
 
@@ -203,7 +230,7 @@ def _scan_field(
     if rule <= CAPITALS:
         return _scan_text(buffer, position, stop, words, fields, field, found, scratch)
     if rule <= NUMBER:
-        return _scan_amount(buffer, position, stop, fields, field)
+        return _scan_amount(buffer, position, stop, fields, field, found)
     byte = buffer[position]
     if rule == FLAG:
         return scan_literal(buffer, position, stop) if byte == 0x74 or byte == 0x66 else UNSURE
@@ -313,7 +340,7 @@ def scan_event(
     """Return the kind code of the event that the bytes ``buffer[start:stop]`` are, UNSURE where they may be none.
 
     ``JSON-text = ws value ws`` (RFC 8259, section 2), and the value an object held to ``tables[0]``, its data to its
-    kind's, ``tables[1 + kind]``. ``found`` (int64[6, 3]) and ``scratch`` (uint8[144]) are written.
+    kind's, ``tables[1 + kind]``. ``found`` (int64[13, 3]) and ``scratch`` (uint8[144]) are written.
     """
     found[:] = 0
     position = skip_whitespace(buffer, start, stop)
@@ -324,13 +351,25 @@ def scan_event(
         return UNSURE
     kind = found[KIND, 0]
     # What is said of control records needs their parsed data.
-    if kind >= CLOCK_TICK:
+    if CLOCK_TICK <= kind <= KEYS_ROTATED:
         return UNSURE
     table = tables[1 + kind]
     if found[DATA, 1] == 0:
         return kind if table["required"] == 0 else UNSURE
     position = scan_object(buffer, found[DATA, 0], found[DATA, 1], words, fields, table, found, scratch)
     return kind if position >= 0 else UNSURE
+
+
+@kernel_part
+def _keep_details(found: NDArray[np.int64], texts: int, details: NDArray[Any], row: int) -> None:
+    """Write what features read of a row; the quotient of two exact doubles is rounded once (Clinger, PLDI 1990)."""
+    detail = details[row]
+    for place in range(texts):
+        detail["starts"][place] = found[SAID + place, 0]
+        detail["stops"][place] = found[SAID + place, 1]
+    detail["code"] = found[CODE, 0] + found[CODE, 1]
+    if found[AMOUNT, 1] != 0:
+        detail["amount"] = np.float64(found[AMOUNT, 0]) / _POWERS_OF_TEN[found[AMOUNT, 2]]
 
 
 @kernel
@@ -345,14 +384,15 @@ def scan_rows(
     stop: int,
     kinds: NDArray[np.int64],
     spans: NDArray[np.int64],
-    escaped: NDArray[np.uint8],
+    escaped: NDArray[np.uint16],
+    details: NDArray[Any],
 ) -> None:
     """Scan the values ``buffer[starts[row]:stops[row]]`` of the rows from ``first`` to before ``stop``.
 
     In: ``buffer`` (uint8), ``starts`` and ``stops`` (int64[n], -1: null), and the tables (WORD, FIELD, TABLE). Out, in
     place: ``kinds`` (int64[n]; -1: not sure, orjson decides), ``spans`` (int64[SPANS, 2, n]: start and stop of
-    the texts in ``buffer``, as they are written there; empty where not given and where not sure) and ``escaped``
-    (uint8[n], bit k: the text of column k has escapes).
+    the texts in ``buffer``, as they are written there; empty where not given and where not sure), ``details`` (DETAIL[n],
+    its texts likewise; comes as zeros) and ``escaped`` (uint16[n], bit k: the text of column k has escapes).
     """
     found = np.empty((_COLUMNS, 3), np.int64)
     scratch = np.empty(_SCRATCH_BYTES, np.uint8)
@@ -368,6 +408,10 @@ def scan_rows(
             spans[column, 0, row] = found[column, 0]
             spans[column, 1, row] = found[column, 1]
             escaped[row] |= found[column, 2] << column
+        if kind >= 0:
+            for column in range(SAID, SAID + _SAID_TEXTS):
+                escaped[row] |= found[column, 2] << column
+            _keep_details(found, tables[1 + kind]["texts"], details, row)
 
 
 @kernel_part
@@ -382,17 +426,24 @@ def _unescape_span(
 @kernel
 def unescape_rows(
     buffer: NDArray[np.uint8],
-    escaped: NDArray[np.uint8],
+    escaped: NDArray[np.uint16],
     first: int,
     stop: int,
     spans: NDArray[np.int64],
+    details: NDArray[Any],
     out: NDArray[np.uint8],
 ) -> None:
     """Write the texts that have escapes without them to the same place of ``out``, and shorten their spans, in place.
 
-    ``buffer`` (uint8), ``escaped`` and ``spans`` as ``scan_rows`` left them; ``out`` is as long as ``buffer``.
+    ``buffer`` (uint8), ``escaped``, ``spans`` and ``details`` as ``scan_rows`` left them; ``out`` is as long as
+    ``buffer``.
     """
     for row in range(first, stop):
         for column in range(SPANS):
             if escaped[row] >> column & 1:
                 _unescape_span(buffer, column, row, spans, out)
+        for place in range(_SAID_TEXTS):
+            if escaped[row] >> (SAID + place) & 1:
+                detail = details[row]
+                start = detail["starts"][place]
+                detail["stops"][place] = unescape(buffer, start, detail["stops"][place], out, start)
