@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 TEXTS: Final = 5
 """Most texts of an event that features read; the places below are theirs, by kind."""
 ACCOUNT, COMMENT = 0, 1
-"""Of social.*: whose it is, and what is said of it."""
+"""Of social.*: whose it is, and what is said of it. (Where a kind has names, they stand first.)"""
 ADDRESS, REFERRER, DEVICE = 0, 1, 2
 """Of page views."""
 METHOD: Final = 0

@@ -46,12 +46,8 @@ ENGAGEMENT_TYPES: Final = (
 EVENT_TYPES: Final = (
     *ENGAGEMENT_TYPES,
     "profile.updated",
-    "consent.granted",
-    "consent.withdrawn",
-    "privacy.erased",
-    "clock.tick",
-    "config.activated",
-    "keys.rotated",
+    *("consent.granted", "consent.withdrawn", "privacy.erased"),
+    *("clock.tick", "config.activated", "keys.rotated"),
     "event.attended",
 )
 """Every CloudEvents type; a type's place here is its kind code (int64), fixed for life."""
@@ -64,7 +60,7 @@ PRIVACY_ERASED: Final = KIND["privacy.erased"]
 CLOCK_TICK: Final = KIND["clock.tick"]
 CONFIG_ACTIVATED: Final = KIND["config.activated"]
 KEYS_ROTATED: Final = KIND["keys.rotated"]
-"""Control records are the kinds from CLOCK_TICK to here: nobody's, and read by parsing them."""
+"""Control records are the kinds from CLOCK_TICK to here."""
 
 # --- rejects ---------------------------------------------------------------------------------------
 
@@ -243,9 +239,8 @@ class Header:
         try:
             fields: Any = orjson.loads(data)
             header = cls(**fields)
-            if type(header.slots) is dict:
-                # A header of before there were taxonomies has none active.
-                header.slots.setdefault("taxonomy", [])
+            # A header of before there were taxonomies has none active.
+            header.slots = {"taxonomy": [], **header.slots}
             fault = next(header._faults(), None)
         except (orjson.JSONDecodeError, TypeError) as error:
             fault = f"{str(error)[:200]}: {data[:120]!r}"

@@ -269,7 +269,7 @@ class Partition:
         self.start = self.offset = start
         self.now = 0
         self.voters: dict[str, Voter] = {}
-        self.slots: dict[str, list[list[str] | None]] = {"model": [], "campaign": [], "policy": []}
+        self.slots: dict[str, list[list[str] | None]] = {"model": [], "campaign": [], "policy": [], "taxonomy": []}
         self.models: list[Model | None] = []
         self.campaigns: list[Campaign | None] = []
         self.versions: list[dict[str, Any]] = []

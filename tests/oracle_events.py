@@ -30,7 +30,15 @@ COUNTED = (
 # fmt: on
 CONTROL = ("clock.tick", "config.activated", "keys.rotated")
 SIGNED = (*CONTROL, "privacy.erased")
-TYPES = (*COUNTED, "profile.updated", "consent.granted", "consent.withdrawn", "privacy.erased", *CONTROL)
+TYPES = (
+    *COUNTED,
+    "profile.updated",
+    "consent.granted",
+    "consent.withdrawn",
+    "privacy.erased",
+    *CONTROL,
+    "event.attended",
+)
 DAY_MS = 86400000
 YEAR_2000_MS = 946684800000
 

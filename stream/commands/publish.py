@@ -21,7 +21,7 @@ from stream.commands.topics import facts
 from stream.errors import ConfigurationError
 from stream.events import decode
 from stream.interfaces import Decoded
-from stream.records import CLOCK_TICK, MAX_EVENT_BYTES, PRIVACY_ERASED, REJECT_REASONS, Keys
+from stream.records import CLOCK_TICK, KEYS_ROTATED, MAX_EVENT_BYTES, PRIVACY_ERASED, REJECT_REASONS, Keys
 from stream.settings import Settings
 from stream.signatures import Signer
 

@@ -26,7 +26,7 @@ from stream.details import (
     REGION,
     ZONE,
 )
-from stream.events.scan_kernels import (
+from stream.events.field_kernels import (
     AMOUNT,
     CAPITALS,
     CHOICE,
@@ -55,7 +55,7 @@ MAX_TIME_CHARACTERS: Final = 256
 CHANNELS: Final = ("email", "text", "push", "call", "mail", "door", "social", "ad")
 """Of consent; a message may name any channel, and the taxonomy says what it is."""
 MAX_SUPPORT: Final = 5
-"""Supports strongly; 1: opposes strongly."""
+"""Strong opposition; 1: strong support."""
 ANSWERS: Final = ("yes", "no", "maybe")
 MAX_TEXT_CHARACTERS: Final = 10_000
 MAX_AMOUNT: Final = 1_000_000_000
@@ -70,10 +70,10 @@ Check = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the value of a field must be: said once, as ``scan_kernels`` holds bytes to it and as parsed values are."""
+    """What the value of a field must be: said once, as ``field_kernels`` holds bytes to it and as parsed values are."""
 
     code: int
-    """A rule of ``stream.events.scan_kernels``."""
+    """A rule of ``stream.events.field_kernels``."""
     check: Check
     """The same of a parsed value, which is not null."""
     least: int = 0

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.events.field_kernels import FIELD, KIND, MAX_WORD_BYTES, SAID, TABLE, WORD
 from stream.events.fields import ATTRIBUTES, FIELDS, Rules
-from stream.events.scan_kernels import FIELD, KIND, MAX_WORD_BYTES, SAID, TABLE, WORD
 from stream.records import EVENT_TYPES
 
 MAX_FIELDS: Final = 62

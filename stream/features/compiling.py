@@ -15,6 +15,8 @@ from stream.features.automaton import Automaton, build_automaton
 from stream.features.signal_kernels import LISTS, WORDS, read_signals
 from stream.features.taxonomy import Taxonomy, read_taxonomy
 from stream.features.word_kernels import PATTERN, WEIGHT
+from stream.records import USE_FOLD
+from stream.signals import UNKNOWN
 
 _KEPT: Final = 4
 """Taxonomies that stay compiled: activations come to each partition, and say what is active anew."""
@@ -59,6 +61,17 @@ class CompiledTaxonomy:
         """Write what the rows from ``first`` to before ``stop`` say, in place; see ``signal_kernels.read_signals``."""
         arrays = (self.lists, self.goto, self.starts, self.codes, self.shorter, self.patterns, self.weights)
         read_signals(details.buffer, details.values, kinds, *arrays, first, stop, signals, unknown)
+
+
+def count_unknown(unknown: NDArray[np.uint16], use: NDArray[np.int64]) -> dict[str, int]:
+    """Return by name in UNKNOWN how many rows that USE_FOLD marks have such a text; names that none has are left out.
+
+    ``unknown`` (uint16[n]) is as ``read_signals`` wrote it, ``use`` int64[n].
+    """
+    counts = np.bincount(unknown[use == USE_FOLD])
+    masks = np.flatnonzero(counts)
+    found = {name: int(counts[masks[masks >> place & 1 == 1]].sum()) for place, name in enumerate(UNKNOWN)}
+    return {name: count for name, count in found.items() if count}
 
 
 @lru_cache(_KEPT)

@@ -6,24 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.details import (
-    ACCOUNT,
-    ADDRESS,
-    AGE_BAND,
-    CHANNEL,
-    COMMENT,
-    DEVICE,
-    ISSUE,
-    LANGUAGE,
-    METHOD,
-    ORIGIN,
-    REFERRER,
-    REGION,
-    ZONE,
-)
+from stream.details import ADDRESS, COMMENT, DEVICE, REFERRER, TEXTS
 from stream.features.visit_kernels import find_device, find_name, find_page, find_referrer, find_tag
 from stream.features.word_kernels import AGAINST, FAVOUR, SUMS, weigh_text
-from stream.records import KIND
+from stream.records import EVENT_TYPES, KIND
 from stream.signals import (
     DEVICES,
     MAX_ISSUES,
@@ -48,8 +34,7 @@ ACCOUNTS, CHANNELS, DONATION_METHODS, ISSUES, REGIONS, AGE_BANDS, LANGUAGES, ZON
 _FOLLOW, _COMMENT = KIND["social.follow"], KIND["social.comment"]
 _PAGE_VIEW = KIND["site.page_view"]
 _DONATION_STARTED, _DONATION_COMPLETED = KIND["donation.started"], KIND["donation.completed"]
-_RSVP, _CANVASS, _PROFILE = KIND["event.rsvp"], KIND["canvass.contacted"], KIND["profile.updated"]
-_FIRST_MESSAGE, _LAST_MESSAGE = KIND["message.delivered"], KIND["message.unsubscribed"]
+_RSVP, _CANVASS = KIND["event.rsvp"], KIND["canvass.contacted"]
 
 _OTHER_SIDE, _OTHER_PAGE, _OTHER_ORIGIN = len(SIDES) - 1, len(PAGES) - 1, len(ORIGINS) - 1
 _OTHER_DEVICE, _OTHER_CHANNEL, _OTHER_METHOD = len(DEVICES) - 1, len(MESSAGE_CHANNELS) - 1, len(METHODS) - 1
@@ -58,6 +43,33 @@ _WHOLE = 10
 
 _SIDE, _ISSUE, _PAGE, _REFERRER, _TAG, _DEVICE, _METHOD, _CHANNEL, _REGION = (1 << place for place in range(9))
 _AGE_BAND, _LANGUAGE, _ZONE, _SOURCE = (1 << place for place in range(9, len(UNKNOWN)))
+
+
+def _names_of() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return by kind code how many of its first texts are names, and by place their sort: of UNKNOWN, of NAME_BYTES."""
+    names: dict[str, tuple[tuple[int, int], ...]] = {
+        "donation": ((_METHOD, DONATION_METHODS),),
+        "message": ((_CHANNEL, CHANNELS),),
+        "social": ((_SIDE, ACCOUNTS),),
+        "canvass": ((_ISSUE, ISSUES),),
+        "profile": (
+            (_REGION, REGIONS),
+            (_AGE_BAND, AGE_BANDS),
+            (_LANGUAGE, LANGUAGES),
+            (_ZONE, ZONES),
+            (_SOURCE, SOURCES),
+        ),
+    }
+    counts = np.zeros(len(EVENT_TYPES), np.int64)
+    table = np.zeros((len(EVENT_TYPES), TEXTS, 2), np.int64)
+    for kind, name in enumerate(EVENT_TYPES):
+        here = names.get(name.partition(".")[0], ())
+        counts[kind] = len(here)
+        table[kind, : len(here)] = np.reshape(here, (len(here), 2))
+    return counts, table
+
+
+_NAMED, _NAMES_OF = _names_of()
 
 _FNV_BASIS, _FNV_PRIME, _LOW_HALF = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 
@@ -95,47 +107,6 @@ def _device_bit(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     for place in range(at, end):
         value = ((value ^ int(np.int64(buffer[place]))) * _FNV_PRIME) & _LOW_HALF
     return 1 + ((value >> 16 ^ value) & 15)
-
-
-@kernel_part
-def _name_at(
-    buffer: NDArray[np.uint8],
-    detail: Any,
-    place: int,
-    kind: int,
-    lists: NDArray[np.uint8],
-    goto: NDArray[np.int32],
-    starts: NDArray[np.int64],
-) -> int:
-    """Return which pattern of a kind a detail's text is, -1 for none."""
-    at, end = detail["starts"][place], detail["stops"][place]
-    return find_name(buffer, at, end, lists, goto, NAMES, starts[NAMES], kind)
-
-
-@kernel_part
-def _read_social(
-    buffer: NDArray[np.uint8],
-    detail: Any,
-    lists: NDArray[np.uint8],
-    goto: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    signal: Any,
-) -> int:
-    """Say whose account it is, an @ before it aside, and its issue; return what is unknown, as in all parts below."""
-    signal["side"] = _OTHER_SIDE
-    at, end = detail["starts"][ACCOUNT], detail["stops"][ACCOUNT]
-    if at < end and buffer[at] == 0x40:
-        at += 1
-    if at >= end:
-        return 0
-    found = find_name(buffer, at, end, lists, goto, NAMES, starts[NAMES], ACCOUNTS)
-    if found < 0:
-        return _SIDE
-    signal["side"] = codes[found, 0]
-    if codes[found, 1] >= 0:
-        signal["issues"][codes[found, 1]] = _WHOLE
-    return 0
 
 
 @kernel_part
@@ -193,75 +164,82 @@ def _read_visit(
 
 
 @kernel_part
-def _band(
+def _find_listed(
     buffer: NDArray[np.uint8],
-    detail: Any,
-    place: int,
+    at: int,
+    end: int,
+    lists: NDArray[np.uint8],
+    goto: NDArray[np.int32],
+    starts: NDArray[np.int64],
     kind: int,
-    lists: NDArray[np.uint8],
-    goto: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    other: int,
 ) -> int:
-    """Return 1 + the place of a profile's text in its list, ``other`` where it is not there, 0 where none is given."""
-    at, end = detail["starts"][place], detail["stops"][place]
-    if at >= end:
-        return 0
-    found = find_name(buffer, at, end, lists, goto, NAMES, starts[NAMES], kind)
-    if found < 0 and kind == LANGUAGES:
-        # Of a tag such as de-AT (BCP 47) the language alone, where the whole is not listed.
+    """Find a name; of a tag such as de-AT (BCP 47) the language alone, where the whole is not listed."""
+    found = -1
+    while found < 0 and at < end:
+        found = find_name(buffer, at, end, lists, goto, NAMES, starts[NAMES], kind)
         stop = at
-        while stop < end and buffer[stop] != 0x2D and buffer[stop] != 0x5F:
-            stop += 1
-        found = find_name(buffer, at, stop, lists, goto, NAMES, starts[NAMES], kind)
-    return int(1 + codes[found, 0]) if found >= 0 else other
+        if kind == LANGUAGES:
+            while stop < end and buffer[stop] != 0x2D and buffer[stop] != 0x5F:
+                stop += 1
+        end = stop if stop < end else at
+    return found
 
 
 @kernel_part
-def _read_profile(
+def _say_name(signal: Any, name: int, code: int, issue: int) -> int:
+    """Say what the name of a sort stands for (-1: it is not listed), and its issue; return what is unknown."""
+    if issue >= 0:
+        signal["issues"][issue] = _WHOLE
+    if name == _ISSUE:
+        if code >= 0:
+            signal["issues"][code] = _WHOLE
+    elif name == _SIDE:
+        signal["side"] = code if code >= 0 else _OTHER_SIDE
+    elif name == _CHANNEL:
+        signal["channel"] = code if code >= 0 else _OTHER_CHANNEL
+    elif name == _METHOD:
+        signal["method"] = code if code >= 0 else _OTHER_METHOD
+    elif name == _REGION:
+        signal["region"] = 1 + code if code >= 0 else OTHER_REGION
+    else:
+        band = 1 + code if code >= 0 else OTHER_BAND
+        if name == _AGE_BAND:
+            signal["age_band"] = band
+        elif name == _LANGUAGE:
+            signal["language"] = band
+        elif name == _ZONE:
+            signal["zone"] = band
+        else:
+            signal["source"] = band
+    return name if code < 0 else 0
+
+
+@kernel_part
+def _read_names(
     buffer: NDArray[np.uint8],
     detail: Any,
     lists: NDArray[np.uint8],
     goto: NDArray[np.int32],
     starts: NDArray[np.int64],
     codes: NDArray[np.int64],
+    kind: int,
     signal: Any,
 ) -> int:
-    """Say what a profile's texts are among the taxonomy's lists."""
-    region = _band(buffer, detail, REGION, REGIONS, lists, goto, starts, codes, OTHER_REGION)
-    age_band = _band(buffer, detail, AGE_BAND, AGE_BANDS, lists, goto, starts, codes, OTHER_BAND)
-    language = _band(buffer, detail, LANGUAGE, LANGUAGES, lists, goto, starts, codes, OTHER_BAND)
-    zone = _band(buffer, detail, ZONE, ZONES, lists, goto, starts, codes, OTHER_BAND)
-    source = _band(buffer, detail, ORIGIN, SOURCES, lists, goto, starts, codes, OTHER_BAND)
-    signal["region"] = region
-    signal["age_band"] = age_band
-    signal["language"] = language
-    signal["zone"] = zone
-    signal["source"] = source
-    unknown = _REGION if region == OTHER_REGION else 0
-    unknown |= _AGE_BAND if age_band == OTHER_BAND else 0
-    unknown |= _LANGUAGE if language == OTHER_BAND else 0
-    unknown |= _ZONE if zone == OTHER_BAND else 0
-    return unknown | (_SOURCE if source == OTHER_BAND else 0)
-
-
-@kernel_part
-def _read_donation(
-    buffer: NDArray[np.uint8],
-    detail: Any,
-    lists: NDArray[np.uint8],
-    goto: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    signal: Any,
-) -> int:
-    signal["amount"] = detail["amount"]
-    if detail["starts"][METHOD] >= detail["stops"][METHOD]:
-        return 0
-    found = _name_at(buffer, detail, METHOD, DONATION_METHODS, lists, goto, starts)
-    signal["method"] = codes[found, 0] if found >= 0 else _OTHER_METHOD
-    return 0 if found >= 0 else _METHOD
+    """Say what the names in a row's details stand for, those that the kind of event has; return what is unknown."""
+    unknown = 0
+    for place in range(_NAMED[kind]):
+        at, end = detail["starts"][place], detail["stops"][place]
+        name, sort = _NAMES_OF[kind, place, 0], _NAMES_OF[kind, place, 1]
+        # An account's name stands with or without an @ before it.
+        if sort == ACCOUNTS and at < end and buffer[at] == 0x40:
+            at += 1
+        if at < end:
+            found = _find_listed(buffer, at, end, lists, goto, starts, sort)
+            code, issue = -1, -1
+            if found >= 0:
+                code, issue = codes[found, 0], codes[found, 1]
+            unknown |= _say_name(signal, name, code, issue)
+    return unknown
 
 
 @kernel
@@ -290,32 +268,25 @@ def read_signals(
     sums = np.empty(SUMS, np.int64)
     for row in range(first, stop):
         _clear(signals, row)
-        found = 0
         kind = kinds[row]
+        unknown[row] = 0
+        if kind < 0:
+            continue
         detail, signal = details[row], signals[row]
+        found = 0
         if _FOLLOW <= kind <= _COMMENT:
-            found = _read_social(buffer, detail, lists, goto, starts, codes, signal)
-            if kind == _COMMENT:
-                at, end = detail["starts"][COMMENT], detail["stops"][COMMENT]
-                weigh_text(buffer, at, end, lists, goto, WORDS, starts[WORDS], shorter, patterns, weights, sums)
-                _add_words(sums, signal)
+            signal["side"] = _OTHER_SIDE
         elif kind == _PAGE_VIEW:
             found = _read_visit(buffer, detail, lists, goto, starts, codes, signal)
         elif kind == _DONATION_STARTED or kind == _DONATION_COMPLETED:
-            found = _read_donation(buffer, detail, lists, goto, starts, codes, signal)
-        elif _FIRST_MESSAGE <= kind <= _LAST_MESSAGE:
-            name = _name_at(buffer, detail, CHANNEL, CHANNELS, lists, goto, starts)
-            signal["channel"] = codes[name, 0] if name >= 0 else _OTHER_CHANNEL
-            found = 0 if name >= 0 else _CHANNEL
+            signal["amount"] = detail["amount"]
         elif kind == _RSVP:
             signal["answer"] = detail["code"]
         elif kind == _CANVASS:
             signal["support"] = detail["code"]
-            if detail["starts"][ISSUE] < detail["stops"][ISSUE]:
-                name = _name_at(buffer, detail, ISSUE, ISSUES, lists, goto, starts)
-                if name >= 0:
-                    signal["issues"][codes[name, 0]] = _WHOLE
-                found = 0 if name >= 0 else _ISSUE
-        elif kind == _PROFILE:
-            found = _read_profile(buffer, detail, lists, goto, starts, codes, signal)
+        found |= _read_names(buffer, detail, lists, goto, starts, codes, kind, signal)
+        if kind == _COMMENT:
+            at, end = detail["starts"][COMMENT], detail["stops"][COMMENT]
+            weigh_text(buffer, at, end, lists, goto, WORDS, starts[WORDS], shorter, patterns, weights, sums)
+            _add_words(sums, signal)
         unknown[row] = found

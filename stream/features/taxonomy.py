@@ -74,11 +74,11 @@ class Taxonomy:
     issues: tuple[str, ...]
     """At most MAX_ISSUES names; an issue's index is its place."""
     words: Mapping[bytes, Mapping[int, int]]
-    """By target (an issue's index, STANCE or NEGATION), what a word weighs in tenths; of a stance below 0: against us."""
+    """By target (an issue's index, STANCE or NEGATION), a word's weight in tenths (of a stance below 0: against us)."""
     lengths: Mapping[bytes, int]
     """How many words each of ``words`` has."""
     names: Mapping[bytes, tuple[int, int]]
-    """What names of all kinds stand for: of an account side and issue (NO_ISSUE for none), else a place and NO_ISSUE."""
+    """What names of all kinds stand for: an account's side and issue (NO_ISSUE for none), else a place and NO_ISSUE."""
     pages: Mapping[bytes, tuple[int, int]]
     """Class and issue (NO_ISSUE for none)."""
     referrers: Mapping[bytes, int]
@@ -201,9 +201,8 @@ def _words(fields: Mapping[str, Any]) -> tuple[dict[bytes, dict[int, int]], dict
                 listed.add(pattern)
                 weighed = words.setdefault(pattern, {}).setdefault(target, sign * weight)
                 if weighed != sign * weight:
-                    message = (
-                        f"{where}: {quoted(text)} weighs {sign * weight / 10}, and {weighed / 10} where it stands before"
-                    )
+                    found = f"{sign * weight / 10}, and {weighed / 10} where it stands before"
+                    message = f"{where}: {quoted(text)} weighs {found}"
                     raise ConfigurationError(message)
                 lengths[pattern] = count
     _refuse_many("issues", len(words), MAX_WORDS, "words, with those of stance and negations")
