@@ -133,17 +133,17 @@ def is_word_character(character: int) -> bool:
 
 
 @kernel_part
-def step(lists: NDArray[np.uint8], goto: NDArray[np.int32], one: int, state: int, byte: int) -> int:
+def step(lists: NDArray[np.int32], goto: NDArray[np.int32], one: int, state: int, byte: int) -> int:
     """Return the state of list ``one`` after one byte: the place of its row in ``goto``.
 
-    ``lists`` is uint8[lists, 256] (where in a row the byte leads on), ``goto`` int32[cells], as
+    ``lists`` is int32[lists, 256] (where in a row the byte leads on), ``goto`` int32[cells], as
     ``stream.features.compiling`` lays them out.
     """
     return int(goto[state + lists[one, byte]])
 
 
 @kernel_part
-def advance(lists: NDArray[np.uint8], goto: NDArray[np.int32], one: int, state: int, start: int, character: int) -> int:
+def advance(lists: NDArray[np.int32], goto: NDArray[np.int32], one: int, state: int, start: int, character: int) -> int:
     """Return the state after the bytes of one character; NO_CHARACTER leads back to the list's ``start``."""
     if character < 0:
         return start
@@ -163,7 +163,7 @@ def advance(lists: NDArray[np.uint8], goto: NDArray[np.int32], one: int, state: 
 
 @kernel_part
 def walk_words(
-    lists: NDArray[np.uint8], goto: NDArray[np.int32], one: int, state: int, start: int, within: bool, character: int
+    lists: NDArray[np.int32], goto: NDArray[np.int32], one: int, state: int, start: int, within: bool, character: int
 ) -> tuple[int, bool]:
     """Return the state after one more character of a text, and whether a word is under way.
 
@@ -181,7 +181,7 @@ def walk(
     buffer: NDArray[np.uint8],
     at: int,
     end: int,
-    lists: NDArray[np.uint8],
+    lists: NDArray[np.int32],
     goto: NDArray[np.int32],
     one: int,
     state: int,

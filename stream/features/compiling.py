@@ -34,8 +34,8 @@ class CompiledTaxonomy:
     """
 
     taxonomy: Taxonomy
-    lists: NDArray[np.uint8]
-    """uint8[LISTS, 256]: by list, where in a row a byte leads on."""
+    lists: NDArray[np.int32]
+    """int32[LISTS, 256]: by list, where in a row a byte leads on."""
     goto: NDArray[np.int32]
     """int32[cells]."""
     starts: NDArray[np.int64]
@@ -104,8 +104,8 @@ def compile_taxonomy(taxonomy: Taxonomy) -> CompiledTaxonomy:
 
 def _joined(
     lists: Sequence[tuple[Automaton, NDArray[np.int32]]],
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int64]]:
-    classes = np.empty((LISTS, 256), np.uint8)
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    classes = np.empty((LISTS, 256), np.int32)
     starts = np.empty(LISTS, np.int64)
     rows: list[NDArray[np.int32]] = []
     at = 0
@@ -114,7 +114,7 @@ def _joined(
         row = np.empty((states, 1 + width), np.int32)
         row[:, 0] = decides
         row[:, 1:] = at + automaton.goto * np.int32(1 + width)
-        classes[one], starts[one] = 1 + automaton.classes, at
+        classes[one], starts[one] = 1 + automaton.classes.astype(np.int32), at
         rows.append(row.ravel())
         at += row.size
     return classes, np.concatenate(rows), starts

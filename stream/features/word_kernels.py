@@ -69,7 +69,7 @@ def weigh_text(
     buffer: NDArray[np.uint8],
     at: int,
     end: int,
-    lists: NDArray[np.uint8],
+    lists: NDArray[np.int32],
     goto: NDArray[np.int32],
     one: int,
     start: int,

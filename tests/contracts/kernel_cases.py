@@ -291,7 +291,10 @@ def taxonomy(seed: int) -> CompiledTaxonomy:
     chance = random.Random(seed)
     words = chance.sample(WORDS, 4)
     text = f"""
-    issues = [{{name = "a", words.en = [["{words[0]}", {chance.randrange(1, 90) / 10}], "{words[1]}*"]}}, {{name = "b"}}]
+    issues = [
+      {{name = "a", words.en = [["{words[0]}", {chance.randrange(1, 90) / 10}], "{words[1]}*"]}},
+      {{name = "b"}},
+    ]
     stance.for.en = ["{words[2]} {words[3]}", "{words[0]}*"]
     negations.en = ["not", "{words[3]}"]
     accounts = [{{side = "{chance.choice(["own", "press"])}", issue = "b", names = ["{words[0]}", "{words[1]}"]}}]
@@ -301,7 +304,9 @@ def taxonomy(seed: int) -> CompiledTaxonomy:
     referrers = {{search = ["{words[0]}.com"], mail = ["{words[1]}.{words[0]}.com"]}}
     channels = {{mail = ["{words[0]}"], door = ["{words[1]}"]}}
     methods.post = ["{words[0]}"]
-    profile = {{regions = ["{words[1]}", "{words[0]}"], languages = [["{words[0]}", "{words[2]}"]], zones = ["{words[3]}"]}}
+    profile.regions = ["{words[1]}", "{words[0]}"]
+    profile.languages = [["{words[0]}", "{words[2]}"]]
+    profile.zones = ["{words[3]}"]
     """
     return taxonomy_of(text.encode())
 
@@ -309,8 +314,8 @@ def taxonomy(seed: int) -> CompiledTaxonomy:
 WORDS = ("tax", "jobs", "care", "rent", "vote", "gun")
 # fmt: off
 _PIECES = (
-    *WORDS, *WORDS, "NOT", "taxes", "é", "\xff", "https://", "/", "?", "&", "utm_medium=", ".", ".com", "@", ":80", "#", " ",
-    "-",
+    *WORDS, *WORDS, "NOT", "taxes", "é", "\xff", "https://", "/", "?", "&", "utm_medium=", ".", ".com", "@", ":80", "#",
+    " ", "-",
 )
 # fmt: on
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.features import compile_taxonomy, read_taxonomy
-from stream.features.visit_kernels import DEVICES, NO_ISSUE, ORIGINS, PAGES, SIDES
-from stream.spans import Spans
+from stream.details import ACCOUNT, ADDRESS, DEVICE, REFERRER
+from stream.features import taxonomy_of
+from stream.features.taxonomy import NO_ISSUE
+from stream.signals import DEVICES, ORIGINS, PAGES, SIDES
+from tests.signalled import issue_of, signals_of
 
 FILE = """
 issues = [{name = "climate"}, {name = "health"}]
@@ -44,7 +45,7 @@ search = ["google.com", "bing.com"]
 mail = ["mail.google.com"]
 social = ["t.co"]
 """
-COMPILED = compile_taxonomy(read_taxonomy(FILE.encode()))
+COMPILED = taxonomy_of(FILE.encode())
 ACCOUNTS = {"janedoe": ("own", -1), "nurses": ("ally", 1), "ärzte": ("ally", 1), "news.example": ("press", -1)}
 PATHS = [
     *((path, "home", -1) for path in ("/", "/index*")),
@@ -77,12 +78,8 @@ def parts_of(address: str) -> tuple[str | None, str, str]:
     return authority, path, query or ""
 
 
-def spans_of(texts: list[str]) -> Spans:
-    # In the middle of a buffer, so that what stands around a text is seen not to be read.
-    edge = b"/google.com?gclid=1&"
-    return Spans.of([edge, *[text.encode("utf-8", "surrogateescape") for text in texts], edge]).take(
-        np.arange(1, len(texts) + 1)
-    )
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def page(address: str) -> tuple[str, int]:
@@ -115,33 +112,37 @@ def account(name: str) -> tuple[str, int]:
 
 
 def pages_of(texts: list[str]) -> list[tuple[str, int]]:
-    pages, issues = np.full(len(texts), -7), np.full(len(texts), -7)
-    COMPILED.classify_pages(spans_of(texts), 0, len(texts), pages, issues)
-    return [(PAGES[code], issue) for code, issue in zip(pages.tolist(), issues.tolist(), strict=True)]
+    signals, unknown = signals_of(COMPILED, "site.page_view", [{ADDRESS: encoded(text)} for text in texts])
+    for signal, names, text in zip(signals, unknown, texts, strict=True):
+        assert ("page" in names) <= (PAGES[signal["page"]] == "other" and text != "")
+    return [(PAGES[signal["page"]], issue_of(signal)) for signal in signals]
 
 
 def accounts_of(texts: list[str]) -> list[tuple[str, int]]:
-    sides, issues = np.full(len(texts), -7), np.full(len(texts), -7)
-    COMPILED.classify_accounts(spans_of(texts), 0, len(texts), sides, issues)
-    return [(SIDES[code], issue) for code, issue in zip(sides.tolist(), issues.tolist(), strict=True)]
+    signals, unknown = signals_of(COMPILED, "social.follow", [{ACCOUNT: encoded(text)} for text in texts])
+    for signal, names, text in zip(signals, unknown, texts, strict=True):
+        assert ("side" in names) == (SIDES[signal["side"]] == "other" and text not in {"", "@"})
+    return [(SIDES[signal["side"]], issue_of(signal)) for signal in signals]
 
 
 def referrers_of(texts: list[str]) -> list[str]:
-    origins = np.full(len(texts), -7)
-    COMPILED.classify_referrers(spans_of(texts), 0, len(texts), origins)
-    return [ORIGINS[code] for code in origins.tolist()]
+    signals, unknown = signals_of(COMPILED, "site.page_view", [{REFERRER: encoded(text)} for text in texts])
+    found = [ORIGINS[code] for code in signals["origin"].tolist()]
+    assert [names == {"referrer"} for names in unknown] == [origin == "other" for origin in found]
+    return found
 
 
 def tags_of(texts: list[str]) -> list[str]:
-    origins = np.full(len(texts), -7)
-    COMPILED.classify_tags(spans_of(texts), 0, len(texts), origins)
-    return [ORIGINS[code] for code in origins.tolist()]
+    signals, unknown = signals_of(COMPILED, "site.page_view", [{ADDRESS: encoded(text)} for text in texts])
+    found = [ORIGINS[code] for code in signals["origin"].tolist()]
+    assert ["tag" in names for names in unknown] == [origin == "other" for origin in found]
+    return found
 
 
 def devices_of(texts: list[str]) -> list[str]:
-    devices = np.full(len(texts), -7)
-    COMPILED.classify_devices(spans_of(texts), 0, len(texts), devices)
-    return [DEVICES[code] for code in devices.tolist()]
+    signals, _ = signals_of(COMPILED, "site.page_view", [{DEVICE: encoded(text)} for text in texts])
+    assert [1 <= bit <= 16 for bit in signals["device_bit"].tolist()] == [text != "" for text in texts]
+    return [DEVICES[code] for code in signals["device"].tolist()]
 
 
 NOISE = st.binary(max_size=2).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -314,6 +315,7 @@ def test_accounts(name: str, expected: tuple[str, int]) -> None:
         ("Android Smart-TV mobile", "tv"),
         ("a tv", "tv"),
         ("tvs\xff", "other"),
+        ("tv\udcff", "tv"),
     ],
 )
 def test_devices(text: str, expected: str) -> None:
@@ -328,3 +330,22 @@ def test_ten_thousand_of_one_character_are_what_they_are(sign: str) -> None:
     assert tags_of([text]) == [tag(text)]
     assert accounts_of([text]) == [account(text)]
     assert devices_of([text]) == ["other"]
+
+
+def test_tags_win_over_the_referrer() -> None:
+    rows = [
+        {ADDRESS: b"/?utm_medium=email", REFERRER: b"https://google.com"},
+        {ADDRESS: b"/?utm_medium=strange", REFERRER: b"https://google.com"},
+        {ADDRESS: b"/", REFERRER: b"https://google.com"},
+    ]
+    signals, unknown = signals_of(COMPILED, "site.page_view", rows)
+    assert [ORIGINS[code] for code in signals["origin"].tolist()] == ["mail", "other", "search"]
+    assert unknown == [set(), {"tag"}, set()]
+
+
+def test_devices_spread_over_sixteen_bits_and_stay_the_same() -> None:
+    rows = [{DEVICE: b"device-%d" % number} for number in range(800)]
+    bits = signals_of(COMPILED, "site.page_view", [*rows, *rows])[0]["device_bit"]
+    assert (bits[:800] == bits[800:]).all()
+    counts = [bits[:800].tolist().count(bit) for bit in range(1, 17)]
+    assert 25 <= min(counts) <= max(counts) <= 80

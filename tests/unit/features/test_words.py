@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.features import compile_taxonomy, read_taxonomy
-from stream.features.word_kernels import MAX_ISSUES
-from stream.spans import Spans
+from stream.details import COMMENT
+from stream.features import NO_TAXONOMY, taxonomy_of
+from stream.signals import MAX_ISSUES
+from tests.signalled import signals_of
 
 FILE = """
 [[issues]]
 name = "economy"
 words.en = ["tax*", ["tax cut", 2.5], "cut", "jobs", "a b a", "b a"]
-words.de = ["jobs", ["löhne", 0.25], "strasse"]
+words.de = ["jobs", ["löhne", 0.2], "strasse"]
 [[issues]]
 name = "health"
 words.en = ["health care", "health", ["care*", 0.5], "tax", "don't worry be happy"]
@@ -31,8 +31,9 @@ en = ["bad", ["tax cut", 0.5]]
 en = ["not", "don't", "no longer", "never*"]
 es = ["not"]
 """
-COMPILED = compile_taxonomy(read_taxonomy(FILE.encode()))
-Weighed = tuple[list[float], float]
+COMPILED = taxonomy_of(FILE.encode())
+Weighed = tuple[list[float], float, float]
+"""Weights of the issues, for and against: at most 25.5 each."""
 
 
 class Entry(NamedTuple):
@@ -53,7 +54,7 @@ def words_of(text: str) -> list[str]:
 
 ENTRIES = [
     *(entry(text, 0) for text in ("tax*", "cut", "jobs", "a b a", "b a", "strasse")),
-    *(entry("tax cut", 0, 2.5), entry("löhne", 0, 0.25)),
+    *(entry("tax cut", 0, 2.5), entry("löhne", 0, 0.2)),
     *(entry(text, 1) for text in ("health care", "health", "tax", "don't worry be happy", "υγείας", "здоровье")),
     entry("care*", 1, 0.5),
     *(entry(text, "stance") for text in ("good", "support*", "a b")),
@@ -77,7 +78,7 @@ def expected(data: bytes) -> Weighed:
         for place in range(len(words))
         if stands_at(sought, words, place)
     }
-    issues, stance = [0.0] * MAX_ISSUES, 0.0
+    issues, stance = [0.0] * MAX_ISSUES, [0.0, 0.0]
     for place in range(len(words)):
         for sought in ENTRIES:
             if not stands_at(sought, words, place):
@@ -85,16 +86,18 @@ def expected(data: bytes) -> Weighed:
             if isinstance(sought.target, int):
                 issues[sought.target] += sought.weight
             else:
-                stance += -sought.weight if negated & {place - 1, place - 2, place - 3} else sought.weight
-    return issues, stance
+                turned = bool(negated & {place - 1, place - 2, place - 3})
+                stance[(sought.weight < 0) != turned] += abs(sought.weight)
+    favour, against = (min(round(side, 1), 25.5) for side in stance)
+    return [min(round(issue, 1), 25.5) for issue in issues], favour, against
 
 
 def weighed(*texts: bytes) -> list[Weighed]:
-    issues, stance = np.full((len(texts), MAX_ISSUES), -7.0), np.full(len(texts), -7.0)
-    # In the middle of a buffer, so that what stands around a text is seen not to be read.
-    spans = Spans.of([b"tax cut good ", *texts, b"tax cut good"]).take(np.arange(1, len(texts) + 1))
-    COMPILED.weigh_words(spans, 0, len(texts), issues, stance)
-    return list(zip(issues.tolist(), stance.tolist(), strict=True))
+    signals, _ = signals_of(COMPILED, "social.comment", [{COMMENT: text} for text in texts])
+    return [
+        ([weight / 10 for weight in signal["issues"].tolist()], signal["favour"] / 10, signal["against"] / 10)
+        for signal in signals
+    ]
 
 
 # fmt: off
@@ -118,28 +121,30 @@ def test_texts_weigh_what_their_words_weigh(texts: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "economy", "health", "stance"),
+    ("text", "economy", "health", "against"),
     [
         ("", 0, 0, 0),
         (" .,! ", 0, 0, 0),
         ("TAX", 1, 1, 0),
         ("taxi", 1, 0, 0),
         ("syntax, pretax", 0, 0, 0),
-        ("tax cut", 4.5, 1, -0.5),
-        ("tax--cut", 4.5, 1, -0.5),
+        ("tax cut", 4.5, 1, 0.5),
+        ("tax--cut", 4.5, 1, 0.5),
         ("tax x cut", 2, 1, 0),
-        ("a b a b a", 4, 0, 2),
+        ("a b a b a", 4, 0, 0),
         ("health care", 0, 2.5, 0),
         ("#health_care!", 0, 2.5, 0),
         ("healthcare", 0, 0, 0),
         ("Don\u2019t worry, be happy", 0, 1, 0),
-        ("LÖHNE, Lo\u0308hne", 0.25, 0, 0),
+        ("LÖHNE, Lo\u0308hne", 0.2, 0, 0),
         ("ΥΓΕΊΑΣ Здоровье", 0, 2, 0),
         ("jobs", 1, 0, 0),
     ],
 )
-def test_words_are_met_whole_and_each_time(text: str, economy: float, health: float, stance: float) -> None:
-    assert weighed(text.encode()) == [([economy, health, *[0.0] * 10], stance)]
+def test_words_are_met_whole_and_each_time(text: str, economy: float, health: float, against: float) -> None:
+    found = weighed(text.encode())
+    assert found == [expected(text.encode())]
+    assert (found[0][0], found[0][2]) == ([economy, health, *[0.0] * 10], against)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,9 @@ def test_words_are_met_whole_and_each_time(text: str, economy: float, health: fl
 )
 def test_negation_among_three_words_before_turns_the_sign(text: str, stance: float) -> None:
     data = text.encode("latin-1")
-    assert weighed(data)[0][1] == stance == expected(data)[1]
+    found = weighed(data)[0]
+    assert found == expected(data)
+    assert round(found[1] - found[2], 1) == stance
 
 
 @pytest.mark.parametrize(
@@ -195,16 +202,11 @@ def test_hostile_text_weighs_what_its_first_10000_characters_do(text: bytes) -> 
     assert weighed(text) == [expected(text)]
 
 
-def test_only_the_rows_asked_for_are_written() -> None:
-    texts = Spans.of([b"tax"] * 4)
-    issues, stance = np.full((4, MAX_ISSUES), -7.0), np.full(4, -7.0)
-    COMPILED.weigh_words(texts, 1, 3, issues, stance)
-    assert issues[:, 0].tolist() == [-7, 1, 1, -7]
-    assert stance.tolist() == [-7, 0, 0, -7]
+def test_sums_stop_at_255_tenths() -> None:
+    assert weighed(b"tax cut " * 40)[0][:1] == ([25.5, 25.5, *[0.0] * 10],)
 
 
 def test_taxonomy_without_words_weighs_nothing() -> None:
-    issues, stance = np.full((1, MAX_ISSUES), -7.0), np.full(1, -7.0)
-    compile_taxonomy(read_taxonomy(b"")).weigh_words(Spans.of([b"tax not good"]), 0, 1, issues, stance)
-    assert not issues.any()
-    assert not stance.any()
+    signals, unknown = signals_of(NO_TAXONOMY, "social.comment", [{COMMENT: b"tax not good"}])
+    assert not signals["issues"].any()
+    assert (signals["favour"], signals["against"], unknown) == (0, 0, [set()])
