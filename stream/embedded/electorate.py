@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.embedded.occasions import (
+    ARRIVALS,
+    ATTENDED,
+    BY_MAIL,
     CLICKED,
     COMPLETED,
     CONVERSIONS,
@@ -26,12 +29,14 @@ from stream.embedded.occasions import (
     UNSUBSCRIBED,
     VIRAL_MIX,
     VISIT,
+    WITHIN,
     events_by_occasion,
 )
 from stream.embedded.spelling import BREAKAGES, spell
 from stream.records import KIND
 
 _PAGE_SECONDS: Final = 35.0
+_PROFILE: Final = KIND["profile.updated"]
 _BURST_HALF_LIFE_MS: Final = 25 * 60_000
 _BURST_GAP_MS: Final = 4 * 3_600_000
 _ZIPF_EXPONENT: Final = 1.05
@@ -122,7 +127,9 @@ class Electorate:
         return times + 1 + (self._chance.exponential(1000 * mean_seconds, len(times))).astype(np.int64)
 
     def _happen(self, times: Ints, voters: Ints, kind: int) -> _Rows:
-        """Return events of one kind, each with one of its kind's data."""
+        """Return events of one kind, each with one of its kind's data; of profiles each voter has one."""
+        if kind == _PROFILE:
+            return times, voters, np.full(len(times), kind), voters % len(DATA[kind])
         variants = self._chance.integers(0, len(DATA[kind]), len(times))
         return times, voters, np.full(len(times), kind), variants
 
@@ -133,11 +140,12 @@ class Electorate:
             mean * rhythm / self._events_by_occasion * np.array(list(QUIET_MIX.values()))
         ).tolist()
         happened: list[_Rows] = []
-        arrivals: list[tuple[Ints, Ints]] = []
+        arrivals: list[tuple[Ints, Ints, Ints]] = []
         for name, n in zip(QUIET_MIX, counts, strict=True):
             times = self._moments(n, first_ms, stop_ms)
             if name == "site.page_view":
-                arrivals.append((times, self._voters(n)))
+                ways = self._chance.choice(len(ARRIVALS), n, p=[chance for _, _, chance in ARRIVALS])
+                arrivals.append((times, self._voters(n), ways))
             elif name == "message.delivered":
                 arrivals.append(self._message(times, happened))
             else:
@@ -145,12 +153,12 @@ class Electorate:
                 is_consent = name.startswith(("consent.", "privacy."))
                 voters = self._chance.integers(0, len(self.names), n) if is_consent else self._voters(n)
                 happened.append(self._happen(times, voters, KIND[name]))
-        times, voters = (np.concatenate(part) for part in zip(*arrivals, strict=True))
-        self._visit(times, voters, happened)
+        times, voters, ways = (np.concatenate(part) for part in zip(*arrivals, strict=True))
+        self._visit(times, voters, ways, happened)
         return happened
 
-    def _message(self, times: Ints, happened: list[_Rows]) -> tuple[Ints, Ints]:
-        """Deliver messages to anyone, and return who came to the site by them, when."""
+    def _message(self, times: Ints, happened: list[_Rows]) -> tuple[Ints, Ints, Ints]:
+        """Deliver messages to anyone, and return who came to the site by them, when, and in which way."""
         voters = self._chance.integers(0, len(self.names), len(times))
         happened.append(self._happen(times, voters, KIND["message.delivered"]))
         times, voters = self._some(times, voters, OPENED, 1200)
@@ -159,20 +167,22 @@ class Electorate:
             happened.append(self._happen(*self._some(times, voters, chance, 120), KIND[name]))
         times, voters = self._some(times, voters, CLICKED, 20)
         happened.append(self._happen(times, voters, KIND["message.clicked"]))
-        return times + 500, voters
+        return times + 500, voters, np.full(len(times), BY_MAIL)
 
     def _some(self, times: Ints, voters: Ints, chance: float, mean_seconds: float) -> tuple[Ints, Ints]:
         """Return a share of the given, some time later."""
         chosen = self._chance.random(len(times)) < chance
         return self._later_by(times[chosen], mean_seconds), voters[chosen]
 
-    def _visit(self, times: Ints, voters: Ints, happened: list[_Rows]) -> None:
-        """Walk the pages from each arrival until all have left."""
+    def _visit(self, times: Ints, voters: Ints, ways: Ints, happened: list[_Rows]) -> None:
+        """Walk the pages from each arrival (one of ARRIVALS) until all have left."""
         entries, steps = np.cumsum(ENTRIES), np.cumsum(TRANSITIONS, axis=1)
         pages = np.searchsorted(entries, self._chance.random(len(times)) * entries[-1])
         devices = self._chance.integers(0, len(DEVICES), len(times))
         while len(times):
-            happened.append((times, voters, np.full(len(times), VISIT), pages * len(DEVICES) + devices))
+            happened.append(
+                (times, voters, np.full(len(times), VISIT), (pages * len(DEVICES) + devices) * len(ARRIVALS) + ways)
+            )
             for page, (kind, chance) in CONVERSIONS.items():
                 here = pages == page
                 when, who = self._some(times[here], voters[here], chance, 40)
@@ -180,9 +190,12 @@ class Electorate:
                 if kind == KIND["donation.started"]:
                     done = self._some(when, who, COMPLETED, 90)
                     happened.append(self._happen(*done, KIND["donation.completed"]))
+                elif kind == KIND["event.rsvp"]:
+                    happened.append(self._happen(*self._some(when, who, ATTENDED, 43_200), KIND["event.attended"]))
             pages = (steps[pages] < self._chance.random((len(pages), 1))).sum(axis=1)
             stay = pages < len(PAGES)
             times, voters, pages, devices = times[stay], voters[stay], pages[stay], devices[stay]
+            ways = np.full(len(times), WITHIN)
             times = self._later_by(times, _PAGE_SECONDS)
 
     def _viral(self, first_ms: int, stop_ms: int, mean: float) -> _Rows:
