@@ -223,7 +223,8 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
     # 5 update: fold each event into its voter's record, one feature row for each
     rows = np.empty((len(columns), len(active.models.columns)))
     with step("update"):
-        fold(records, slots, decoded.kinds, decoded.times, decoded.now, use, first, stop, active.models.columns, rows)
+        said = (decoded.kinds, decoded.times, decoded.now, decoded.signals)
+        fold(records, slots, *said, use, first, stop, active.models.columns, rows)
     # 6 score: every model, every row; a canary in the active version's place for the voters that it draws
     scores = np.empty((len(columns), len(active.models.tags)))
     with step("score"):
