@@ -40,7 +40,7 @@ def test_sound_header_comes_back() -> None:
         ({"slots": {"model": []}}, "slots has the keys"),
         ({"slots": {"model": [["a"]], "campaign": [], "policy": []}}, "slots.model is"),
         ({"slots": {"model": [["a", 1]], "campaign": [], "policy": []}}, "slots is"),
-        ({"slots": {"model": [None] * 7, "campaign": [], "policy": []}}, "expected at most 6"),
+        ({"slots": {"model": [None] * 9, "campaign": [], "policy": []}}, "expected at most 8"),
         ({"sequences": {"triggers": 1, "rejects": 0}}, "sequences has the keys"),
         ({"sequences": {"triggers": -1, "rejects": 0, "forwards": 0}}, "sequences is"),
         ({"totals": []}, "totals is"),
