@@ -91,7 +91,7 @@ class Fired:
     campaigns: NDArray[np.int64]
     """Campaign slot."""
     before: NDArray[np.float64]
-    """The campaign's model's score as of the voter's event before."""
+    """The campaign's model's score as of the voter's event before, in the precision of records (a single)."""
     after: NDArray[np.float64]
     canaries: NDArray[np.int64]
     """Bit ``m``: model slot ``m``'s score was its canary's."""
