@@ -39,7 +39,7 @@ def bars(path: Path, title: str, values: Mapping[str, Mapping[str, Sequence[floa
         above = [max(of[name]) - middle for name, middle in zip(names, middles, strict=True)]
         drawn = axes.barh(names, middles, xerr=(below, above), capsize=3, height=0.6)
         axes.bar_label(drawn, labels=[f" {middle:,.0f}" for middle in middles], padding=4)
-        axes.set_xlim(0, max(middles) * 1.2)
+        axes.set_xlim(0, max(map(max, of.values())) * 1.15)
         axes.set_title(group, loc="left")
         axes.grid(alpha=0.3, axis="x")
     path.parent.mkdir(exist_ok=True)
