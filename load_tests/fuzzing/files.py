@@ -1,4 +1,4 @@
-"""Mutated bytes as files of models, campaigns and taxonomies: each is read whole, or refused with a reason; nothing else is raised."""
+"""Mutated models, campaigns and taxonomies: each is read whole, or refused with a reason; nothing else is raised."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ CAMPAIGNS: Final = (
     b'name = "win_back"\nmodel = "support"\ndirection = "down"\nthreshold = 0\nrearm = 1\ncooldown = 0\n',
 )
 TAXONOMIES: Final = (
-    b'[[issues]]\nname = "economy"\nwords.en = ["jobs", ["minimum wage", 2.0], "econom*"]\nwords.de = ["L\xc3\xb6hne"]\n\n'
+    b'[[issues]]\nname = "economy"\nwords.en = ["jobs", ["minimum wage", 2.0], "econom*"]\n'
+    b'words.de = ["L\xc3\xb6hne"]\n\n'
     b'[stance]\nfor.en = ["good"]\nagainst.en = [["bad", 0.5]]\n[negations]\nen = ["don\'t"]\n',
-    b'[[accounts]]\nside = "own"\nnames = ["@us", "Us2"]\n[[pages]]\nclass = "donate"\npaths = ["/give", "/donate*", "*/x"]\n'
+    b'[[accounts]]\nside = "own"\nnames = ["@us", "Us2"]\n'
+    b'[[pages]]\nclass = "donate"\npaths = ["/give", "/donate*", "*/x"]\n'
     b'[referrers]\nsearch = ["google.com"]\n[[tags]]\nparameter = "utm_medium"\nad = ["cpc", "paid*"]\n',
     b'[[devices]]\nclass = "tv"\nwords = ["smart tv"]\n[channels]\nmail = ["email"]\n[methods]\npost = ["check"]\n'
     b'[profile]\nregions = ["a", ["b", "c"]]\nage_bands = ["18-24"]\nlanguages = ["en"]\nsources = ["form"]\n',
