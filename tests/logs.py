@@ -111,7 +111,7 @@ class Generator:
         """Draw the log's manner: partition, voters, pace, append times, configuration.
 
         ``place`` (partition, count) is drawn where None. ``steady_from_ms`` makes time begin there and pass evenly,
-        for a log that a broker will stamp itself. ``trials``: activations also name versions in other roles, and a taxonomy.
+        for a log that a broker will stamp itself. ``trials``: activations also name other roles and a taxonomy.
         """
         self.chance = random.Random(seed)
         self.has_trials = trials
