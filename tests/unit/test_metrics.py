@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.metrics import SCORE_BOUNDS, Metrics
 from stream.records import REJECT_REASONS
 
-LABELS = {"partition", "output", "reason", "role", "model", "campaign", "version", "engine", "python", "le"}
+LABELS = {"partition", "output", "reason", "field", "role", "model", "campaign", "version", "engine", "python", "le"}
 UNITS = (
     "seconds",
     "bytes",
