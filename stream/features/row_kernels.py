@@ -77,8 +77,9 @@ def _ways() -> NDArray[np.int64]:
         "profile.zone": _ZONE,
     }
     titles = {"session.landing_page": "landing", "session.exit_page": "exit", "session.next_step": "next_step"}
+    titles["canvass.support"] = "support"
     for feature, name in enumerate(FEATURES):
-        title = titles.get(name, name.removeprefix("profile.").removeprefix("canvass.").removesuffix(".count"))
+        title = titles.get(name, name.removeprefix("profile.").removesuffix(".count"))
         if name in others:
             ways[feature] = _OTHER, others[name]
         elif title in MARKS:
