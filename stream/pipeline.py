@@ -67,6 +67,8 @@ class PartitionState:
     """Voters erased since the last commit was taken."""
     before_change: Callable[[NDArray[np.int64]], None] | None = None
     """Told, while a snapshot is taken, the slots whose records a batch may change next; decides nothing."""
+    observe: Callable[[Columns, Decoded, NDArray[np.int64]], None] | None = None
+    """Told each batch's rows, and what each was used for (USE_*), once all is decided; decides nothing."""
     keyring: Keyring | None = None
     """What checks signatures; None: control records of this deployment are not signed."""
     reference: bool = False
@@ -186,7 +188,10 @@ async def process_batch(
         first = row
     _decide_rows(state, batch, first, len(columns))
     with state.profiler.step("decide"):
-        return _conclude(state, batch)
+        outcome = _conclude(state, batch)
+    if state.observe is not None:
+        state.observe(columns, decoded, use)
+    return outcome
 
 
 def _route(
