@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
+from stream.commands.rows import COLUMNS, parquet, read_metadata
 from stream.commands.training.recipes import Eligible, Recipe, matching
 from stream.errors import ConfigurationError
 from stream.holdouts import held_out
@@ -19,17 +19,17 @@ FIT, CALIBRATE, TEST = range(3)
 """What a voter's rows are for: fitting the trees, calibrating their sum, judging the whole."""
 CALIBRATED: Final = 0.2
 """The share of the voters who are not for testing that is for calibrating."""
-_FIXED: Final = ("voter", "time_ms", "label", "weight", "censored", "split")
-_METADATA: Final = b"groundswell"
-_SPLITS: Final = ("train", "test", "embargo")
+_USED: Final = ("train", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What a model is fitted to and judged by: n rows."""
 
+    people: NDArray[Any]
+    """str[v]: voter ids."""
     voters: NDArray[np.int64]
-    """int64[n]: a number for each voter."""
+    """int64[n]: places in ``people``."""
     times: NDArray[np.int64]
     """int64[n]: moments, ms since the epoch."""
     labels: NDArray[np.float64]
@@ -52,18 +52,9 @@ class Rows:
 
     def take(self, chosen: NDArray[Any]) -> Rows:
         """Return some of the rows (by a mask, or places)."""
-        treated = None if self.treated is None else self.treated[chosen]
-        return Rows(
-            self.voters[chosen],
-            self.times[chosen],
-            self.labels[chosen],
-            self.weights[chosen],
-            self.parts[chosen],
-            self.features[chosen],
-            self.names,
-            treated,
-            self.reached,
-        )
+        one = ("voters", "times", "labels", "weights", "parts", "features")
+        taken = {name: getattr(self, name)[chosen] for name in one}
+        return replace(self, **taken, treated=None if self.treated is None else self.treated[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +62,6 @@ class DataSet:
     """A file of rows as it was written, and what it says of itself."""
 
     rows: Rows
-    ids: NDArray[Any]
-    """str[n]: voter ids."""
     meta: dict[str, Any]
 
 
@@ -81,18 +70,14 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
 
     ``features`` is the catalogue. Raises ConfigurationError for another file, or one of another catalogue.
     """
+    arrow = parquet()
+    meta = read_metadata(file)
     try:
-        import pyarrow as pa  # noqa: PLC0415 (an extra, which may not be installed)
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigurationError(missing("pyarrow")) from error
-    try:
-        table = parquet.read_table(file)
-        meta = orjson.loads(table.schema.metadata[_METADATA])
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        message = f"{file} is no data set: {str(error)[:300]}; expected what `groundswell dataset` writes"
-        raise ConfigurationError(message) from None
-    expected = [*_FIXED, *features]
+        table = arrow.parquet.read_table(str(file))
+    except (OSError, arrow.ArrowException) as error:
+        message = f"{file} is no file of `groundswell dataset`: {str(error)[:300]}"
+        raise ConfigurationError(message) from error
+    expected = [*COLUMNS, *features]
     if table.column_names != expected:
         odd = next((name for name in table.column_names if name not in expected), "")
         lost = next((name for name in expected if name not in table.column_names), "")
@@ -101,8 +86,8 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
         raise ConfigurationError(message)
     known = ~_column(table, "censored").astype(np.bool_)
     splits = _column(table, "split")
-    known &= np.isin(splits, _SPLITS[:2])
-    table, splits = table.filter(pa.array(known)), splits[known]
+    known &= np.isin(splits, _USED)
+    table, splits = table.filter(arrow.array(known)), splits[known]
     ids = np.asarray(_column(table, "voter"), np.str_)
     unique, voters = np.unique(ids, return_inverse=True)
     calibrating = np.array([held_out("calibration", CALIBRATED, voter) for voter in unique.tolist()], np.bool_)
@@ -111,6 +96,7 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
     for place, name in enumerate(features):
         matrix[:, place] = _column(table, name)
     rows = Rows(
+        unique,
         voters.astype(np.int64),
         _column(table, "time_ms").astype(np.int64),
         _column(table, "label").astype(np.float64),
@@ -119,12 +105,14 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
         matrix,
         tuple(features),
     )
-    return DataSet(rows, ids, meta)
+    return DataSet(rows, meta)
 
 
 def missing(package: str) -> str:
     """Return what to say where a package of the extra is not installed."""
-    return f"{package} is not installed: pip install 'groundswell[train]'"
+    return (
+        f"{package} is not installed: pip install 'groundswell[train]' (in a checkout `uv sync --inexact --extra train`)"
+    )
 
 
 def chosen_rows(recipe: Recipe, data: DataSet, treatment: DataSet | None = None) -> Rows:
@@ -138,13 +126,11 @@ def chosen_rows(recipe: Recipe, data: DataSet, treatment: DataSet | None = None)
         if treatment is None:
             message = f"recipe {recipe.name!r} has a [holdout]: the rows of its treatment are needed too"
             raise ConfigurationError(message)
-        held = {voter: held_out(recipe.holdout.experiment, recipe.holdout.share, voter) for voter in set(data.ids.tolist())}
-        treated = np.array([not held[voter] for voter in data.ids.tolist()], np.float64)
+        held = [held_out(recipe.holdout.experiment, recipe.holdout.share, voter) for voter in rows.people.tolist()]
+        treated = 1 - np.array(held, np.float64)[rows.voters]
         first, last, reached = _moments(treatment)
         counts &= (rows.times >= first) & (rows.times <= last)
-        rows = Rows(
-            rows.voters, rows.times, rows.labels, rows.weights, rows.parts, rows.features, rows.names, treated, reached
-        )
+        rows = replace(rows, treated=treated, reached=reached)
     rows = rows.take(counts)
     for part, what in ((FIT, "fit"), (CALIBRATE, "calibrate"), (TEST, "test")):
         here = rows.parts == part
@@ -175,6 +161,7 @@ def _moments(treatment: DataSet) -> tuple[int, int, float]:
         raise ConfigurationError(message)
     times = treatment.rows.times
     first, last = int(times[followed].min()), int(times[followed].max())
+    treated = treatment.rows.treated
     within = (times >= first) & (times <= last)
     return first, last, float(np.mean(followed[within]))
 
