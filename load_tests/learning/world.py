@@ -20,8 +20,8 @@ BEGIN_MS: Final = 1_788_220_800_000
 _DAY_MS: Final = 86_400_000
 _STEP_MS: Final = 900_000
 _BATCH: Final = 4096
-_LETTER: Final = 0.5
-_ELECTION: Final = 0.8
+_DATES: Final = (0.5, 0.57, 0.8)
+"""When the letter is delivered, all are asked, and the election is, as shares of the days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class World:
 def live(scale: Scale) -> World:
     """Let an electorate live for some weeks; the same from the same scale."""
     span_ms = scale.days * _DAY_MS
-    dates = [BEGIN_MS + int(share * scale.days) * _DAY_MS for share in (_LETTER, _ELECTION)]
+    dates = [BEGIN_MS + int(share * scale.days) * _DAY_MS for share in _DATES]
     world = World(
         Electorate(
             scale.seed,

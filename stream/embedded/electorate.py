@@ -40,7 +40,9 @@ _BURST_GAP_MS: Final = 4 * 3_600_000
 _SURVEY_SHARE: Final = 0.8
 """Of the updates of profiles; the others repeat what the register says."""
 _REGISTER_MS: Final = 2 * 3_600_000
-_TURNOUT_MS: Final = 12 * 3_600_000
+_HALF_DAY_MS: Final = 12 * 3_600_000
+_ANSWERING: Final = 0.75
+"""The share of the voters that answers the survey that asks all."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -70,6 +72,8 @@ class Calendar:
     """The voter register is taken in: everybody's ward, age band, language and zone, within two hours."""
     letter_ms: int | None = None
     """The letter is delivered to all whom its experiment does not hold out, within two hours."""
+    survey_ms: int | None = None
+    """Most are asked whom they support, within twelve hours."""
     election_ms: int | None = None
     """The register says who has voted, within twelve hours."""
 
@@ -155,13 +159,16 @@ class Electorate:
             variants = variants % len(ISSUES) + len(ISSUES) * (self._answers(times, voters) - 1)
         elif kind == KIND["profile.updated"]:
             surveyed = self._chance.random(len(times)) < _SURVEY_SHARE
-            variants = np.where(surveyed, SURVEYED - 1 + self._answers(times, voters), self._registered(voters))
+            variants = np.where(surveyed, self._surveyed(times, voters), self._registered(voters))
         elif kind == KIND["donation.completed"]:
             variants = variants % len(AMOUNTS)
         return times, voters, np.full(len(times), kind), variants
 
     def _answers(self, times: Ints, voters: Ints) -> Ints:
         return answers(self.truth, voters, self.leanings.persuaded(voters, times), self._chance)
+
+    def _surveyed(self, times: Ints, voters: Ints) -> Ints:
+        return SURVEYED - 1 + self._answers(times, voters)
 
     def _registered(self, voters: Ints) -> Ints:
         truth = self.truth
@@ -192,19 +199,34 @@ class Electorate:
 
     def _dated(self, first_ms: int, stop_ms: int) -> list[_Rows]:
         """Return what the calendar has begin from ``first_ms`` to before ``stop_ms``."""
-        calendar, everybody = self._calendar, np.arange(len(self.names))
-        reached = everybody[~self.leanings.held_out]
+        calendar = self._calendar
         dates = (
-            (calendar.register_ms, _REGISTER_MS, everybody, "profile.updated", self._registered(everybody)),
-            (calendar.letter_ms, _REGISTER_MS, reached, "message.delivered", np.full(len(reached), MESSAGES)),
-            (calendar.election_ms, _TURNOUT_MS, everybody, "profile.updated", VOTED + self.truth.votes.astype(np.int64)),
+            (calendar.register_ms, self._take_in_the_register),
+            (calendar.letter_ms, self._deliver_the_letter),
+            (calendar.survey_ms, self._ask_all),
+            (calendar.election_ms, self._say_who_voted),
         )
-        happened = []
-        for begin_ms, span_ms, voters, name, variants in dates:
-            if begin_ms is not None and first_ms <= begin_ms < stop_ms:
-                times = self._moments(len(voters), begin_ms, begin_ms + span_ms)
-                happened.append((times, voters, np.full(len(voters), KIND[name]), variants))
-        return happened
+        return [happen(at_ms) for at_ms, happen in dates if at_ms is not None and first_ms <= at_ms < stop_ms]
+
+    def _take_in_the_register(self, at_ms: int) -> _Rows:
+        everybody = np.arange(len(self.names))
+        return self._within(at_ms, _REGISTER_MS, everybody, "profile.updated", self._registered(everybody))
+
+    def _deliver_the_letter(self, at_ms: int) -> _Rows:
+        reached = np.flatnonzero(~self.leanings.held_out)
+        return self._within(at_ms, _REGISTER_MS, reached, "message.delivered", np.full(len(reached), MESSAGES))
+
+    def _ask_all(self, at_ms: int) -> _Rows:
+        answering = np.flatnonzero(self._chance.random(len(self.names)) < _ANSWERING)
+        variants = self._surveyed(np.full(len(answering), at_ms), answering)
+        return self._within(at_ms, _HALF_DAY_MS, answering, "profile.updated", variants)
+
+    def _say_who_voted(self, at_ms: int) -> _Rows:
+        everybody = np.arange(len(self.names))
+        return self._within(at_ms, _HALF_DAY_MS, everybody, "profile.updated", VOTED + self.truth.votes.astype(np.int64))
+
+    def _within(self, at_ms: int, span_ms: int, voters: Ints, name: str, variants: Ints) -> _Rows:
+        return self._moments(len(voters), at_ms, at_ms + span_ms), voters, np.full(len(voters), KIND[name]), variants
 
     def _message(self, times: Ints, voters: Ints, happened: list[_Rows]) -> tuple[Ints, Ints]:
         """Deliver messages, and return who came to the site by them, when."""

@@ -26,7 +26,7 @@ p { margin: .4rem 0; max-width: 48rem; } .quiet { color: #5b6570; }
 .figure { border: 1px solid #d9dfe5; border-radius: .5rem; padding: .7rem 1rem; min-width: 8.5rem; }
 .figure b { display: block; font-size: 1.45rem; font-weight: 600; } .figure span { color: #5b6570; font-size: .85rem; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; align-items: start; }
-img { max-width: 100%; height: auto; }
+img { max-width: 100%; height: auto; } .wide img { max-width: 46rem; width: 100%; }
 table { border-collapse: collapse; margin: .6rem 0; font-size: .9rem; }
 th, td { text-align: right; padding: .25rem .8rem; border-bottom: 1px solid #e6eaee; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: .2rem; } th { font-weight: 600; color: #5b6570; }
@@ -119,7 +119,7 @@ def html(made: Made, images: Mapping[str, bytes]) -> str:
         _boxes(made),
         f"<div class=pair>{_image(images, 'calibration.png')}{_image(images, curve)}</div>",
         "<h2>What it goes by</h2>",
-        _image(images, "importance.png"),
+        f"<div class=wide>{_image(images, 'importance.png')}</div>",
         *(_by_group(what, found.groups.get(what), images, made) for what in GROUPS),
         "<h2>What it was made of</h2>",
         _data(made),
@@ -187,7 +187,7 @@ def _by_group(what: str, groups: Sequence[Group] | None, images: Mapping[str, by
     heads = "".join(f"<th>{name}</th>" for name in head)
     table = f"<table><tr>{heads}</tr>{''.join(lines)}</table>"
     picture = f"{what.replace(' ', '_')}.png"
-    return f"{title}{_image(images, picture)}{table}"
+    return f"{title}<div class=wide>{_image(images, picture)}</div>{table}"
 
 
 def _data(made: Made) -> str:

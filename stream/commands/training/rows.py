@@ -87,6 +87,8 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
     known = ~_column(table, "censored").astype(np.bool_)
     splits = _column(table, "split")
     known &= np.isin(splits, _USED)
+    # Beyond it positives are known before others are, so that there would be too many of them.
+    known &= _column(table, "time_ms") <= meta["complete_until_ms"]
     table, splits = table.filter(arrow.array(known)), splits[known]
     ids = np.asarray(_column(table, "voter"), np.str_)
     unique, voters = np.unique(ids, return_inverse=True)

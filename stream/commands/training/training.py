@@ -112,11 +112,13 @@ def train(
         _check(recipe, first)
         chosen = chosen_rows(recipe, first, second)
         fitted = fit(recipe, chosen)
-        imported = _imported(recipe, fitted, Path(place))
+        imported = model_file(recipe, fitted, Path(place))
     judgement = judge(recipe, chosen, imported.content, codes or {})
     command = shlex.join(["groundswell", "train", recipe.name])
     digest = hashlib.sha256(imported.content).hexdigest()
-    made = card.Made(recipe, fitted, judgement, first.meta, digest, len(imported.content), command)
+    # Wherever the rows happened to lie.
+    meta = {**first.meta, "command": options_of(recipe).command(Path("rows.parquet"))}
+    made = card.Made(recipe, fitted, judgement, meta, digest, len(imported.content), command)
     model, page = _write(made, imported, out)
     return Trained(model, page, imported, fitted, judgement)
 
@@ -129,8 +131,8 @@ def _check(recipe: Recipe, data: DataSet) -> None:
         raise ConfigurationError(message)
 
 
-def _imported(recipe: Recipe, fitted: Fitted, place: Path) -> Imported:
-    """Return the model file, made as any other of LightGBM's is."""
+def model_file(recipe: Recipe, fitted: Fitted, place: Path) -> Imported:
+    """Return the model file, made as any other of LightGBM's is; ``place`` is a directory for what lies between."""
     text, calibration = place / "model.txt", place / "calibration.json"
     text.write_text(fitted.text)
     calibration.write_bytes(orjson.dumps({"slope": fitted.slope, "intercept": fitted.intercept}))
