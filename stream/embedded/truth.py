@@ -18,7 +18,7 @@ LETTER: Final = "letter"
 """The campaign by post whose effect is found out: it names the experiment by which voters are held out."""
 HELD_OUT: Final = 0.5
 """The share of the voters that the letter is kept from."""
-LETTER_SHIFT: Final = 2.0
+LETTER_SHIFT: Final = 3.0
 """By how much it moves the support of those whom it can persuade."""
 _ANSWER_NOISE: Final = 0.5
 
@@ -82,10 +82,10 @@ def draw_truth(seed: int, voters: int) -> Truth:
         return scale * chance.standard_normal(voters)
 
     activity = own(0.9) - 0.3 * old
-    support = 0.9 * lean - 0.4 * old + 0.7 * _ISSUE_LEANS[issues] + own(0.5)
+    support = 0.9 * lean - 0.4 * old + 0.7 * _ISSUE_LEANS[issues] + own(0.4)
     turnout = _logistic(0.3 + 1.3 * old + 0.6 * activity + 0.6 * _WARD_CLICKS[wards] + own(0.3))
     opens = [
-        _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.4))
+        _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.25))
         for c in range(len(CHANNELS))
     ]
     persuasion = _logistic(-1.2 - 2.0 * old + 1.8 * _WARD_CLICKS[wards])
@@ -98,7 +98,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
         support=support,
         turnout=turnout,
         online=_more_often(0.6 * support - 0.5 * old + own(0.2)),
-        post=_more_often(1.3 * old + 0.6 * support + own(0.3)),
+        post=_more_often(1.3 * old + 0.6 * support + own(0.2)),
         help=_more_often(0.6 * support + 0.6 * _ISSUE_HELP[issues] + own(0.2)),
         opens=np.stack(opens, axis=1),
         clicks=_logistic(-1.3 + 1.1 * _WARD_CLICKS[wards] + own(0.2)),
