@@ -198,7 +198,8 @@ def told(*events: tuple[int, str, str, dict[str, Any] | None]) -> Log:
     """Return a log of (hours since its beginning, voter, type, data)."""
     rows = []
     for offset, (hours, voter, kind, data) in enumerate(events):
-        fields = {"specversion": "1.0", "id": f"e{offset}", "source": "/s", "type": kind, "subject": voter}
+        fields: dict[str, Any] = {"specversion": "1.0", "id": f"e{offset}", "source": "/s"}
+        fields |= {"type": kind, "subject": voter}
         fields |= {"data": data} if data else {}
         rows.append(Row(offset, BEGIN_MS + hours * HOUR_MS, voter.encode(), json.dumps(fields).encode()))
     return Log(0, 0, 1, {}, rows)
@@ -301,7 +302,7 @@ async def test_feature_that_reads_the_future_is_caught(
 
 async def test_row_of_a_voter_who_was_not_seen_yet_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = log_of(9)
-    first = {}
+    first: dict[str, int] = {}
     for voter, moment in rows_of([log], Asked("social.share", DAY_MS, HOUR_MS)):
         first[voter] = min(moment, first.get(voter, moment))
     last = max(first, key=lambda voter: first[voter])
