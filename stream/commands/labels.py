@@ -160,12 +160,10 @@ class _Parser:
         where = self._conditions(token.text) if self._take_word("where") else ()
         among = self._conditions(token.text) if self._take_word("among") else ()
         if not self._take_word("within"):
-            open_to = ["'within'"]
-            if among or where:
-                open_to.insert(0, "'and'")
+            open_to = ["'and'"] if where or among else ["'where'"]
             if not among:
-                open_to.insert(0, "'among'" if where else "'where', 'among'")
-            self._refuse(self._tokens[self._next], " or ".join(open_to))
+                open_to.append("'among'")
+            self._refuse(self._tokens[self._next], f"{', '.join(open_to)} or 'within'")
         last = self._take()
         horizon_ms = duration_ms(last.text) if last.sort == "word" else None
         if horizon_ms is None:
@@ -227,7 +225,7 @@ class _Parser:
                 self._refuse(_Token(self._text[start:], start + 1, "word"), "words, and quotes in pairs")
             group = next(number for number in (1, 2, 3) if match[number] is not None)
             sort = ("text", "operator", "word")[group - 1]
-            tokens.append(_Token(match[group], match.start(group) + 1, sort))
+            tokens.append(_Token(match[group], match.start(group) + (group != 1), sort))
             place = match.end()
         return [*tokens, _Token("", len(self._text) + 1, "end")]
 

@@ -38,6 +38,7 @@ class Ending:
 
     @position.setter
     def position(self, offset: int) -> None:
+        """Be where ``seek`` or ``read`` has come to."""
         self._log.position = offset
 
     def bounds(self) -> tuple[int, int]:

@@ -136,6 +136,8 @@ class Sampler:
 
     def _meet(self, names: list[str]) -> None:
         """Take voters who came into the log since the last moment."""
+        if not names:
+            return
         voters = hashed(names)
         phases = self._design.schedule.phases_of(voters)
         barred = np.isin(voters, self._barred)
