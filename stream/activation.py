@@ -22,7 +22,7 @@ from stream.records import (
 )
 from stream.scoring import Canary, Models, Watch, canary, compile_models, read_model, watch
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
-from stream.versions import ACTIVE, CANARY, MAX_PREVIOUS, MAX_TRIALS, PREVIOUS, SHADOW, ModelVersion
+from stream.versions import ACTIVE, CANARY, SHADOW, ModelVersion, excesses
 
 Slots = list[list[str] | None]
 
@@ -150,14 +150,8 @@ def _trials(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
 
 
 def _refuse_trials(trials: Sequence[ModelVersion], versions: Iterable[ModelVersion], models: Slots) -> None:
-    previous = sum(version.role == PREVIOUS for version in versions)
-    for what, count, most in (
-        ("versions on trial", len(trials), MAX_TRIALS),
-        ("to go back to", previous, MAX_PREVIOUS),
-    ):
-        if count > most:
-            message = f"{count} {what} are more than the {most} that there is room for"
-            raise ConfigurationError(message)
+    for excess in excesses(versions):
+        raise ConfigurationError(excess)
     active = {item[0] for item in models if item is not None}
     for trial in trials:
         if trial.role == CANARY and trial.name not in active:
