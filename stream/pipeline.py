@@ -36,7 +36,7 @@ from stream.records import (
     Header,
     OutboxRow,
 )
-from stream.scoring import rank, score, scored_by, take_canaries
+from stream.scoring import Sample, Watch, rank, sample, score, scored_by, take_canaries
 from stream.signatures import Keyring, require_keyring
 from stream.spans import Spans
 from stream.triggers import compose, decide, spell
@@ -116,6 +116,10 @@ class Outcome:
     """By campaign."""
     scores: dict[tuple[str, str], NDArray[np.float64]]
     """By model and role, the scores of the folded rows; a canary's rows are not the active version's."""
+    watch: Watch | None
+    """Whose drift is measured after the batch."""
+    samples: list[Sample]
+    """Of what is watched, in order."""
 
 
 @dataclass(slots=True)
@@ -136,6 +140,7 @@ class _Batch:
     """Bit ``m``: model slot ``m``'s score of the row is its canary's."""
     triggers: dict[str, int] = field(default_factory=dict)
     scores: dict[tuple[str, str], list[NDArray[np.float64]]] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
 
 
 async def process_batch(
@@ -251,6 +256,9 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
         batch.triggers[name] = batch.triggers.get(name, 0) + 1
     is_folded = use[first:stop] == USE_FOLD
     _keep_scores(batch.scores, active, scores[first:stop][is_folded], batch.canaries[first:stop][is_folded])
+    if active.watch is not None:
+        seen = sample(active.watch, first + np.flatnonzero(is_folded), rows, scores, batch.canaries, decoded.now)
+        batch.samples += [] if seen is None else [seen]
 
 
 def _keep_scores(
@@ -302,6 +310,8 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
         forwards=len(away),
         triggers=batch.triggers,
         scores={key: parts[0] if len(parts) == 1 else np.concatenate(parts) for key, parts in batch.scores.items()},
+        watch=state.active.watch,
+        samples=batch.samples,
     )
     header.offset = columns.next
     if len(columns):

@@ -6,7 +6,11 @@ from prometheus_client import Metric
 
 from stream.metrics import Metrics
 
-LABELS = {"reason", "partition", "output", "model", "role", "campaign", "version", "engine", "python", "outcome", "le"}
+LABELS = {
+    *("reason", "partition", "output", "outcome", "le"),
+    *("model", "role", "feature", "campaign"),
+    *("version", "engine", "python"),
+}
 OTHER_UNITS = ("_ms", "_milliseconds", "_micros", "_minutes", "_hours", "_kb", "_mb", "_percent")
 
 
