@@ -20,9 +20,9 @@ from stream.records import (
     ContentId,
     Header,
 )
-from stream.scoring import Canary, Models, canary, compile_models, read_model
+from stream.scoring import Canary, Models, Watch, canary, compile_models, read_model, watch
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
-from stream.versions import CANARY, MAX_PREVIOUS, MAX_TRIALS, PREVIOUS, SHADOW, ModelVersion
+from stream.versions import ACTIVE, CANARY, SHADOW, ModelVersion, excesses
 
 Slots = list[list[str] | None]
 
@@ -41,6 +41,8 @@ class Active:
     shadows: tuple[tuple[str, int], ...] = ()
     """By name, in which column of the scores each is."""
     taxonomy: CompiledTaxonomy = NO_TAXONOMY
+    watch: Watch | None = None
+    """Whose drift is measured."""
 
 
 def activate(header: Header, activation: Activation, library: Library) -> Active | None:
@@ -121,6 +123,12 @@ def build(slots: dict[str, Slots], library: Library, versions: Sequence[ModelVer
     empty = np.stack([compiled.empty[:MAX_MODELS]] * 2)
     for one in drawing:
         empty[1, one.slot] = compiled.empty[one.column]
+    roles = {column: trial.role for column, trial in enumerate(trials, MAX_MODELS)}
+    scoring = [
+        (model, item[1], roles.get(column, ACTIVE), column)
+        for column, (item, model) in enumerate(zip(items, models, strict=True))
+        if item is not None and model is not None
+    ]
     return Active(
         models=compiled,
         model_names=tuple(None if item is None else item[0] for item in slots["model"]),
@@ -135,6 +143,7 @@ def build(slots: dict[str, Slots], library: Library, versions: Sequence[ModelVer
         canaries=tuple(drawing),
         shadows=tuple((trial.name, column) for column, trial in enumerate(trials, MAX_MODELS) if trial.role == SHADOW),
         taxonomy=_taxonomy(slots["taxonomy"], library),
+        watch=watch(scoring, compiled.columns, FEATURES),
     )
 
 
@@ -150,14 +159,8 @@ def _trials(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
 
 
 def _refuse_trials(trials: Sequence[ModelVersion], versions: Iterable[ModelVersion], models: Slots) -> None:
-    previous = sum(version.role == PREVIOUS for version in versions)
-    for what, count, most in (
-        ("versions on trial", len(trials), MAX_TRIALS),
-        ("to go back to", previous, MAX_PREVIOUS),
-    ):
-        if count > most:
-            message = f"{count} {what} are more than the {most} that there is room for"
-            raise ConfigurationError(message)
+    for excess in excesses(versions):
+        raise ConfigurationError(excess)
     active = {item[0] for item in models if item is not None}
     for trial in trials:
         if trial.role == CANARY and trial.name not in active:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stream.commands import config_line, keys_line, model_line
+from stream.commands import config_line, dataset_line, keys_line, model_line, train_line
 from stream.commands.given import settings_of
 from stream.errors import ConfigurationError, GroundswellError
 
@@ -37,6 +37,8 @@ app.add_typer(config_line.config, name="config")
 app.add_typer(keys_line.keys, name="keys")
 app.add_typer(model_line.model, name="model")
 app.add_typer(_voter, name="voter")
+app.command("dataset")(dataset_line.dataset)
+app.command("train")(train_line.train)
 
 
 @dataclass

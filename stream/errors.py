@@ -53,6 +53,10 @@ class SnapshotRefusedError(GroundswellError):
     """A snapshot must not be used: torn, altered, foreign, or not of this build. The text says what to do."""
 
 
+class LeakFoundError(GroundswellError):
+    """A row for training holds what was not known at its moment: nothing that was learnt from it would hold."""
+
+
 class RelayFencedError(GroundswellError):
     """A newer owner writes to this output. Discard the producer and start again if still assigned."""
 

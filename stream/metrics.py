@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from stream import __version__
 from stream.records import ENGINE_VERSION, REJECT_REASONS
+from stream.scoring import Drift, Sample, Watch
 from stream.signals import UNKNOWN
 from stream.versions import ACTIVE
 
@@ -30,6 +32,7 @@ class Metrics:
         self._scores: defaultdict[tuple[str, str], list[NDArray[np.float64]]] = defaultdict(list)
         """By model and role, of the last batches, not in its histogram yet."""
         self._scores_kept = 0
+        self._drift = Drift()
         self.registry = CollectorRegistry()
         r = self.registry
         self._register_events(r)
@@ -55,10 +58,7 @@ class Metrics:
             "groundswell_relay_backlog", "Committed rows not sent yet", ["output", "partition"], registry=r
         )
         self.relay_sent = Counter("groundswell_relay_sent_total", "Rows sent", ["output"], registry=r)
-        labels = ["model", "role"]
-        self.score = Histogram(
-            "groundswell_score", "Scores of the folded events, by version", labels, buckets=SCORE_BOUNDS, registry=r
-        )
+        self._register_models(r)
         self.triggers = Counter("groundswell_triggers_total", "Triggers decided, by campaign", ["campaign"], registry=r)
         self.log_to_commit_seconds = Histogram(
             "groundswell_log_to_commit_seconds",
@@ -96,6 +96,24 @@ class Metrics:
             registry=r,
         )
         self.forwards = Counter("groundswell_forwards_total", "Events sent on to their own partition", registry=r)
+
+    def _register_models(self, r: CollectorRegistry) -> None:
+        labels = ["model", "role"]
+        self.score = Histogram(
+            "groundswell_score", "Scores of the folded events, by version", labels, buckets=SCORE_BOUNDS, registry=r
+        )
+        self.score_psi = Gauge(
+            "groundswell_model_score_psi",
+            "Population stability index of a version's scores, a day against its training",
+            labels,
+            registry=r,
+        )
+        self.feature_psi = Gauge(
+            "groundswell_model_feature_psi",
+            "Population stability index of a feature that an active version uses, a day against its training",
+            ["model", "feature"],
+            registry=r,
+        )
 
     def _register_snapshots(self, r: CollectorRegistry) -> None:
         self.snapshots = Counter("groundswell_snapshots_total", "Snapshots taken", registry=r)
@@ -138,6 +156,20 @@ class Metrics:
         self._scores.clear()
         self._scores_kept = 0
 
+    def observe_drift(self, watch: Watch | None, samples: Sequence[Sample]) -> None:
+        """Keep a batch's samples of what is watched; ``watch`` is what is so after it."""
+        self._drift.take(watch, samples)
+
+    def _show_drift(self) -> None:
+        # Whatever is not watched any more leaves no series behind.
+        self.score_psi.clear()
+        self.feature_psi.clear()
+        for one, index in self._drift.indices():
+            if one.feature:
+                self.feature_psi.labels(one.model, one.feature).set(index)
+            else:
+                self.score_psi.labels(one.model, one.role).set(index)
+
     def forget_partition(self, partition: int) -> None:
         """Drop the series of a partition that this worker no longer holds."""
         label = str(partition)
@@ -149,4 +181,5 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format 0.0.4."""
         self._count_scores()
+        self._show_drift()
         return generate_latest(self.registry)

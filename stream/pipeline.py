@@ -37,7 +37,7 @@ from stream.records import (
     Header,
     OutboxRow,
 )
-from stream.scoring import rank, score, scored_by, take_canaries
+from stream.scoring import Sample, Watch, rank, sample, score, scored_by, take_canaries
 from stream.signatures import Keyring, require_keyring
 from stream.spans import Spans
 from stream.triggers import compose, decide, spell
@@ -68,6 +68,8 @@ class PartitionState:
     """Voters erased since the last commit was taken."""
     before_change: Callable[[NDArray[np.int64]], None] | None = None
     """Told, while a snapshot is taken, the slots whose records a batch may change next; decides nothing."""
+    observe: Callable[[Columns, Decoded, NDArray[np.int64]], None] | None = None
+    """Told each batch's rows, and what each was used for (USE_*), once all is decided; decides nothing."""
     keyring: Keyring | None = None
     """What checks signatures; None: control records of this deployment are not signed."""
     reference: bool = False
@@ -115,6 +117,10 @@ class Outcome:
     """By campaign."""
     scores: dict[tuple[str, str], NDArray[np.float64]]
     """By model and role, the scores of the folded rows; a canary's rows are not the active version's."""
+    watch: Watch | None
+    """Whose drift is measured after the batch."""
+    samples: list[Sample]
+    """Of what is watched, in order."""
     unknown: dict[str, int] = field(default_factory=dict)
     """By name in UNKNOWN, how many folded rows had a text that the taxonomy does not list."""
 
@@ -139,6 +145,7 @@ class _Batch:
     """Under which its signals were read before its turn."""
     triggers: dict[str, int] = field(default_factory=dict)
     scores: dict[tuple[str, str], list[NDArray[np.float64]]] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
 
 
 async def process_batch(
@@ -195,7 +202,10 @@ async def process_batch(
         first = row
     _decide_rows(state, batch, first, len(columns))
     with state.profiler.step("decide"):
-        return _conclude(state, batch)
+        outcome = _conclude(state, batch)
+    if state.observe is not None:
+        state.observe(columns, decoded, use)
+    return outcome
 
 
 def _route(
@@ -258,6 +268,9 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
         batch.triggers[name] = batch.triggers.get(name, 0) + 1
     is_folded = use[first:stop] == USE_FOLD
     _keep_scores(batch.scores, active, scores[first:stop][is_folded], batch.canaries[first:stop][is_folded])
+    if active.watch is not None:
+        seen = sample(active.watch, first + np.flatnonzero(is_folded), rows, scores, batch.canaries, decoded.now)
+        batch.samples += [] if seen is None else [seen]
 
 
 def _keep_scores(
@@ -310,6 +323,8 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
         triggers=batch.triggers,
         scores={key: parts[0] if len(parts) == 1 else np.concatenate(parts) for key, parts in batch.scores.items()},
         unknown=count_unknown(decoded.unknown, use),
+        watch=state.active.watch,
+        samples=batch.samples,
     )
     header.offset = columns.next
     if len(columns):

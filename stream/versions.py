@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -71,9 +71,15 @@ def faults(entries: Sequence[Entry]) -> Iterator[str]:
             yield f"versions has {quoted(one.to_entry())}, expected a share above 0 and below 1 of canaries alone"
     if len({(one.name, one.role) for one in found}) < len(found):
         yield "versions has two of one name and role"
+    yield from (f"versions has {excess}" for excess in excesses(found))
+
+
+def excesses(versions: Iterable[ModelVersion]) -> Iterator[str]:
+    """Say of what there are more than there is room for."""
+    found = list(versions)
     for what, most, count in (
-        ("trials", MAX_TRIALS, sum(one.is_trial for one in found)),
-        ("previous versions", MAX_PREVIOUS, sum(one.role == PREVIOUS for one in found)),
+        ("versions on trial", MAX_TRIALS, sum(one.is_trial for one in found)),
+        ("versions to go back to", MAX_PREVIOUS, sum(one.role == PREVIOUS for one in found)),
     ):
         if count > most:
-            yield f"versions has {count} {what}, expected at most {most}"
+            yield f"{count} {what}, expected at most {most}"

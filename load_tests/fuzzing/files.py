@@ -29,7 +29,9 @@ MODELS: Final = (
     b'"calibration":{"slope":0.85,"intercept":-0.1},"description":"\xc3\xbcn\xc3\xaf"}',
     b'{"name":"reach","kind":"linear","bias":0,"weights":{}}',
     orjson.dumps({"name": "all", "kind": "linear", "bias": 1.5, "weights": dict.fromkeys(FEATURES, 0.25)}),
-    b'{"name":"likely","kind":"logistic","bias":0,"weights":{"sessions":0.5},"means":{"sessions":3.5}}',
+    b'{"name":"likely","kind":"logistic","bias":0,"weights":{"sessions":0.5},"means":{"sessions":3.5},'
+    b'"training":{"score":{"edges":[0.1,0.5],"counts":[7,2,1]},"features":{"sessions":{"edges":[1],"counts":[5,5],'
+    b'"missing":1}}}}',
     b'{"name":"trees","kind":"trees","link":"logistic","features":["sessions","social.like.decayed_1d"],"trees":{'
     b'"leaves":[3,1],"feature":[0,1],"threshold":[0.5,2],"missing":[1,2],"left":[2,1],"value":[1.0,2,3.0,0.25],'
     b'"categories":[[1,[2,5]]],"cover":[3,0,1,1]}}',

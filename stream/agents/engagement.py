@@ -125,6 +125,7 @@ class Engagement:
             metrics.triggers.labels(campaign).inc(count)
         for (model, role), scores in outcome.scores.items():
             metrics.observe_scores(model, scores, role)
+        metrics.observe_drift(outcome.watch, outcome.samples)
         state = self.partitions[number].state if number in self.partitions else None
         if state is not None:
             metrics.voters.labels(str(number)).set(len(state.table))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import orjson
 
 from stream.activation import activate, active_contents
 from stream.commands.broker import readable_errors
-from stream.commands.contents import Content
-from stream.commands.control import control_records, read_signing, write_control
+from stream.commands.contents import Content, prove
+from stream.commands.control import ControlWriter, control_records, control_writer, read_signing
 from stream.commands.headers import read_headers
 from stream.commands.reading import KafkaReader, PartitionReader, ReadContents, Record, columns_from
 from stream.commands.topics import facts
@@ -35,18 +37,12 @@ _TOLD_BY: Final = (b"config.activated", b"keys.rotated", b"\\u")
 
 def activation_event(activation: Activation, name: str) -> bytes:
     """Return the ``config.activated`` CloudEvent (structured JSON) with ``name`` as its id."""
-    active = {(one.name, one.sha256): one for one in activation.versions if one.role == ACTIVE}
-    contents: list[dict[str, Any]] = []
-    for content in activation.contents:
-        said = active.get((content.name, content.sha256)) if content.kind == "model" else None
-        since = {"since_ms": said.since_ms} if said is not None and said.since_ms else {}
-        contents.append({"kind": content.kind, "name": content.name, "sha256": content.sha256, **since})
-    for one in activation.versions:
-        if one.role != ACTIVE:
-            share = {"share": one.share} if one.role == CANARY else {}
-            since = {"since_ms": one.since_ms} if one.since_ms else {}
-            named = {"kind": "model", "name": one.name, "sha256": one.sha256, "role": one.role}
-            contents.append({**named, **share, **since})
+    contents: list[dict[str, Any]] = [asdict(content) for content in activation.contents if content.kind != "model"]
+    for one in roles_in(activation):
+        role = {"role": one.role} if one.role != ACTIVE else {}
+        share = {"share": one.share} if one.role == CANARY else {}
+        since = {"since_ms": one.since_ms} if one.since_ms else {}
+        contents.append({"kind": "model", "name": one.name, "sha256": one.sha256, **role, **share, **since})
     event = {
         "specversion": "1.0",
         "id": name,
@@ -58,19 +54,52 @@ def activation_event(activation: Activation, name: str) -> bytes:
     return orjson.dumps(event)
 
 
-def write_activation(
-    settings: Settings, doing: str, activation: Activation, contents: Sequence[Content] = ()
-) -> tuple[int, bool]:
-    """Write contents, then the activation into every partition; return how many, and whether in one transaction.
+def roles_in(activation: Activation) -> list[ModelVersion]:
+    """Return the models' versions that have a role by an activation, the active ones first."""
+    said = {(one.name, one.sha256): one for one in activation.versions if one.role == ACTIVE}
+    active = [
+        said.get((content.name, content.sha256), ModelVersion(content.name, content.sha256, ACTIVE))
+        for content in activation.contents
+        if content.kind == "model"
+    ]
+    return [*active, *(one for one in activation.versions if one.role != ACTIVE)]
 
-    Errors as ``control.write_control``'s and ``control.read_signing``'s.
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of what is active, that rests on what is so now."""
+
+    library: ReadContents
+    """The configuration topic."""
+    before: Activation
+    """What is active once all that stands in the log has been processed."""
+    settings: Settings
+    writer: ControlWriter
+
+    def write(self, after: Activation, contents: Sequence[Content] = ()) -> tuple[int, bool]:
+        """Write contents, then the activation into every partition; return how many, and whether in one transaction.
+
+        Raises ConfigurationError where a worker would reject it, and where another command came between; other errors
+        as ``control.read_signing``'s.
+        """
+        prove(after, self.library.and_these({content.identity: content.data for content in contents}))
+        partitions = facts(self.settings).partition_count
+        name = uuid.uuid4()
+        values = [activation_event(after, f"{name}-{number}") for number in range(partitions)]
+        records = control_records("config.activated", values, read_signing(self.settings, partitions))
+        return partitions, self.writer.write(records, contents)
+
+
+@contextmanager
+def changing(settings: Settings, doing: str) -> Iterator[Change]:
+    """Begin a change of what is active, which another command that begins later breaks off.
+
+    Errors as ``control.control_writer``'s, ``read_library``'s and ``last_activation``'s.
     """
-    partitions = facts(settings).partition_count
     facts(settings, "config")
-    name = uuid.uuid4()
-    values = [activation_event(activation, f"{name}-{number}") for number in range(partitions)]
-    records = control_records("config.activated", values, read_signing(settings, partitions))
-    return partitions, write_control(settings, doing, records, contents)
+    with control_writer(settings, doing) as writer:
+        library = read_library(settings)
+        yield Change(library, last_activation(settings, library), settings, writer)
 
 
 def now_ms() -> int:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stream.activation import active_contents
-from stream.commands.activating import last_activation, now_ms, read_library, write_activation
-from stream.commands.broker import readable_errors
-from stream.commands.contents import prove, read_contents
+from stream.commands.activating import changing, now_ms, read_library
+from stream.commands.contents import read_contents
 from stream.commands.headers import read_headers
-from stream.commands.reading import KafkaReader
+from stream.commands.reading import ReadContents
 from stream.commands.roles import applied
 from stream.commands.topics import facts
 from stream.errors import GroundswellError
-from stream.records import CONTENT_KINDS, ContentId
+from stream.records import ContentId
 from stream.settings import Settings
 from stream.stores.redis import RedisStore
 from stream.versions import ModelVersion
@@ -72,14 +69,11 @@ def apply(settings: Settings, directory: Path | None = None, *, keep_trials: boo
     does not fit the state.
     """
     contents = read_contents(directory or settings.configuration)
-    facts(settings, "config")
-    last = _last_versions(read_topic(settings))
-    library = read_library(settings)
-    before = last_activation(settings, library)
     identities = [content.identity for content in contents]
-    activation = applied(before, identities, now_ms(), keep_trials=keep_trials)
-    prove(activation, library.and_these({content.identity: content.data for content in contents}))
-    partitions, transaction = write_activation(settings, "applying the configuration", activation, contents)
+    with changing(settings, "applying the configuration") as change:
+        activation = applied(change.before, identities, now_ms(), keep_trials=keep_trials)
+        partitions, transaction = change.write(activation, contents)
+    last = _last_versions(change.library)
     names = {(content.kind, content.name) for content in activation.contents}
     return Applied(
         activation.contents,
@@ -91,35 +85,20 @@ def apply(settings: Settings, directory: Path | None = None, *, keep_trials: boo
     )
 
 
-def read_topic(settings: Settings) -> list[Held]:
-    """Return what the configuration topic holds, in its order; what is not what its key names is passed over."""
-    held: list[Held] = []
-    with readable_errors(settings, "reading the configuration topic"):
-        reader = KafkaReader(settings.kafka.kafka_python(), settings.topic("config"), 0)
-        try:
-            first, stop = reader.bounds()
-            reader.seek(first)
-            while records := reader.read(stop):
-                for record in records:
-                    value = record.value or b""
-                    kind, _, rest = (record.key or b"").decode(errors="replace").partition("/")
-                    name, _, sha256 = rest.partition("/")
-                    if kind in CONTENT_KINDS and hashlib.sha256(value).hexdigest() == sha256:
-                        identity = ContentId(kind, name, sha256)
-                        held.append(Held(identity, len(value), record.offset))
-        finally:
-            reader.close()
-    return held
-
-
 def show(settings: Settings) -> list[Held]:
     """Return every version in the configuration topic, once each, and where it is active if Redis answers."""
-    facts(settings, "config")
-    latest = {held.identity: held for held in read_topic(settings)}
+    library = read_library(settings)
     active = _active(settings, facts(settings).partition_count)
     return [
-        replace(held, active_in=None if active is None else tuple(active.get(held.identity, ())))
-        for held in sorted(latest.values(), key=lambda held: (held.identity.kind, held.identity.name, held.offset))
+        Held(
+            content,
+            len(library.get(content) or b""),
+            library.offsets[content],
+            None if active is None else tuple(active.get(content, ())),
+        )
+        for content in sorted(
+            library.identities, key=lambda content: (content.kind, content.name, library.offsets[content])
+        )
     ]
 
 
@@ -135,8 +114,10 @@ def _active(settings: Settings, partitions: int) -> dict[ContentId, list[int]] |
     return active
 
 
-def _last_versions(held: Sequence[Held]) -> dict[tuple[str, str], ContentId]:
-    return {(item.identity.kind, item.identity.name): item.identity for item in held}
+def _last_versions(library: ReadContents) -> dict[tuple[str, str], ContentId]:
+    """Return by kind and name the version that was written last."""
+    written = sorted(library.identities, key=lambda content: library.offsets[content])
+    return {(content.kind, content.name): content for content in written}
 
 
 def _change(content: ContentId, last: dict[tuple[str, str], ContentId]) -> str:

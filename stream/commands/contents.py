@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,8 @@ DIRECTORIES: Final = {"model": ("models", ".json"), "campaign": ("campaigns", ".
 """By kind of content, the directory that holds its files, and their suffix."""
 TAXONOMY: Final = "taxonomy.toml"
 """The one file that may stand beside these directories; its content goes by its name."""
+BESIDE: Final[Mapping[str, tuple[str, ...]]] = {"model": (".toml", ".card"), "campaign": ()}
+"""By kind of content, the suffixes of what may lie beside its files: recipes that models are trained by, their cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Content:
 def read_contents(directory: Path) -> list[Content]:
     """Return the contents of ``models/*.json``, ``campaigns/*.toml`` and ``taxonomy.toml``, by kind and name.
 
-    A directory without a taxonomy has none active.
+    Recipes are passed over. A directory without a taxonomy has none active.
 
     Raises ConfigurationError that names every file that is unusable, and what is wrong with it.
     """
@@ -48,6 +50,8 @@ def read_contents(directory: Path) -> list[Content]:
             problems.append(f"{place_of}: no such directory, expected one of {kind}s")
             continue
         for file in sorted(path for path in place_of.iterdir() if not path.name.startswith(".")):
+            if file.suffix in BESIDE[kind]:
+                continue
             try:
                 contents.append(_read(kind, file, suffix))
             except ConfigurationError as error:

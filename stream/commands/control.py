@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kafka import KafkaProducer
-from kafka.errors import IncompatibleBrokerVersion, UnknownError, UnsupportedVersionError
+from kafka.errors import (
+    IncompatibleBrokerVersion,
+    InvalidProducerEpochError,
+    KafkaError,
+    ProducerFencedError,
+    UnknownError,
+    UnsupportedVersionError,
+)
 
 from stream.commands.broker import producer
 from stream.commands.contents import Content
 from stream.commands.headers import read_headers
 from stream.commands.topics import MAX_CONTENT_BYTES
+from stream.errors import ConfigurationError
 from stream.records import Header, Keys
 from stream.settings import Settings
 from stream.signatures import Keyring, Signer, require_keyring
@@ -22,6 +31,8 @@ from stream.stores.redis import RedisStore
 
 _NO_TRANSACTIONS: Final = (UnsupportedVersionError, IncompatibleBrokerVersion, UnknownError, NotImplementedError)
 """How a broker that knows no transactions answers a request for one."""
+_REPLACED: Final = (ProducerFencedError, InvalidProducerEpochError)
+"""How one answers a producer whose transactional id has a newer owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +89,75 @@ def control_records(kind: str, values: Sequence[bytes], signing: Signing | None)
     return [ControlRecord(number, value, (signing.sign(number, kind, value),)) for number, value in enumerate(values)]
 
 
-def write_control(
-    settings: Settings, doing: str, records: Sequence[ControlRecord], contents: Sequence[Content] = ()
-) -> bool:
-    """Write contents, then records; return whether it was one transaction.
+class ControlWriter:
+    """Writes control records, unless another command has claimed the writing meanwhile."""
 
-    Raises KafkaUnavailableError, which says what was being done.
+    def __init__(self, settings: Settings, doing: str, client: KafkaProducer | None) -> None:
+        """Take a producer that has begun to own the transactional id; None: the broker knows no transactions."""
+        self._settings = settings
+        self._doing = doing
+        self._client = client
+
+    def write(self, records: Sequence[ControlRecord], contents: Sequence[Content] = ()) -> bool:
+        """Write contents, then records; return whether it was one transaction.
+
+        Raises ConfigurationError where another command has begun since, and so may have changed what this one read.
+        """
+        client, sent = self._client, list[Any]()
+        if client is None:
+            with producer(
+                self._settings, self._doing, enable_idempotence=False, **_arguments(self._settings)
+            ) as client:
+                _await(_send_contents(self._settings, client, contents), self._settings)
+                _await(_send_records(self._settings, client, records), self._settings)
+            return False
+        try:
+            client.begin_transaction()
+            sent += _send_contents(self._settings, client, contents) + _send_records(self._settings, client, records)
+            client.commit_transaction()
+            _await(sent, self._settings)
+        except KafkaError as error:
+            if not _is_replaced(error, sent):
+                raise
+            message = (
+                f"another command came between while {self._doing}, and may have changed what this one rests on: look "
+                "at `groundswell model list`, and run this one again"
+            )
+            raise ConfigurationError(message) from error
+        return True
+
+
+@contextmanager
+def control_writer(settings: Settings, doing: str) -> Iterator[ControlWriter]:
+    """Claim the writing of control records for the ``with`` block; whoever claims it later takes it away.
+
+    What is read in the block still holds when ``write`` returns: a claim waits until the transaction of the one before
+    is whole or gone, and ends its right to begin or commit another (Kafka's fencing by ``transactional.id``). Not so
+    where the broker knows no transactions. Raises KafkaUnavailableError, which says what was being done.
     """
-    arguments = {
-        "max_request_size": MAX_CONTENT_BYTES,
-        "max_block_ms": int(settings.kafka.request_timeout_seconds * 1000),
-    }
-    with producer(settings, doing, transactional_id=f"{settings.group()}.config", **arguments) as client:
+    with producer(settings, doing, transactional_id=f"{settings.group()}.config", **_arguments(settings)) as client:
         try:
             client.init_transactions()
         except _NO_TRANSACTIONS:
             pass
         else:
-            client.begin_transaction()
-            sent = _send_contents(settings, client, contents) + _send_records(settings, client, records)
-            client.commit_transaction()
-            _await(sent, settings)
-            return True
-    with producer(settings, doing, enable_idempotence=False, **arguments) as client:
-        _await(_send_contents(settings, client, contents), settings)
-        _await(_send_records(settings, client, records), settings)
-    return False
+            yield ControlWriter(settings, doing, client)
+            return
+    yield ControlWriter(settings, doing, None)
+
+
+def _arguments(settings: Settings) -> dict[str, int]:
+    wait_ms = int(settings.kafka.request_timeout_seconds * 1000)
+    return {"max_request_size": MAX_CONTENT_BYTES, "max_block_ms": wait_ms}
+
+
+def _is_replaced(error: KafkaError, sent: Sequence[Any]) -> bool:
+    """Return whether a newer producer of the same transactional id made a transaction fail.
+
+    Once it knows, kafka-python says so in the text of other errors.
+    """
+    found = [error, *(future.exception for future in sent)]
+    return any(isinstance(one, _REPLACED) or _REPLACED[0].__name__ in str(one) for one in found if one is not None)
 
 
 def _send_contents(settings: Settings, client: KafkaProducer, contents: Sequence[Content]) -> list[Any]:

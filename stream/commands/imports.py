@@ -13,9 +13,12 @@ import orjson
 from stream.commands.treelite_import import BYTES, REFUSED, SECONDS
 from stream.errors import ConfigurationError, quoted
 from stream.features import FEATURES
-from stream.scoring import read_model
+from stream.scoring import Model, read_model
+from stream.scoring.files import KINDS
 from stream.scoring.forest import write_forest
+from stream.scoring.histograms import Training, read_training, write_training
 from stream.scoring.imports import read_lightgbm
+from stream.scoring.usage import of_most_used
 from stream.strictness import name_of, number_of, refuse_keys
 
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -29,7 +32,7 @@ _FORMATS: Final = {".json": "xgboost-json", ".ubj": "xgboost-ubj", ".tl": "treel
 _PICKLES: Final = (".pkl", ".pickle", ".joblib")
 _READ: Final = (
     "a LightGBM text model (Booster.save_model), XGBoost's .json or .ubj (Booster.save_model), or treelite's .tl "
-    "(of scikit-learn: treelite.sklearn.import_model(model).serialize('model.tl'))"
+    "(of scikit-learn: treelite.sklearn.import_model(model).serialize('model.tl')), or a model file that is ours"
 )
 
 
@@ -39,37 +42,79 @@ class Imported:
 
     content: bytes
     trees: int
+    """0 where it is a weighted sum."""
     leaves: int
     features: tuple[str, ...]
-    """By name, those that any split asks for."""
+    """By name, those that it asks for."""
+    watched: tuple[str, ...]
+    """By name, those whose drift from the training data will be measured."""
 
 
 def import_model(
-    file: Path, name: str, calibration: Path | None = None, features: Path | None = None, description: str = ""
+    file: Path,
+    name: str,
+    calibration: Path | None = None,
+    features: Path | None = None,
+    description: str = "",
+    training: Path | None = None,
 ) -> Imported:
     """Return the model in ``file`` as a model file by the name ``name``.
 
     ``calibration`` is a JSON file of ``slope`` and ``intercept``, applied to the sum before the link; ``features``
-    names the columns, one a line, where the file does not. Raises ConfigurationError, quoting what is wrong, for a
-    file that is unusable; one that is not read within 5 s and 1 GB is.
+    names the columns, one a line, where the file does not; ``training`` is a JSON file of histograms, of the score and
+    of any features, of which those that the model uses most are kept. A file of the kind that is written here keeps
+    what no argument gives anew. Raises ConfigurationError, quoting what is wrong, for a file that is unusable; one that
+    is not read within 5 s and 1 GB is.
     """
     name_of(name, "a model's name")
     data = _bytes_of(file)
-    if data.startswith(b"tree"):
+    fields, factor = _own(file, data), 1.0
+    if fields is not None:
+        fields["name"] = name
+    elif data.startswith(b"tree"):
         read, factor = read_lightgbm(data, FEATURES, str(file))
-        trees = write_forest(read, FEATURES)
+        fields = {"name": name, "kind": "trees", **write_forest(read, FEATURES)}
     else:
         trees, factor = _import(file, _format(file, data), _names(file, features))
+        fields = {"name": name, "kind": "trees", **trees}
     slope, intercept = _calibration(calibration)
-    fields: dict[str, Any] = {"name": name, "kind": "trees", **trees}
-    if (slope * factor, intercept) != (1.0, 0.0):
+    if calibration is not None or factor != 1.0:
         fields["calibration"] = {"slope": slope * factor, "intercept": intercept}
     if description:
         fields["description"] = description
     content = orjson.dumps(fields)
-    read_model(content, FEATURES)
-    leaves = trees["trees"]["leaves"]
-    return Imported(content, len(leaves), sum(leaves), tuple(trees["features"]))
+    model = read_model(content, FEATURES)
+    if training is not None:
+        kept = of_most_used(model, _training(training))
+        content = orjson.dumps({**fields, "training": write_training(kept, FEATURES)})
+        model = read_model(content, FEATURES)
+    return _imported(content, model)
+
+
+def _imported(content: bytes, model: Model) -> Imported:
+    leaves = model.forest.leaves.tolist() if model.forest is not None else []
+    watched = model.training.features if model.training is not None else ()
+    return Imported(
+        content,
+        len(leaves),
+        sum(leaves),
+        tuple(FEATURES[index] for index in model.asked),
+        tuple(FEATURES[index] for index, _ in watched),
+    )
+
+
+def _own(file: Path, data: bytes) -> dict[str, Any] | None:
+    """Return the object in a model file of the kind that is written here, None where it is another tool's."""
+    if file.suffix != ".json":
+        return None
+    try:
+        fields = orjson.loads(data)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or fields.get("kind") not in KINDS:
+        return None
+    read_model(data, FEATURES)
+    return fields
 
 
 def _bytes_of(file: Path, most: int = MOST_BYTES) -> bytes:
@@ -133,14 +178,24 @@ def _import(file: Path, kind: str, names: list[str] | None) -> tuple[dict[str, A
     return found["forest"], found["factor"]
 
 
-def _calibration(file: Path | None) -> tuple[float, float]:
-    if file is None:
-        return 1.0, 0.0
+def _json(file: Path) -> object:
     try:
-        fields = orjson.loads(_bytes_of(file, _MOST_BESIDE))
+        fields: object = orjson.loads(_bytes_of(file, _MOST_BESIDE))
     except ValueError as error:
         message = f"{file} is not JSON: {error}"
         raise ConfigurationError(message) from None
+    return fields
+
+
+def _training(file: Path) -> Training:
+    everything = range(len(FEATURES))
+    return read_training(_json(file), FEATURES, everything, str(file), most=len(FEATURES))
+
+
+def _calibration(file: Path | None) -> tuple[float, float]:
+    if file is None:
+        return 1.0, 0.0
+    fields = _json(file)
     if not isinstance(fields, dict):
         message = f"{file} is {quoted(fields)}, expected an object of slope and intercept"
         raise ConfigurationError(message)

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from stream.commands.control import control_records, read_signing, write_control
+from stream.commands.control import control_records, control_writer, read_signing
 from stream.commands.headers import read_headers
 from stream.commands.topics import facts
 from stream.errors import ConfigurationError, GroundswellError
@@ -90,13 +90,14 @@ def rotate(settings: Settings, ids: Sequence[str], *, at_once: bool = False) -> 
         message = f"{len(keys)} keys are to be in force: {', '.join(ids)}, expected 1 to {MAX_KEYS}, each once"
         raise ConfigurationError(message)
     partitions = facts(settings).partition_count
-    signing = read_signing(settings, partitions)
-    assert signing is not None  # noqa: S101 (there is a keyring)
-    if not at_once:
-        refuse_haste(signing.in_force, keys)
-    name = uuid.uuid4()
-    values = [rotation_event(keys, f"{name}-{number}") for number in range(partitions)]
-    write_control(settings, "rotating the keys", control_records("keys.rotated", values, signing))
+    with control_writer(settings, "rotating the keys") as writer:
+        signing = read_signing(settings, partitions)
+        assert signing is not None  # noqa: S101 (there is a keyring)
+        if not at_once:
+            refuse_haste(signing.in_force, keys)
+        name = uuid.uuid4()
+        values = [rotation_event(keys, f"{name}-{number}") for number in range(partitions)]
+        writer.write(control_records("keys.rotated", values, signing))
     return partitions
 
 

@@ -23,11 +23,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 @model.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="LightGBM's text, XGBoost's .json or .ubj, treelite's .tl.")],
+    file: Annotated[Path, typer.Argument(help="LightGBM's text, XGBoost's .json or .ubj, treelite's .tl, ours.")],
     name: Annotated[str, typer.Option(help="What campaigns call it.")],
     calibration: Annotated[Path | None, typer.Option(help="JSON of slope and intercept, before the link.")] = None,
     features: Annotated[Path | None, typer.Option(help="The columns' names, one a line, if FILE has none.")] = None,
     description: Annotated[str, typer.Option(help="For those who see it in lists.")] = "",
+    training: Annotated[Path | None, typer.Option(help="JSON of histograms of the training data, for drift.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write it; else NAME.json.", metavar="FILE")] = None,
 ) -> None:
     """Make a model file of another tool's.
@@ -36,7 +37,7 @@ def import_(
     """
     from stream.commands.imports import import_model
 
-    made = import_model(file, name, calibration, features, description)
+    made = import_model(file, name, calibration, features, description, training)
     target = out or Path(f"{name}.json")
     try:
         target.write_bytes(made.content)
@@ -47,6 +48,8 @@ def import_(
         f"{target}: {made.trees} trees, {made.leaves} leaves, {len(made.content)} bytes, "
         f"{len(made.features)} features: {', '.join(made.features)}"
     )
+    if made.watched:
+        typer.echo(f"drift is measured of {', '.join(made.watched)}")
 
 
 @model.command("list")

@@ -14,14 +14,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stream.commands.activating import (
-    active_by,
-    last_activation,
-    now_ms,
-    read_library,
-    write_activation,
-)
-from stream.commands.contents import Content, prove, read_content
+from stream.commands.activating import active_by, changing, now_ms, read_library, roles_in
+from stream.commands.contents import read_content
 from stream.commands.headers import read_headers
 from stream.commands.reading import ReadContents
 from stream.commands.roles import promoted, retired, rolled_back, trial_of, tried
@@ -29,11 +23,11 @@ from stream.commands.topics import facts
 from stream.commands.voter import moment
 from stream.errors import ConfigurationError, GroundswellError, printable, quoted
 from stream.interfaces import Library
-from stream.records import Activation, ContentId, Header
+from stream.records import Activation, Header
 from stream.settings import Settings
 from stream.stores.redis import RedisStore
 from stream.triggers import read_campaign
-from stream.versions import ACTIVE, CANARY, SHADOW, ModelVersion
+from stream.versions import CANARY, SHADOW, ModelVersion
 
 SHOWN_CHARACTERS: Final = 12
 _PREFIX: Final = re.compile("[0-9a-f]{4,64}")
@@ -99,7 +93,7 @@ def listed_of(library: ReadContents, headers: Mapping[int, Header | None] | None
     """Return what there is, by name, in the order in which versions were first written."""
     found: dict[ModelVersion, list[int]] = {}
     for number, header in (headers or {}).items():
-        for version in _roles_of(header):
+        for version in [] if header is None else roles_in(active_by(header)):
             found.setdefault(version, []).append(number)
     rows: list[Listed] = []
     for content in library.identities:
@@ -111,19 +105,6 @@ def listed_of(library: ReadContents, headers: Mapping[int, Header | None] | None
             where = None if headers is None else tuple(found.get(one, ()))
             rows.append(Listed(one.name, one.sha256, one.role, one.share, one.since_ms, where, text))
     return sorted(rows, key=lambda row: row.name)
-
-
-def _roles_of(header: Header | None) -> list[ModelVersion]:
-    if header is None:
-        return []
-    activation = active_by(header)
-    said = {(one.name, one.sha256): one for one in activation.versions if one.role == ACTIVE}
-    active = [
-        said.get((content.name, content.sha256), ModelVersion(content.name, content.sha256, ACTIVE))
-        for content in activation.contents
-        if content.kind == "model"
-    ]
-    return [*active, *(one for one in activation.versions if one.role != ACTIVE)]
 
 
 def _description(content: bytes | None) -> str:
@@ -152,11 +133,10 @@ def to_table(rows: Sequence[Listed]) -> RenderableType:
 
 def activate(settings: Settings, name: str, version: str | None = None) -> Changed:
     """Make a version active; without one, the canary's, else the shadow's. What was active is kept to go back to."""
-    library = read_library(settings)
-    before = last_activation(settings, library)
-    sha256 = trial_of(before, name) if version is None else version_of(library, name, version)
-    done = f"model {name} {sha256[:SHOWN_CHARACTERS]} is active"
-    return _change(settings, done, promoted(before, name, sha256, now_ms()), library)
+    with changing(settings, f"activating model {name}") as change:
+        sha256 = trial_of(change.before, name) if version is None else version_of(change.library, name, version)
+        done = f"model {name} {sha256[:SHOWN_CHARACTERS]} is active"
+        return Changed(done, *change.write(promoted(change.before, name, sha256, now_ms())))
 
 
 def try_out(settings: Settings, name: str, version: str | None, file: Path | None, share: float | None) -> Changed:
@@ -176,21 +156,21 @@ def try_out(settings: Settings, name: str, version: str | None, file: Path | Non
         if content.identity.name != name:
             message = f"{file}: name is {content.identity.name!r}, expected {name!r}"
             raise ConfigurationError(message)
-    library = read_library(settings)
-    sha256 = contents[0].identity.sha256 if contents else version_of(library, name, version or "")
     role = SHADOW if share is None else CANARY
-    trial = ModelVersion(name, sha256, role, share or 0.0, now_ms())
-    after = tried(last_activation(settings, library), trial)
     of_whom = "" if share is None else f" for {share:g} of the voters"
-    return _change(settings, f"model {name} {sha256[:SHOWN_CHARACTERS]} is {role}{of_whom}", after, library, contents)
+    with changing(settings, f"making a {role} of model {name}") as change:
+        sha256 = contents[0].identity.sha256 if contents else version_of(change.library, name, version or "")
+        trial = ModelVersion(name, sha256, role, share or 0.0, now_ms())
+        done = f"model {name} {sha256[:SHOWN_CHARACTERS]} is {role}{of_whom}"
+        return Changed(done, *change.write(tried(change.before, trial), contents))
 
 
 def roll_back(settings: Settings, name: str) -> Changed:
     """Make the version active that was so before the current one, or before the model was retired."""
-    library = read_library(settings)
-    after = rolled_back(last_activation(settings, library), name, now_ms())
-    active = next(content for content in after.contents if (content.kind, content.name) == ("model", name))
-    return _change(settings, f"model {name} is back at {active.sha256[:SHOWN_CHARACTERS]}", after, library)
+    with changing(settings, f"rolling model {name} back") as change:
+        after = rolled_back(change.before, name, now_ms())
+        active = next(content for content in after.contents if (content.kind, content.name) == ("model", name))
+        return Changed(f"model {name} is back at {active.sha256[:SHOWN_CHARACTERS]}", *change.write(after))
 
 
 def retire(settings: Settings, name: str, version: str | None = None) -> Changed:
@@ -198,16 +178,17 @@ def retire(settings: Settings, name: str, version: str | None = None) -> Changed
 
     Raises ConfigurationError, quoting them, while active campaigns read the model.
     """
-    library = read_library(settings)
-    sha256 = None if version is None else version_of(library, name, version)
-    after = retired(last_activation(settings, library), name, sha256, now_ms())
-    if not any((content.kind, content.name) == ("model", name) for content in after.contents):
-        readers = readers_of(after, name, library)
-        if readers:
-            message = f"model {name!r} is read by the active campaigns {', '.join(map(repr, readers))}: end them first"
-            raise ConfigurationError(message)
-    what = f"model {name}" if sha256 is None else f"model {name} {sha256[:SHOWN_CHARACTERS]}"
-    return _change(settings, f"{what} is retired", after, library)
+    with changing(settings, f"retiring model {name}") as change:
+        sha256 = None if version is None else version_of(change.library, name, version)
+        after = retired(change.before, name, sha256, now_ms())
+        if not any((content.kind, content.name) == ("model", name) for content in after.contents):
+            readers = readers_of(after, name, change.library)
+            if readers:
+                named = ", ".join(map(repr, readers))
+                message = f"model {name!r} is read by the active campaigns {named}: end them first"
+                raise ConfigurationError(message)
+        what = f"model {name}" if sha256 is None else f"model {name} {sha256[:SHOWN_CHARACTERS]}"
+        return Changed(f"{what} is retired", *change.write(after))
 
 
 def readers_of(activation: Activation, name: str, library: Library) -> list[str]:
@@ -232,11 +213,3 @@ def version_of(library: ReadContents, name: str, prefix: str) -> str:
         )
         raise ConfigurationError(message)
     return found[0]
-
-
-def _change(
-    settings: Settings, done: str, after: Activation, library: ReadContents, contents: Sequence[Content] = ()
-) -> Changed:
-    in_hand: dict[ContentId, bytes] = {content.identity: content.data for content in contents}
-    prove(after, library.and_these(in_hand))
-    return Changed(done, *write_activation(settings, f"changing what is active ({done})", after, contents))

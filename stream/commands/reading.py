@@ -165,9 +165,10 @@ def columns_from(partition: int, records: Sequence[Record], start: int, next_off
 class ReadContents:
     """The configuration topic as it stood at one moment (interfaces.Library)."""
 
-    def __init__(self, contents: Mapping[ContentId, bytes]) -> None:
-        """Take the contents."""
+    def __init__(self, contents: Mapping[ContentId, bytes], offsets: Mapping[ContentId, int] | None = None) -> None:
+        """Take the contents, and where each was written last, as far as that is known."""
         self._contents = contents
+        self.offsets = offsets or {}
 
     @classmethod
     def read(cls, reader: PartitionReader) -> ReadContents:
@@ -175,13 +176,15 @@ class ReadContents:
         first, stop = reader.bounds()
         reader.seek(first)
         contents: dict[ContentId, bytes] = {}
+        offsets: dict[ContentId, int] = {}
         while records := reader.read(stop):
             for record in records:
                 kind, _, rest = (record.key or b"").decode(errors="replace").partition("/")
                 name, _, sha256 = rest.partition("/")
                 if kind in CONTENT_KINDS and hashlib.sha256(record.value or b"").hexdigest() == sha256:
                     contents[ContentId(kind, name, sha256)] = record.value or b""
-        return cls(contents)
+                    offsets[ContentId(kind, name, sha256)] = record.offset
+        return cls(contents, offsets)
 
     @property
     def identities(self) -> tuple[ContentId, ...]:
@@ -190,7 +193,7 @@ class ReadContents:
 
     def and_these(self, contents: Mapping[ContentId, bytes]) -> ReadContents:
         """Return the same with some more."""
-        return ReadContents({**self._contents, **contents})
+        return ReadContents({**self._contents, **contents}, self.offsets)
 
     def get(self, content: ContentId) -> bytes | None:
         """Return a content's bytes, None for one that the topic does not hold."""

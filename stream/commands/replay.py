@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns import Columns
 from stream.commands.reading import PartitionReader, columns_from
-from stream.interfaces import Library
+from stream.interfaces import Decoded, Library
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import OUTPUTS, VOTER, Header, OutboxRow
+from stream.records import OUTPUTS, RECORD_VERSION, VOTER, Header, OutboxRow
 from stream.signatures import Keyring
 from stream.snapshots import Fitting
 from stream.spans import Spans
@@ -46,6 +51,22 @@ class RecordFile:
         places = self._places
         for voter, data in records:
             os.pwrite(self._descriptor, data, places.setdefault(voter, len(places)) * VOTER.itemsize)
+
+    def since(self, count: int) -> list[str]:
+        """Return the voters that came after the first ``count``, in order."""
+        return list(islice(reversed(self._places), len(self._places) - count))[::-1]
+
+    def read(self, voters: Sequence[str]) -> NDArray[Any]:
+        """Return the records (VOTER[n]) of voters that have one, in the current version."""
+        values = [self.get(voter) or b"" for voter in voters]
+        records = np.frombuffer(b"".join(values), VOTER)
+        if (records["version"] == RECORD_VERSION).all():
+            return records
+        # A snapshot's, whose voter has done nothing since: loading is what knows older versions.
+        table = Table(len(voters))
+        slots, _ = table.index(Spans.of_texts(voters))
+        table.fill(slots, values, int(records["last_offset"].max()) + 1)
+        return table.records[slots]
 
     def get(self, voter: str) -> bytes | None:
         """Return a voter's record, None for one that has none."""
@@ -126,6 +147,10 @@ class Replay:
     def header(self) -> Header:
         """The header as it would have been committed at this offset."""
         return self._state.header
+
+    def observe(self, observer: Callable[[Columns, Decoded, NDArray[np.int64]], None]) -> None:
+        """Have ``observer`` told each batch's rows, and what each was used for."""
+        self._state.observe = observer
 
     async def to(self, stop: int, take: Taker) -> None:
         """Replay the rows before ``stop``, and hand what each batch gave to ``take``."""

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.embedded.occasions import (
+    AMOUNTS,
     ARRIVALS,
     ATTENDED,
     BY_MAIL,
-    CLICKED,
     COMPLETED,
     CONVERSIONS,
     DATA,
@@ -20,7 +20,7 @@ from stream.embedded.occasions import (
     DEVICES,
     ENTRIES,
     ISSUES,
-    OPENED,
+    MESSAGES,
     PAGES,
     QUIET_MIX,
     REPLIED,
@@ -32,18 +32,24 @@ from stream.embedded.occasions import (
     WITHIN,
     events_by_occasion,
 )
+from stream.embedded.leanings import Leanings
+from stream.embedded.register import SURVEYED, VOTED, registered
 from stream.embedded.spelling import BREAKAGES, spell
+from stream.embedded.truth import answers, draw_truth
 from stream.records import KIND
 
 _PAGE_SECONDS: Final = 35.0
-_PROFILE: Final = KIND["profile.updated"]
 _BURST_HALF_LIFE_MS: Final = 25 * 60_000
 _BURST_GAP_MS: Final = 4 * 3_600_000
-_ZIPF_EXPONENT: Final = 1.05
-# Zipf and Mandelbrot's offset: without it the first voter alone would do a tenth of everything.
-_ZIPF_OFFSET: Final = 20.0
+_SURVEY_SHARE: Final = 0.8
+"""Of the updates of profiles; the others repeat what the register says."""
+_REGISTER_MS: Final = 2 * 3_600_000
+_HALF_DAY_MS: Final = 12 * 3_600_000
+_ANSWERING: Final = 0.75
+"""The share of the voters that answers the survey that asks all."""
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 _Rows = tuple[Ints, Ints, Ints, Ints]
 """Event times in ms, voters' numbers, kind codes, variants of the data: one element for each event."""
 
@@ -60,6 +66,20 @@ class Flaws:
     """Not readable as an event, in one of the ways of ``BREAKAGES``."""
     misrouted: float = 0.001
     """Keyed by something other than the voter, so mostly in another partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """What comes to all of the electorate at a time (ms since the epoch); None: never."""
+
+    register_ms: int | None = None
+    """The voter register is taken in: everybody's ward, age band, language and zone, within two hours."""
+    letter_ms: int | None = None
+    """The letter is delivered to all whom its experiment does not hold out, within two hours."""
+    survey_ms: int | None = None
+    """Most are asked whom they support, within twelve hours."""
+    election_ms: int | None = None
+    """The register says who has voted, within twelve hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +105,24 @@ class Electorate:
     something goes viral. Times are events' own: nothing here reads a clock.
     """
 
-    def __init__(self, seed: int, start_ms: int, *, voters: int = 20_000, flaws: Flaws | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        start_ms: int,
+        *,
+        voters: int = 20_000,
+        flaws: Flaws | None = None,
+        calendar: Calendar | None = None,
+    ) -> None:
         """Draw ``voters`` people; their events begin at ``start_ms`` (ms since the epoch)."""
         self.flaws = Flaws() if flaws is None else flaws
         self.now_ms = start_ms
         """Where ``until`` goes on."""
         self._chance = np.random.Generator(np.random.PCG64(seed))
         self.names = [f"voter-{number:06d}" for number in range(voters)]
-        activity = (np.arange(voters) + 1 + _ZIPF_OFFSET) ** -_ZIPF_EXPONENT
-        activity = activity[self._chance.permutation(voters)]
-        self._activity = np.cumsum(activity) / activity.sum()
-        self._interests = self._chance.integers(0, len(ISSUES), voters)
+        self._calendar = Calendar() if calendar is None else calendar
+        self.truth = draw_truth(seed, voters)
+        self.leanings = Leanings(self.truth, self.names, self._calendar.letter_ms)
         self._bursts: list[_Burst] = []
         self._next_burst_ms = start_ms + self._chance.exponential(_BURST_GAP_MS / 4)
         self._later: _Rows = _join([])
@@ -109,7 +136,8 @@ class Electorate:
         fewer at night and more in the evening and in a burst.
         """
         first_ms, self.now_ms = self.now_ms, stop_ms
-        rows = _join([self._later, *self._quiet(first_ms, stop_ms, mean), self._viral(first_ms, stop_ms, mean)])
+        happened = [*self._quiet(first_ms, stop_ms, mean), self._viral(first_ms, stop_ms, mean)]
+        rows = _join([self._later, *happened, *self._dated(first_ms, stop_ms)])
         order = np.argsort(rows[0], kind="stable")
         due = int(np.searchsorted(rows[0][order], stop_ms))
         self._later = _take(rows, order[due:])
@@ -117,8 +145,10 @@ class Electorate:
 
     # --- who does what when ------------------------------------------------------------------------------
 
-    def _voters(self, n: int) -> Ints:
-        return np.searchsorted(self._activity, self._chance.random(n))
+    def _voters(self, n: int, name: str) -> Ints:
+        """Return who it is that ``n`` occasions of a kind of QUIET_MIX come to."""
+        chosen = np.searchsorted(self.leanings.cumulative(name), self._chance.random(n))
+        return np.minimum(chosen, len(self.names) - 1)
 
     def _moments(self, n: int, first_ms: int, stop_ms: int) -> Ints:
         return first_ms + (self._chance.random(n) * (stop_ms - first_ms)).astype(np.int64)
@@ -127,11 +157,26 @@ class Electorate:
         return times + 1 + (self._chance.exponential(1000 * mean_seconds, len(times))).astype(np.int64)
 
     def _happen(self, times: Ints, voters: Ints, kind: int) -> _Rows:
-        """Return events of one kind, each with one of its kind's data; of profiles each voter has one."""
-        if kind == _PROFILE:
-            return times, voters, np.full(len(times), kind), voters % len(DATA[kind])
+        """Return events of one kind, each with data that fits its voter, else one of its kind's."""
         variants = self._chance.integers(0, len(DATA[kind]), len(times))
+        if kind == KIND["canvass.contacted"]:
+            variants = variants % len(ISSUES) + len(ISSUES) * (self._answers(times, voters) - 1)
+        elif kind == KIND["profile.updated"]:
+            surveyed = self._chance.random(len(times)) < _SURVEY_SHARE
+            variants = np.where(surveyed, self._surveyed(times, voters), self._registered(voters))
+        elif kind == KIND["donation.completed"]:
+            variants = variants % len(AMOUNTS)
         return times, voters, np.full(len(times), kind), variants
+
+    def _answers(self, times: Ints, voters: Ints) -> Ints:
+        return answers(self.truth, voters, self.leanings.persuaded(voters, times), self._chance)
+
+    def _surveyed(self, times: Ints, voters: Ints) -> Ints:
+        return SURVEYED - 1 + self._answers(times, voters)
+
+    def _registered(self, voters: Ints) -> Ints:
+        truth = self.truth
+        return registered(truth.wards[voters], truth.bands[voters], truth.languages[voters])
 
     def _quiet(self, first_ms: int, stop_ms: int, mean: float) -> list[_Rows]:
         middle = (first_ms + stop_ms) / 2 % DAY_MS / DAY_MS * 24
@@ -142,40 +187,80 @@ class Electorate:
         happened: list[_Rows] = []
         arrivals: list[tuple[Ints, Ints, Ints]] = []
         for name, n in zip(QUIET_MIX, counts, strict=True):
-            times = self._moments(n, first_ms, stop_ms)
+            times, voters = self._moments(n, first_ms, stop_ms), self._voters(n, name)
             if name == "site.page_view":
                 ways = self._chance.choice(len(ARRIVALS), n, p=[chance for _, _, chance in ARRIVALS])
-                arrivals.append((times, self._voters(n), ways))
+                arrivals.append((times, voters, ways))
             elif name == "message.delivered":
-                arrivals.append(self._message(times, happened))
+                arrivals.append(self._message(times, voters, happened))
+            elif name == "donation.completed":
+                by_post = len(AMOUNTS) + self._chance.integers(0, len(AMOUNTS), n)
+                happened.append((times, voters, np.full(n, KIND[name]), by_post))
             else:
-                # Consent changes, unlike all else, come from the quiet as often as from the busy.
-                is_consent = name.startswith(("consent.", "privacy."))
-                voters = self._chance.integers(0, len(self.names), n) if is_consent else self._voters(n)
                 happened.append(self._happen(times, voters, KIND[name]))
         times, voters, ways = (np.concatenate(part) for part in zip(*arrivals, strict=True))
         self._visit(times, voters, ways, happened)
         return happened
 
-    def _message(self, times: Ints, happened: list[_Rows]) -> tuple[Ints, Ints, Ints]:
-        """Deliver messages to anyone, and return who came to the site by them, when, and in which way."""
-        voters = self._chance.integers(0, len(self.names), len(times))
-        happened.append(self._happen(times, voters, KIND["message.delivered"]))
-        times, voters = self._some(times, voters, OPENED, 1200)
-        happened.append(self._happen(times, voters, KIND["message.opened"]))
-        for name, chance in (("message.replied", REPLIED), ("message.unsubscribed", UNSUBSCRIBED)):
-            happened.append(self._happen(*self._some(times, voters, chance, 120), KIND[name]))
-        times, voters = self._some(times, voters, CLICKED, 20)
-        happened.append(self._happen(times, voters, KIND["message.clicked"]))
+    def _dated(self, first_ms: int, stop_ms: int) -> list[_Rows]:
+        """Return what the calendar has begin from ``first_ms`` to before ``stop_ms``."""
+        calendar = self._calendar
+        dates = (
+            (calendar.register_ms, self._take_in_the_register),
+            (calendar.letter_ms, self._deliver_the_letter),
+            (calendar.survey_ms, self._ask_all),
+            (calendar.election_ms, self._say_who_voted),
+        )
+        return [happen(at_ms) for at_ms, happen in dates if at_ms is not None and first_ms <= at_ms < stop_ms]
+
+    def _take_in_the_register(self, at_ms: int) -> _Rows:
+        everybody = np.arange(len(self.names))
+        return self._within(at_ms, _REGISTER_MS, everybody, "profile.updated", self._registered(everybody))
+
+    def _deliver_the_letter(self, at_ms: int) -> _Rows:
+        reached = np.flatnonzero(~self.leanings.held_out)
+        return self._within(at_ms, _REGISTER_MS, reached, "message.delivered", np.full(len(reached), MESSAGES))
+
+    def _ask_all(self, at_ms: int) -> _Rows:
+        answering = np.flatnonzero(self._chance.random(len(self.names)) < _ANSWERING)
+        variants = self._surveyed(np.full(len(answering), at_ms), answering)
+        return self._within(at_ms, _HALF_DAY_MS, answering, "profile.updated", variants)
+
+    def _say_who_voted(self, at_ms: int) -> _Rows:
+        everybody = np.arange(len(self.names))
+        return self._within(at_ms, _HALF_DAY_MS, everybody, "profile.updated", VOTED + self.truth.votes.astype(np.int64))
+
+    def _within(self, at_ms: int, span_ms: int, voters: Ints, name: str, variants: Ints) -> _Rows:
+        return self._moments(len(voters), at_ms, at_ms + span_ms), voters, np.full(len(voters), KIND[name]), variants
+
+    def _message(self, times: Ints, voters: Ints, happened: list[_Rows]) -> tuple[Ints, Ints, Ints]:
+        """Deliver messages, and return who came to the site by them, when, and in which way."""
+        truth, sent = self.truth, self._chance.integers(0, MESSAGES, len(times))
+
+        def follow(name: str, chances: Floats, mean_seconds: float) -> tuple[Ints, Ints, Ints]:
+            chosen = self._chance.random(len(times)) < chances
+            later, who, what = self._later_by(times[chosen], mean_seconds), voters[chosen], sent[chosen]
+            happened.append((later, who, np.full(len(who), KIND[name]), what))
+            return later, who, what
+
+        happened.append((times, voters, np.full(len(times), KIND["message.delivered"]), sent))
+        times, voters, sent = follow("message.opened", truth.opens[voters, sent // len(ISSUES)], 1200)
+        follow("message.replied", np.full(len(voters), REPLIED), 120)
+        follow("message.unsubscribed", UNSUBSCRIBED * truth.leaves[voters], 120)
+        times, voters, _ = follow("message.clicked", truth.clicks[voters], 20)
         return times + 500, voters, np.full(len(times), BY_MAIL)
 
-    def _some(self, times: Ints, voters: Ints, chance: float, mean_seconds: float) -> tuple[Ints, Ints]:
-        """Return a share of the given, some time later."""
-        chosen = self._chance.random(len(times)) < chance
+    def _some(
+        self, times: Ints, voters: Ints, chance: float, mean_seconds: float, more_often: Floats | None = None
+    ) -> tuple[Ints, Ints]:
+        """Return a share of the given, some time later; ``more_often`` multiplies the chance, by voter."""
+        chances = chance if more_often is None else chance * more_often[voters]
+        chosen = self._chance.random(len(times)) < chances
         return self._later_by(times[chosen], mean_seconds), voters[chosen]
 
     def _visit(self, times: Ints, voters: Ints, ways: Ints, happened: list[_Rows]) -> None:
         """Walk the pages from each arrival (one of ARRIVALS) until all have left."""
+        more_often = {KIND["donation.started"]: self.truth.online, KIND["volunteer.signed_up"]: self.truth.help}
         entries, steps = np.cumsum(ENTRIES), np.cumsum(TRANSITIONS, axis=1)
         pages = np.searchsorted(entries, self._chance.random(len(times)) * entries[-1])
         devices = self._chance.integers(0, len(DEVICES), len(times))
@@ -185,7 +270,7 @@ class Electorate:
             )
             for page, (kind, chance) in CONVERSIONS.items():
                 here = pages == page
-                when, who = self._some(times[here], voters[here], chance, 40)
+                when, who = self._some(times[here], voters[here], chance, 40, more_often.get(kind))
                 happened.append(self._happen(when, who, kind))
                 if kind == KIND["donation.started"]:
                     done = self._some(when, who, COMPLETED, 90)
@@ -208,8 +293,8 @@ class Electorate:
         happened = []
         for burst in self._bursts:
             weight = mean * burst.weight(first_ms, stop_ms) / (stop_ms - first_ms)
-            concerned = self._voters(int(self._chance.poisson(weight * len(ISSUES))))
-            concerned = concerned[self._interests[concerned] == burst.issue]
+            concerned = self._voters(int(self._chance.poisson(weight * len(ISSUES))), "social.like")
+            concerned = concerned[self.truth.issues[concerned] == burst.issue]
             begin = max(first_ms, int(burst.begin_ms))
             times = self._moments(len(concerned), begin, stop_ms)
             kinds = self._chance.choice([KIND[name] for name in VIRAL_MIX], len(times), p=list(VIRAL_MIX.values()))

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from stream.embedded.register import profiles
 from stream.records import EVENT_TYPES, KIND
 
 ISSUES: Final = ("economy", "health", "climate", "education", "housing")
@@ -20,9 +21,7 @@ NETWORKS: Final = ("mastodon.example", "photos.example", "videos.example")
 POSTS_BY_ISSUE: Final = 4
 CHANNELS: Final = ("email", "text", "push")
 AMOUNTS: Final = (5, 10, 15, 20, 27, 50, 100, 250)
-METHODS: Final = ("card", "paypal", "check")
-AGE_BANDS: Final = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
-SOURCES: Final = ("voter file", "form", "canvass")
+METHODS: Final = ("online", "post")
 HOME: Final = "https://ada.example/"
 ARRIVALS: Final = (
     ("", "", 0.25),
@@ -105,18 +104,20 @@ UNSUBSCRIBED: Final = 0.01
 VISIT: Final = KIND["site.page_view"]
 QUIET_MIX: Final = {
     "site.page_view": 0.34,
-    "social.like": 0.24,
+    "social.like": 0.23,
     "message.delivered": 0.18,
     "social.share": 0.08,
     "social.comment": 0.06,
     "social.follow": 0.04,
     "canvass.contacted": 0.03,
     "profile.updated": 0.02,
+    "donation.completed": 0.01,
     "consent.granted": 0.006,
     "consent.withdrawn": 0.0035,
     "privacy.erased": 0.0005,
 }
-"""How often each kind of occasion comes on a quiet day; a visit or a message goes on by chance."""
+"""How often each kind of occasion comes on a quiet day; a visit or a message goes on by chance, a donation on its own
+comes by post."""
 VIRAL_MIX: Final = {"social.like": 0.45, "social.share": 0.35, "social.comment": 0.15, "social.follow": 0.05}
 
 
@@ -134,6 +135,9 @@ def events_by_occasion() -> float:
 
 
 # --- what an event carries ---------------------------------------------------------------------------
+
+MESSAGES: Final = len(CHANNELS) * len(ISSUES)
+"""The variants of a message's data by channel, then issue; the one behind them is the letter."""
 
 
 def _social() -> list[dict[str, Any]]:
@@ -158,30 +162,24 @@ def _data_of(name: str) -> list[dict[str, Any]]:
     if name.startswith("social."):
         return _social()
     if name.startswith("message."):
-        return [{"channel": channel, "message": f"issue-{issue}"} for channel, issue in product(CHANNELS, ISSUES)]
+        sent = [{"channel": channel, "message": f"issue-{issue}"} for channel, issue in product(CHANNELS, ISSUES)]
+        return [*sent, {"channel": "mail", "message": "letter", "campaign": "letter"}]
     if name == "site.page_view":
         return [
             {"url": f"{HOME}{page}{tag}", **({"referrer": referrer} if referrer else {}), "device": device}
             for page, device, (tag, referrer, _) in product(PAGES, DEVICES, ARRIVALS)
         ]
     if name == "donation.started":
-        made = product(AMOUNTS, METHODS)
-        return [{"amount": amount, "currency": "USD", "form": "main", "method": method} for amount, method in made]
+        return [{"amount": amount, "currency": "USD", "form": "main", "method": METHODS[0]} for amount in AMOUNTS]
     if name == "donation.completed":
-        made = product(AMOUNTS, METHODS)
         return [
-            {"amount": amount, "currency": "USD", "recurring": amount < 20, "method": method} for amount, method in made
+            {"amount": amount, "currency": "USD", "recurring": amount < 20, "method": method}
+            for method, amount in product(METHODS, AMOUNTS)
         ]
     if name == "canvass.contacted":
         return [{"support": support, "issue": issue} for support, issue in product(range(1, 6), ISSUES)]
     if name == "profile.updated":
-        return [
-            {
-                **{"region": f"ward-{ward}", "language": language, "age_band": AGE_BANDS[(ward + number) % 6]},
-                **{"time_zone": "America/Chicago", "source": SOURCES[number % 3]},
-            }
-            for ward, (number, language) in product(range(12), enumerate(COMMENTS))
-        ]
+        return profiles()
     rest: dict[str, list[dict[str, Any]]] = {
         "signup.completed": [{"form": "join", "list": "newsletter"}],
         "volunteer.signed_up": [{"role": role} for role in ("calls", "doors", "rides")],

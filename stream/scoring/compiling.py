@@ -50,10 +50,8 @@ def compile_models(models: Sequence[Model | None], tags: NDArray[np.uint32]) -> 
 
     The first MAX_MODELS are slots, whatever comes behind them is on trial; where there are fewer, the rest is free.
     """
-    used = [index for model in models if model for index, _ in model.weights]
     forests = [(slot, model.forest) for slot, model in enumerate(models) if model and model.forest]
-    used += [index for _, forest in forests for index in np.unique(forest.features).tolist()]
-    columns = np.unique(np.array(used, np.int64))
+    columns = np.unique(np.array([index for model in models if model for index in model.asked], np.int64))
     place = {index: at for at, index in enumerate(columns.tolist())}
     slots = [*models, *[None] * (MAX_MODELS - len(models))]
     calibrations = [(1.0, 0.0) if model is None or model.calibration is None else model.calibration for model in slots]

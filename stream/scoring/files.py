@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from stream.errors import ConfigurationError, quoted
 from stream.scoring.forest import Forest, read_forest, unknown_feature
+from stream.scoring.histograms import Training, read_training
 from stream.strictness import description_of, name_of, number_of, refuse_keys
 
 MAX_MODEL_BYTES: Final = 8 * 1024 * 1024
@@ -19,7 +21,8 @@ _KEYS: Final = {
     "logistic": ("name", "kind", "bias", "weights"),
     "trees": ("name", "kind", "link", "features", "trees"),
 }
-_OPTIONAL: Final = ("calibration", "description")
+KINDS: Final = tuple(_KEYS)
+_OPTIONAL: Final = ("calibration", "description", "training")
 _OPTIONAL_OF: Final = {
     "linear": ("means", *_OPTIONAL),
     "logistic": ("means", *_OPTIONAL),
@@ -44,6 +47,16 @@ class Model:
     """The trees of a model that has them."""
     means: tuple[float, ...] = ()
     """By weight, what its feature is on average, for explaining; empty: 0 for each."""
+    training: Training | None = None
+    """What it was trained on; None: the file does not say."""
+
+    @property
+    def asked(self) -> list[int]:
+        """Return the catalogue indices of the features that it asks for, ascending."""
+        if self.forest is None:
+            return [index for index, _ in self.weights]
+        asked: list[int] = np.unique(self.forest.features).tolist()
+        return asked
 
 
 def read_model(data: bytes, features: Sequence[str]) -> Model:
@@ -52,6 +65,14 @@ def read_model(data: bytes, features: Sequence[str]) -> Model:
     Raises ConfigurationError, quoting what is wrong and saying what was expected, for anything unusable.
     """
     fields = _read_object(data)
+    model = _read_scores(fields, features)
+    if "training" not in fields:
+        return model
+    return replace(model, training=read_training(fields["training"], features, model.asked, f"model {model.name!r}"))
+
+
+def _read_scores(fields: dict[str, Any], features: Sequence[str]) -> Model:
+    """Return what a file's object scores by."""
     kind = fields.get("kind", "linear")
     if not isinstance(kind, str) or kind not in _KEYS:
         message = f"a model's kind is {quoted(kind)}, expected one of {', '.join(_KEYS)}"

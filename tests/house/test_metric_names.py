@@ -7,18 +7,9 @@ from prometheus_client import Metric
 from stream.metrics import Metrics
 
 LABELS = {
-    "reason",
-    "field",
-    "partition",
-    "output",
-    "model",
-    "role",
-    "campaign",
-    "version",
-    "engine",
-    "python",
-    "outcome",
-    "le",
+    *("reason", "field", "partition", "output", "outcome", "le"),
+    *("model", "role", "feature", "campaign"),
+    *("version", "engine", "python"),
 }
 OTHER_UNITS = ("_ms", "_milliseconds", "_micros", "_minutes", "_hours", "_kb", "_mb", "_percent")
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream.features import FEATURES
 from stream.metrics import SCORE_BOUNDS, Metrics
 from stream.records import REJECT_REASONS
+from stream.scoring import Model, drift, histograms
 
-LABELS = {"partition", "output", "reason", "field", "role", "model", "campaign", "version", "engine", "python", "le"}
+LABELS = {
+    *("partition", "output", "reason", "field", "role", "model", "campaign", "version", "engine", "python", "feature"),
+    "le",
+}
 UNITS = (
     "seconds",
     "bytes",
@@ -19,6 +25,7 @@ UNITS = (
     "records",
     "info",
     "score",
+    "psi",
     "memory",
     "backlog",
     "total",
@@ -35,6 +42,18 @@ def samples(metrics: Metrics) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
 
+def observe_drift(metrics: Metrics) -> None:
+    """Have a score and a feature seen in a thousand rows, half of what was expected and half of what was not."""
+    histogram = histograms.Histogram(np.array([0.5]), np.array([10.0, 0.0, 0.0]))
+    model = Model("likes", "linear", weights=((0, 1.0),), training=histograms.Training(histogram, ((0, histogram),)))
+    one = drift.watch([(model, "abc", "active", 0)], np.array([0]), FEATURES)
+    assert one is not None
+    half, bits = np.arange(1000) % 2.0, np.zeros(1000, np.int64)
+    rows: Any = half.reshape(-1, 1)
+    found = [drift.sample(one, np.arange(at, at + 10), rows, rows, bits, bits) for at in range(0, 1000, 10)]
+    metrics.observe_drift(one, [part for part in found if part is not None])
+
+
 def test_every_reason_is_exposed_before_the_first_reject() -> None:
     found = samples(Metrics())
     for reason in REJECT_REASONS[1:]:
@@ -49,6 +68,7 @@ def test_names_follow_prometheus_and_labels_are_bounded() -> None:
     metrics.relay_sent.labels("triggers").inc()
     metrics.triggers.labels("fan").inc()
     metrics.score.labels("likes", "active").observe(0.5)
+    observe_drift(metrics)
     families = list(text_string_to_metric_families(metrics.exposition().decode()))
     assert len(families) > 15
     for family in families:
@@ -107,6 +127,22 @@ def test_scores_are_counted_once_however_many_come_before_they_are_asked_for() -
         found = samples(metrics)
         assert found['groundswell_score_count{model="likes",role="active"}'] == 15_000
         assert found['groundswell_score_sum{model="shares",role="active"}'] == 12.5
+
+
+def test_drift_is_shown_as_long_as_it_is_watched() -> None:
+    metrics = Metrics()
+    assert not any("_psi{" in name for name in samples(metrics))
+    observe_drift(metrics)
+    index = 0.5 * np.log(0.5) * -1 + (0.5 - 1e-4) * np.log(0.5 / 1e-4)
+    for _ in range(2):
+        found = {name: value for name, value in samples(metrics).items() if "_psi{" in name}
+        assert found.keys() == {
+            'groundswell_model_score_psi{model="likes",role="active"}',
+            f'groundswell_model_feature_psi{{feature="{FEATURES[0]}",model="likes"}}',
+        }
+        assert np.allclose(list(found.values()), index)
+    metrics.observe_drift(None, [])
+    assert not any("_psi{" in name for name in samples(metrics))
 
 
 def test_build_names_version_engine_and_python() -> None:

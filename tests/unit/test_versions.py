@@ -65,8 +65,11 @@ def test_header_with_a_version_that_lacks_a_field_is_refused() -> None:
     ("versions", "reason"),
     [
         ([CANARY, CANARY], "two of one name and role"),
-        ([ModelVersion(f"m{n}", "b" * 64, "shadow") for n in range(5)], "has 5 trials, expected at most 4"),
-        ([ModelVersion(f"m{n}", "b" * 64, "previous") for n in range(13)], "has 13 previous versions"),
+        ([ModelVersion(f"m{n}", "b" * 64, "shadow") for n in range(5)], "has 5 versions on trial, expected at most 4"),
+        (
+            [ModelVersion(f"m{n}", "b" * 64, "previous") for n in range(13)],
+            "has 13 versions to go back to",
+        ),
     ],
 )
 def test_header_with_versions_that_cannot_be_together_is_refused(versions: list[ModelVersion], reason: str) -> None:

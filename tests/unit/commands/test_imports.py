@@ -140,6 +140,58 @@ def test_an_unusable_calibration_is_quoted(text: str, message: str, tmp_path: Pa
         import_model(file, "m", calibration)
 
 
+def test_of_a_training_file_the_features_that_the_model_uses_most_are_kept(tmp_path: Path) -> None:
+    file, training = tmp_path / "model.txt", tmp_path / "training.json"
+    file.write_text(SMALL)
+    histogram = {"edges": [0.5, 2.0], "counts": [5.0, 3.0, 2.0]}
+    training.write_bytes(orjson.dumps({"score": histogram, "features": dict.fromkeys(FEATURES, histogram)}))
+    made = import_model(file, "m", training=training)
+    assert made.watched == (FEATURES[0], FEATURES[1])
+    model = read_model(made.content, FEATURES)
+    assert model.training is not None
+    assert model.training.score is not None
+    assert [index for index, _ in model.training.features] == [0, 1]
+    assert import_model(file, "m").watched == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "training is .., expected an object of score and features"),
+        ("{", "is not JSON"),
+        ('{"features": {"age": {"edges": [1], "counts": [1, 2]}}}', "unknown feature 'age'"),
+    ],
+)
+def test_an_unusable_training_file_is_quoted(text: str, message: str, tmp_path: Path) -> None:
+    file, training = tmp_path / "model.txt", tmp_path / "training.json"
+    file.write_text(SMALL)
+    training.write_text(text)
+    with pytest.raises(ConfigurationError, match=f"training.json.*{message}"):
+        import_model(file, "m", training=training)
+
+
+def test_a_weighted_sum_is_read_from_its_own_file_and_keeps_what_is_not_given_anew(tmp_path: Path) -> None:
+    file, calibration = tmp_path / "support.json", tmp_path / "calibration.json"
+    training = {"score": {"edges": [0.5], "counts": [1.0, 1.0]}}
+    fields = {
+        "name": "support",
+        "kind": "logistic",
+        "bias": 0.5,
+        "weights": {FEATURES[2]: 2.0},
+        "calibration": {"slope": 3.0, "intercept": 1.0},
+        "training": training,
+    }
+    file.write_bytes(orjson.dumps(fields))
+    made = import_model(file, "turnout", description="who votes")
+    assert orjson.loads(made.content) == {**fields, "name": "turnout", "description": "who votes"}
+    assert (made.trees, made.leaves, made.features) == (0, 0, (FEATURES[2],))
+    calibration.write_text('{"slope": 1, "intercept": 0}')
+    assert read_model(import_model(file, "turnout", calibration).content, FEATURES).calibration == (1.0, 0.0)
+    file.write_bytes(orjson.dumps({**fields, "weights": {"age": 1}}))
+    with pytest.raises(ConfigurationError, match="unknown feature 'age'"):
+        import_model(file, "turnout")
+
+
 def test_a_name_that_no_campaign_can_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="a model's name is 'No Name'"):
         import_model(tmp_path / "none.txt", "No Name")

@@ -117,7 +117,7 @@ def test_activation_of_what_was_written_meanwhile_is_not_passed_over() -> None:
 def test_unusable_activation_is_proven_so_before_it_is_written() -> None:
     shelf = Shelf()
     trials = tuple(trial(shelf.model(f"m{number}"), "shadow") for number in range(5))
-    with pytest.raises(ConfigurationError, match="5 versions on trial are more than the 4"):
+    with pytest.raises(ConfigurationError, match="5 versions on trial, expected at most 4"):
         prove(Activation(1, (), trials), shelf)
     prove(Activation(1, (), trials[:4]), shelf)
     broken = shelf.add("model", "broken", orjson.dumps({"name": "broken"}))

@@ -37,6 +37,16 @@ def test_weights_are_sorted_by_the_catalogue() -> None:
     assert model.calibration is None
 
 
+def test_training_may_name_the_features_that_have_a_weight_and_no_others() -> None:
+    histogram = {"edges": [0.5], "counts": [1, 2]}
+    training = read_model(content(training={"features": {"likes": histogram}}), FEATURES).training
+    assert training is not None
+    assert (training.score, [index for index, _ in training.features]) == (None, [0])
+    words = "model 'support': training.features names 'days', expected features that the model asks for"
+    assert words in refusal(content(training={"features": {"days": histogram}}))
+    assert "model 'support': training is None" in refusal(content(training=None))
+
+
 def test_optional_parts_are_read() -> None:
     model = read_model(content(calibration={"slope": 2, "intercept": -1}, description="why"), FEATURES)
     assert (model.calibration, model.description) == ((2.0, -1.0), "why")

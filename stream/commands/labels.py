@@ -1,0 +1,248 @@
+"""Labels: what is to be foretold of a voter, in words such as ``donation.completed where method=online within 14d``.
+
+    LABEL     = TYPE ["where" CONDITIONS] ["among" CONDITIONS] "within" DURATION
+    CONDITIONS = CONDITION {"and" CONDITION}
+    CONDITION = FIELD [("=" | "!=" | "<" | "<=" | ">" | ">=") VALUE]
+    VALUE     = a word, or any text between double quotes
+    DURATION  = a whole number, then "s", "m", "h", "d" or "w"
+
+A condition is about a field of the event's data; a field that is not given fits no condition, not even ``!=``, and one
+without an operator is fit once it is given. The label is 1 where an event of the type that fits all that stands behind
+``where`` comes within the duration. With ``among`` it is the first event that fits what stands there which decides,
+whichever way, and without such an event nothing is known: answers of a survey, say, of which most voters give none.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from stream.errors import ConfigurationError, quoted
+from stream.events.fields import FIELDS, Rule
+from stream.events.scan_kernels import CHOICE, FLAG, INTEGER, NUMBER
+from stream.records import EVENT_TYPES, KIND
+
+_CONTROL: Final = ("clock.tick", "config.activated", "keys.rotated")
+_BARRING: Final = ("privacy.erased", "consent.withdrawn")
+LABEL_TYPES: Final = tuple(name for name in EVENT_TYPES if name not in {*_CONTROL, *_BARRING})
+"""The types that a label may be about: of voters who were erased or withdrew consent there are no rows."""
+
+_OPEN_TYPE: Final = "profile.updated"
+"""May have any field: what surveys and voter files bring is theirs to name."""
+_TOKEN: Final = re.compile(r'\s*(?:"([^"]*)"|(<=|>=|!=|=|<|>)|([^\s"<>=!]+))')
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
+_UNIT_MS: Final[Mapping[str, int]] = {
+    "s": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+}
+_NUMBER: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
+_SHOWN: Final = 300
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_WORDS: Final = frozenset({"where", "and", "among", "within"})
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What one field of an event's data must be."""
+
+    field: str
+    comparison: str = ""
+    """Empty: it must be given."""
+    value: bool | float | str = ""
+
+    def holds(self, data: Mapping[str, Any]) -> bool:
+        """Return whether an event's data fits; a value of another type (true, number, text) than the condition's never.
+
+        ``data`` is parsed JSON.
+        """
+        found = data.get(self.field)
+        if found is None or not self.comparison:
+            return found is not None
+        if isinstance(self.value, bool) or isinstance(found, bool):
+            comparable = isinstance(self.value, bool) and isinstance(found, bool)
+        elif isinstance(self.value, str):
+            comparable = isinstance(found, str)
+        else:
+            comparable = isinstance(found, int | float)
+        return comparable and _COMPARISONS[self.comparison](found, self.value)
+
+    def __str__(self) -> str:
+        """Return the condition as it is written in a label."""
+        if not self.comparison:
+            return self.field
+        if isinstance(self.value, bool):
+            text = str(self.value).lower()
+        elif isinstance(self.value, float):
+            text = f"{self.value:.15g}"
+        else:
+            text = f'"{self.value}"'
+        return f"{self.field}{self.comparison}{text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is to be foretold."""
+
+    type: str
+    horizon_ms: int
+    where: tuple[Condition, ...] = ()
+    among: tuple[Condition, ...] = ()
+    text: str = ""
+    """As it was given."""
+
+    @classmethod
+    def parse(cls, text: str) -> Label:
+        """Read a label; raise ConfigurationError, quoting it and naming the place, for any other text."""
+        return _Parser(text).label()
+
+    @property
+    def kind(self) -> int:
+        """The type's kind code."""
+        return KIND[self.type]
+
+    @property
+    def reads_data(self) -> bool:
+        """Whether anything of an event but its type matters."""
+        return bool(self.where or self.among)
+
+    def judge(self, data: object) -> bool | None:
+        """Return what an event of the type with this data (parsed JSON) decides; None: nothing."""
+        fields: Mapping[str, Any] = data if isinstance(data, dict) else {}
+        fits = all(condition.holds(fields) for condition in self.where)
+        if self.among:
+            return fits if all(condition.holds(fields) for condition in self.among) else None
+        return True if fits else None
+
+
+def duration_ms(text: str) -> int | None:
+    """Return a duration such as ``45s``, ``30m``, ``12h``, ``14d`` or ``2w`` in ms, None for any other text."""
+    match = _DURATION.fullmatch(text)
+    return None if match is None else int(match[1]) * _UNIT_MS[match[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    place: int
+    """Of its first character, from 1."""
+    sort: str
+    """``word``, ``text`` (was between quotes), ``operator`` or ``end``."""
+
+    def is_word(self, *words: str) -> bool:
+        return self.sort == "word" and self.text in words
+
+
+class _Parser:
+    """Reads a label from left to right, a token at a time."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = self._split()
+        self._next = 0
+
+    def label(self) -> Label:
+        token = self._take()
+        if token.sort != "word" or token.text not in LABEL_TYPES:
+            self._refuse(token, f"a type of event: {', '.join(LABEL_TYPES)}")
+        where = self._conditions(token.text) if self._take_word("where") else ()
+        among = self._conditions(token.text) if self._take_word("among") else ()
+        if not self._take_word("within"):
+            open_to = ["'and'"] if where or among else ["'where'"]
+            if not among:
+                open_to.append("'among'")
+            self._refuse(self._tokens[self._next], f"{', '.join(open_to)} or 'within'")
+        last = self._take()
+        horizon_ms = duration_ms(last.text) if last.sort == "word" else None
+        if horizon_ms is None:
+            self._refuse(last, "a duration such as 14d, 12h, 30m")
+        end = self._take()
+        if end.sort != "end":
+            self._refuse(end, "the end of the label")
+        return Label(token.text, horizon_ms, where, among, self._text)
+
+    def _conditions(self, kind: str) -> tuple[Condition, ...]:
+        found = [self._condition(kind)]
+        while self._take_word("and"):
+            found.append(self._condition(kind))
+        return tuple(found)
+
+    def _condition(self, kind: str) -> Condition:
+        name = self._take()
+        known = FIELDS[kind]
+        if name.sort != "word" or name.text in _WORDS or (name.text not in known and kind != _OPEN_TYPE):
+            self._refuse(name, f"a field of {kind}: {', '.join(known) or 'it has none'}")
+        if self._tokens[self._next].sort != "operator":
+            return Condition(name.text)
+        comparison = self._take()
+        given = self._take()
+        if given.sort not in {"word", "text"}:
+            self._refuse(given, "a value, in double quotes if it holds spaces or signs")
+        rule = known.get(name.text)
+        value = self._undeclared(given) if rule is None else self._declared(given, rule)
+        if comparison.text not in {"=", "!="} and not isinstance(value, float):
+            self._refuse(comparison, f"= or !=, since {quoted(given.text)} is no number")
+        return Condition(name.text, comparison.text, value)
+
+    def _declared(self, given: _Token, rule: Rule) -> bool | float | str:
+        """Return a value of the type that a field is known to have."""
+        if rule.code == FLAG:
+            if not given.is_word("true", "false"):
+                self._refuse(given, "true or false")
+            return given.text == "true"
+        if rule.code in {INTEGER, NUMBER}:
+            if given.sort != "word" or not _NUMBER.fullmatch(given.text):
+                self._refuse(given, "a number")
+            return float(given.text)
+        if rule.code == CHOICE and given.text not in rule.choices:
+            self._refuse(given, f"one of {', '.join(rule.choices)}")
+        return given.text
+
+    def _undeclared(self, given: _Token) -> bool | float | str:
+        """Return a value of the type that its own spelling says."""
+        if given.is_word("true", "false"):
+            return given.text == "true"
+        return float(given.text) if given.sort == "word" and _NUMBER.fullmatch(given.text) else given.text
+
+    def _split(self) -> list[_Token]:
+        tokens, place = list[_Token](), 0
+        while self._text[place:].strip():
+            match = _TOKEN.match(self._text, place)
+            if match is None:
+                start = place + len(self._text[place:]) - len(self._text[place:].lstrip())
+                self._refuse(_Token(self._text[start:], start + 1, "word"), "words, and quotes in pairs")
+            group = next(number for number in (1, 2, 3) if match[number] is not None)
+            sort = ("text", "operator", "word")[group - 1]
+            tokens.append(_Token(match[group], match.start(group) + (group != 1), sort))
+            place = match.end()
+        return [*tokens, _Token("", len(self._text) + 1, "end")]
+
+    def _take(self) -> _Token:
+        token = self._tokens[self._next]
+        self._next = min(self._next + 1, len(self._tokens) - 1)
+        return token
+
+    def _take_word(self, word: str) -> bool:
+        if not self._tokens[self._next].is_word(word):
+            return False
+        self._take()
+        return True
+
+    def _refuse(self, token: _Token, expected: str) -> NoReturn:
+        found = "its end" if token.sort == "end" else quoted(token.text)
+        message = (
+            f"label {quoted(self._text, _SHOWN)}: at character {token.place} there is {found}, expected {expected}"
+        )
+        raise ConfigurationError(message)

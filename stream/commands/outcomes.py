@@ -1,0 +1,159 @@
+"""What became of voters: the first of two passes over a log collects what decides labels, and no feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from stream.columns import Columns
+from stream.commands.labels import Label
+from stream.commands.moments import Schedule
+from stream.interfaces import Decoded
+from stream.records import CONSENT_GRANTED, USE_CONSENT, USE_ERASE, USE_FOLD
+
+_EVENT: Final = np.dtype([("voter", "<u8"), ("now", "<i8"), ("time", "<i8"), ("fits", "?")])
+"""An event that decides a label: its voter (``moments.hashed``), log time and own time in ms, and which way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Where moments lie in a partition's log; one element for each, in order."""
+
+    moments: NDArray[np.int64]
+    """ms since the epoch, log time."""
+    offsets: NDArray[np.int64]
+    """Of the first row whose log time has reached the moment."""
+
+
+class Outcomes:
+    """The events of one partition that decide its voters' labels, by voter."""
+
+    def __init__(self, events: NDArray[np.void], horizon_ms: int) -> None:
+        """Take events (``_EVENT``[n]) in the order of the log."""
+        order = np.argsort(events["voter"], kind="stable")
+        voters = events["voter"][order]
+        self._horizon_ms = horizon_ms
+        self._now = events["now"][order]
+        self._time = events["time"][order]
+        self._fits = events["fits"][order]
+        self._voters, self._starts = np.unique(voters, return_index=True)
+        self._stops = np.append(self._starts[1:], len(voters))
+
+    @classmethod
+    def none(cls, horizon_ms: int) -> Outcomes:
+        """Return that nothing happened."""
+        return cls(np.empty(0, _EVENT), horizon_ms)
+
+    def __len__(self) -> int:
+        """Return how many events there are."""
+        return len(self._now)
+
+    def places(self, voters: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where each voter's (``hashed``) events begin and end (int64[n] each) for ``decide``."""
+        starts = np.zeros(len(voters), np.int64)
+        stops = np.zeros(len(voters), np.int64)
+        if len(self._voters):
+            found = np.minimum(np.searchsorted(self._voters, voters), len(self._voters) - 1)
+            known = self._voters[found] == voters
+            starts[known] = self._starts[found[known]]
+            stops[known] = self._stops[found[known]]
+        return starts, stops
+
+    def decide(
+        self, places: NDArray[np.int64], stops: NDArray[np.int64], moment_ms: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return whether each voter's label of a moment is decided, and what it is then (bool[n] each).
+
+        By the first of the events from ``places`` to before ``stops`` (int64[n]) that came into the log after the
+        moment and within the horizon, and happened after the moment too. ``places`` are moved past what came before,
+        in place: a voter's moments are asked for in order.
+        """
+        now, time, until_ms = self._now, self._time, moment_ms + self._horizon_ms
+        active = np.flatnonzero(places < stops)
+        while len(active):
+            active = active[now[places[active]] <= moment_ms]
+            places[active] += 1
+            active = active[places[active] < stops[active]]
+        found = places.copy()
+        active = np.flatnonzero(found < stops)
+        while len(active):
+            active = active[(now[found[active]] <= until_ms) & (time[found[active]] <= moment_ms)]
+            found[active] += 1
+            active = active[found[active] < stops[active]]
+        decided = found < stops
+        decided[decided] = now[found[decided]] <= until_ms
+        label = np.zeros(len(places), np.bool_)
+        label[decided] = self._fits[found[decided]]
+        return decided, label
+
+
+class Collector:
+    """Told the rows of one partition in order (``Replay.observe``), notes what labels and moments rest on."""
+
+    def __init__(self, label: Label, schedule: Schedule, log_time_ms: int) -> None:
+        """Begin where log time is ``log_time_ms`` (0: not known yet)."""
+        self._label = label
+        self._schedule = schedule
+        self._cuts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        self._events: list[NDArray[np.void]] = []
+        self.begin_ms = log_time_ms
+        """The first known log time; 0: there is none."""
+        self.end_ms = log_time_ms
+        """The last one."""
+        self.barred: set[int] = set()
+        """Voters (``hashed``) who were erased, or have withdrawn consent as things stand."""
+
+    def observe(self, columns: Columns, decoded: Decoded, use: NDArray[np.int64]) -> None:
+        """Take one batch's rows."""
+        if len(decoded):
+            self._note_moments(columns.offsets, decoded.now)
+            self._note_consent(decoded, use)
+            self._note_events(columns, decoded, use)
+
+    def cuts(self) -> Cuts:
+        """Return where the moments lie that the log has reached."""
+        moments = [np.empty(0, np.int64), *(moments for moments, _ in self._cuts)]
+        offsets = [np.empty(0, np.int64), *(offsets for _, offsets in self._cuts)]
+        return Cuts(np.concatenate(moments), np.concatenate(offsets))
+
+    def outcomes(self) -> Outcomes:
+        """Return the events that decide labels; what was collected of them is forgotten."""
+        events = np.concatenate([np.empty(0, _EVENT), *self._events])
+        self._events = []
+        return Outcomes(events, self._label.horizon_ms)
+
+    def _note_moments(self, offsets: NDArray[np.int64], now: NDArray[np.int64]) -> None:
+        if not self.begin_ms:
+            # Nobody could say when a row before that came.
+            self.begin_ms = self.end_ms = int(now[np.argmax(now > 0)])
+        if self.begin_ms:
+            moments = self._schedule.between(self.end_ms, int(now[-1]))
+            if len(moments):
+                self._cuts.append((moments, offsets[np.searchsorted(now, moments)]))
+            self.end_ms = int(now[-1])
+
+    def _note_consent(self, decoded: Decoded, use: NDArray[np.int64]) -> None:
+        for row in np.flatnonzero((use == USE_CONSENT) | (use == USE_ERASE)).tolist():
+            voter = xxh3_64_intdigest(decoded.voters[row])
+            if decoded.kinds[row] == CONSENT_GRANTED:
+                self.barred.discard(voter)
+            else:
+                self.barred.add(voter)
+
+    def _note_events(self, columns: Columns, decoded: Decoded, use: NDArray[np.int64]) -> None:
+        """Note the events that decide a label; what was not used (duplicates, no consent) decides none."""
+        label = self._label
+        rows = np.flatnonzero((decoded.kinds == label.kind) & ((use == USE_FOLD) | (use == USE_CONSENT)))
+        found = list[tuple[int, int, int, bool]]()
+        for row in rows.tolist():
+            verdict = label.judge(orjson.loads(columns.value(row)).get("data") if label.reads_data else None)
+            if verdict is not None:
+                voter = xxh3_64_intdigest(decoded.voters[row])
+                found.append((voter, int(decoded.now[row]), int(decoded.times[row]), verdict))
+        if found:
+            self._events.append(np.array(found, _EVENT))

@@ -1,0 +1,43 @@
+"""``groundswell train``, as it is typed; the work is in ``stream.commands.training``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream.commands.given import settings_of
+
+if TYPE_CHECKING:
+    from stream.commands.dataset import DatasetOptions
+
+
+def train(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="A recipe's file, or name in models/ of the configuration.")],
+    rows: Annotated[
+        Path | None, typer.Option(help="Rows that `dataset` wrote; else they are taken from the log.", metavar="FILE")
+    ] = None,
+    treatment: Annotated[
+        Path | None, typer.Option(help="Rows of a holdout's treatment; else from the log.", metavar="FILE")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to write the model file and its card.", metavar="DIR")] = Path(),
+) -> None:
+    """Make a model of the log's own history, and a card that judges it.
+
+    Fits LightGBM as the recipe says, calibrates, judges it by voters that it never saw, and writes NAME.json, as
+    `model import` does, with NAME.card beside it.
+    """
+    settings = settings_of(context)
+    from stream.commands.broker import readable_errors
+    from stream.commands.dataset import write_dataset
+    from stream.commands.training.training import find_recipe, names_of_codes, train
+
+    def write(options: DatasetOptions, file: Path) -> None:
+        with readable_errors(settings, "reading the log"):
+            typer.echo(str(write_dataset(settings, options, file)))
+
+    directory = settings.configuration
+    codes = names_of_codes(directory)
+    typer.echo(str(train(find_recipe(recipe, directory), write, out, rows, treatment, codes)))

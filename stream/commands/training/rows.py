@@ -1,0 +1,172 @@
+"""Rows of a data set as arrays: which of them count, for what, and who was held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.commands.rows import COLUMNS, parquet, read_metadata
+from stream.commands.training.recipes import Eligible, Recipe, matching
+from stream.errors import ConfigurationError
+from stream.holdouts import held_out
+
+FIT, CALIBRATE, TEST = range(3)
+"""What a voter's rows are for: fitting the trees, calibrating their sum, judging the whole."""
+CALIBRATED: Final = 0.2
+"""The share of the voters who are not for testing that is for calibrating."""
+_USED: Final = ("train", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a model is fitted to and judged by: n rows."""
+
+    people: NDArray[Any]
+    """str[v]: voter ids."""
+    voters: NDArray[np.int64]
+    """int64[n]: places in ``people``."""
+    times: NDArray[np.int64]
+    """int64[n]: moments, ms since the epoch."""
+    labels: NDArray[np.float64]
+    """float64[n]: 1 or 0."""
+    weights: NDArray[np.float64]
+    parts: NDArray[np.int64]
+    """int64[n]: FIT, CALIBRATE or TEST."""
+    features: NDArray[np.float32]
+    """float32[n, f]"""
+    names: tuple[str, ...]
+    """Of the f features."""
+    treated: NDArray[np.float64] | None = None
+    """float64[n]: 1 where the experiment left the voter to the treatment, 0 where it was held out; None: no experiment."""
+    reached: float = 1.0
+    """The share of the treated whom the treatment reached."""
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self.labels)
+
+    def take(self, chosen: NDArray[Any]) -> Rows:
+        """Return some of the rows (by a mask, or places)."""
+        one = ("voters", "times", "labels", "weights", "parts", "features")
+        taken = {name: getattr(self, name)[chosen] for name in one}
+        return replace(self, **taken, treated=None if self.treated is None else self.treated[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A file of rows as it was written, and what it says of itself."""
+
+    rows: Rows
+    meta: dict[str, Any]
+
+
+def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
+    """Return the rows of a Parquet file that ``groundswell dataset`` wrote, without those that nothing is known of.
+
+    ``features`` is the catalogue. Raises ConfigurationError for another file, or one of another catalogue.
+    """
+    arrow = parquet()
+    meta = read_metadata(file)
+    try:
+        table = arrow.parquet.read_table(str(file))
+    except (OSError, arrow.ArrowException) as error:
+        message = f"{file} is no file of `groundswell dataset`: {str(error)[:300]}"
+        raise ConfigurationError(message) from error
+    expected = [*COLUMNS, *features]
+    if table.column_names != expected:
+        odd = next((name for name in table.column_names if name not in expected), "")
+        lost = next((name for name in expected if name not in table.column_names), "")
+        what = f"has {odd!r}" if odd else f"lacks {lost!r}" if lost else "has its columns in another order"
+        message = f"{file} {what}: it is of another version of the catalogue; write it again by `groundswell dataset`"
+        raise ConfigurationError(message)
+    known = ~_column(table, "censored").astype(np.bool_)
+    splits = _column(table, "split")
+    known &= np.isin(splits, _USED)
+    # Beyond it positives are known before others are, so that there would be too many of them.
+    known &= _column(table, "time_ms") <= meta["complete_until_ms"]
+    table, splits = table.filter(arrow.array(known)), splits[known]
+    ids = np.asarray(_column(table, "voter"), np.str_)
+    unique, voters = np.unique(ids, return_inverse=True)
+    calibrating = np.array([held_out("calibration", CALIBRATED, voter) for voter in unique.tolist()], np.bool_)
+    parts = np.where(splits == "test", TEST, np.where(calibrating[voters], CALIBRATE, FIT)).astype(np.int64)
+    matrix = np.empty((table.num_rows, len(features)), np.float32)
+    for place, name in enumerate(features):
+        matrix[:, place] = _column(table, name)
+    rows = Rows(
+        unique,
+        voters.astype(np.int64),
+        _column(table, "time_ms").astype(np.int64),
+        _column(table, "label").astype(np.float64),
+        _column(table, "weight").astype(np.float64),
+        parts,
+        matrix,
+        tuple(features),
+    )
+    return DataSet(rows, meta)
+
+
+def missing(package: str) -> str:
+    """Return what to say where a package of the extra is not installed."""
+    return (
+        f"{package} is not installed: pip install 'groundswell[train]' (in a checkout `uv sync --inexact --extra train`)"
+    )
+
+
+def chosen_rows(recipe: Recipe, data: DataSet, treatment: DataSet | None = None) -> Rows:
+    """Return the rows that count for a recipe; ``treatment`` is the data set of its holdout's treatment.
+
+    Raises ConfigurationError where too little is left to learn from.
+    """
+    rows = data.rows
+    counts = eligible(recipe.eligible, rows)
+    if recipe.holdout is not None:
+        if treatment is None:
+            message = f"recipe {recipe.name!r} has a [holdout]: the rows of its treatment are needed too"
+            raise ConfigurationError(message)
+        held = [held_out(recipe.holdout.experiment, recipe.holdout.share, voter) for voter in rows.people.tolist()]
+        treated = 1 - np.array(held, np.float64)[rows.voters]
+        first, last, reached = _moments(treatment)
+        counts &= (rows.times >= first) & (rows.times <= last)
+        rows = replace(rows, treated=treated, reached=reached)
+    rows = rows.take(counts)
+    for part, what in ((FIT, "fit"), (CALIBRATE, "calibrate"), (TEST, "test")):
+        here = rows.parts == part
+        positives = int(rows.labels[here].sum())
+        if positives < 10 or int(here.sum()) - positives < 10:
+            message = (
+                f"recipe {recipe.name!r}: {int(here.sum())} rows with {positives} positives to {what}, expected at "
+                "least 10 positives and 10 others: a longer log, more voters, or a longer horizon"
+            )
+            raise ConfigurationError(message)
+    return rows
+
+
+def eligible(conditions: Sequence[Eligible], rows: Rows) -> NDArray[np.bool_]:
+    """Return bool[n]: whether every feature that a condition means fits it, for all conditions."""
+    counts = np.ones(len(rows), np.bool_)
+    for condition in conditions:
+        for place in matching(condition.pattern, rows.names):
+            counts &= condition.holds(rows.features[:, place])
+    return counts
+
+
+def _moments(treatment: DataSet) -> tuple[int, int, float]:
+    """Return between which moments rows are that the treatment followed, and the share of the treated that it reached."""
+    followed = treatment.rows.labels == 1
+    if not followed.any():
+        message = "the treatment reached nobody in the log: there is nothing to compare the holdout with"
+        raise ConfigurationError(message)
+    times = treatment.rows.times
+    first, last = int(times[followed].min()), int(times[followed].max())
+    treated = treatment.rows.treated
+    within = (times >= first) & (times <= last)
+    return first, last, float(np.mean(followed[within]))
+
+
+def _column(table: Any, name: str) -> Any:
+    return table.column(name).to_numpy(zero_copy_only=False)
