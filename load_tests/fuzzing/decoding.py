@@ -137,7 +137,7 @@ def examine(columns: Columns, decoded: Decoded) -> None:
         voter = decoded.voters[row]
         kind = int(decoded.kinds[row])
         rejected = decoded.reject[row] != 0
-        control = kind >= KIND["clock.tick"]
+        control = KIND["clock.tick"] <= kind <= KIND["keys.rotated"]
         promises = (
             0 <= decoded.reject[row] < len(REJECT_REASONS),
             rejected == (kind == -1),

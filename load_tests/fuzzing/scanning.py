@@ -38,7 +38,7 @@ def difference(one: Decoded, other: Decoded) -> tuple[str, int] | None:
     for field in fields(Decoded):
         left, right = getattr(one, field.name), getattr(other, field.name)
         if isinstance(left, Details):
-            left, right = _plain(left), _plain(right)
+            left, right = plain(left), plain(right)
         if isinstance(left, Spans):
             left, right = np.array([*left, b"."], object), np.array([*right, b"."], object)
         if isinstance(left, np.ndarray):
@@ -52,7 +52,7 @@ def difference(one: Decoded, other: Decoded) -> tuple[str, int] | None:
     return None
 
 
-def _plain(details: Details) -> NDArray[Any]:
+def plain(details: Details) -> NDArray[Any]:
     """Return all that is said of each row, wherever it stands."""
     rows = [
         (value["amount"], value["code"], *(details.text(row, place) for place in range(TEXTS)))

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from load_tests.fuzzing.decoding import PARTITIONS, batch_of, mutate, sound_events
+from load_tests.fuzzing.scanning import plain
 from stream.columns import Columns, columns_of
 from stream.events import decode
+from stream.features import NO_TAXONOMY
 from stream.interfaces import Authority, Decoded
 from stream.records import KIND
 from stream.signatures import Keyring
@@ -34,8 +36,10 @@ def content(decoded: Decoded) -> dict[str, Any]:
     """Return a decoded batch as plain lists."""
     values = {field.name: getattr(decoded, field.name) for field in fields(Decoded)}
     lists = {name: list(value) for name, value in values.items() if isinstance(value, Spans)}
+    NO_TAXONOMY.read(decoded.details, decoded.kinds, 0, len(decoded), decoded.signals, decoded.unknown)
     lists |= {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
-    return {**values, **lists}
+    lists["signals"] = [signal.tobytes() for signal in decoded.signals]
+    return {**values, **lists, "details": plain(decoded.details).tolist()}
 
 
 def joined(parts: list[Decoded]) -> dict[str, Any]:
