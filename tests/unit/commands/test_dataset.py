@@ -151,6 +151,24 @@ async def test_every_partition_gives_its_rows(tmp_path: Path) -> None:
     assert all(one["begun"] == "where the deployment began" for one in done.metadata["partitions"])
 
 
+async def test_both_passes_say_how_far_they_are(tmp_path: Path) -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+
+    def step(what: str, partition: int, done: int, total: int) -> None:
+        assert partition == 0
+        told.setdefault(what, []).append((done, total))
+
+    log = log_of(6)
+    await write_sources(MemoryDeployment([log]).sources(), CASES[1][0], tmp_path / "rows.parquet", step)
+    total = log.rows[-1].offset + 1 - log.start
+    assert list(told) == ["looking at", "taking rows of"]
+    for steps in told.values():
+        assert steps == sorted(steps)
+        assert {of for _, of in steps} == {total}
+    assert told["looking at"][-1] == (total, total)
+    assert told["taking rows of"][-1][0] > total // 2
+
+
 @pytest.mark.parametrize("page", [1, 7, 1000])
 async def test_rows_are_the_same_however_the_log_is_fetched(page: int, tmp_path: Path) -> None:
     made = MemoryDeployment([log_of(6)])
