@@ -242,7 +242,7 @@ def _metadata(
         "command": options.command(out),
         "label": {
             "text": label.text,
-            "type": label.type,
+            "types": list(label.types),
             "horizon_ms": label.horizon_ms,
             "where": " and ".join(map(str, label.where)),
             "among": " and ".join(map(str, label.among)),

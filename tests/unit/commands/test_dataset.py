@@ -111,6 +111,10 @@ CASES = [
         ),
     ),
     (
+        DatasetOptions("message.* or event.rsvp where channel=text within 1d", every="6h", negatives=0.9),
+        Asked("message. event.rsvp", DAY_MS, 6 * HOUR_MS, lambda data: data.get("channel") == "text", negatives=0.9),
+    ),
+    (
         DatasetOptions("profile.updated where region=North within 1w", every="1d"),
         Asked("profile.updated", 7 * DAY_MS, DAY_MS, lambda data: data["region"] == "North"),
     ),
