@@ -22,7 +22,7 @@ DIRECTORIES: Final = {"model": ("models", ".json"), "campaign": ("campaigns", ".
 TAXONOMY: Final = "taxonomy.toml"
 """The one file that may stand beside these directories; its content goes by its name."""
 BESIDE: Final[Mapping[str, tuple[str, ...]]] = {"model": (".toml", ".card"), "campaign": ()}
-"""By kind of content, the suffixes of what may lie beside its files: recipes that models are trained by, their cards."""
+"""By kind of content, the suffixes of what may lie beside its files: recipes that models are trained by, and cards."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from stream.commands.training import card
 from stream.commands.training.fitting import Fitted, fit
 from stream.commands.training.judgement import Judgement, judge
 from stream.commands.training.recipes import SUFFIX, Recipe, read_recipe
-from stream.commands.training.rows import DataSet, Rows, chosen_rows, read_data_set
+from stream.commands.training.rows import DataSet, chosen_rows, read_data_set
 from stream.commands.training.watching import watched
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
