@@ -10,6 +10,7 @@ import pytest
 from load_tests.fuzzing import BrokenPromiseError, run
 from load_tests.fuzzing.files import read, try_files
 from stream.errors import ConfigurationError
+from stream.features import CompiledTaxonomy
 from stream.scoring import Model
 from stream.triggers import Campaign
 
@@ -26,17 +27,17 @@ def test_same_seed_gives_the_same_files() -> None:
     assert run("model", 500, 3) == run("model", 500, 3)
 
 
-def crash(kind: str, data: bytes) -> Model | Campaign:
+def crash(kind: str, data: bytes) -> Model | Campaign | CompiledTaxonomy:
     if b"sessions" in data:
         raise KeyError(data)
     return read(kind, data)
 
 
-def refuse_silently(kind: str, data: bytes) -> Model | Campaign:
+def refuse_silently(kind: str, data: bytes) -> Model | Campaign | CompiledTaxonomy:
     raise ConfigurationError
 
 
-def let_infinity_through(kind: str, data: bytes) -> Model | Campaign:
+def let_infinity_through(kind: str, data: bytes) -> Model | Campaign | CompiledTaxonomy:
     return Model("support", kind, float("inf"), ())
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from stream.commands.replay import RecordFile
 from stream.errors import StateMismatchError
+from stream.migration import migrated
 from stream.records import RECORD_VERSION, VOTER
-from stream.stores import table
+from tests.migration.fixtures import written_by_version_1
 
 
 @pytest.fixture
@@ -40,14 +41,13 @@ def test_records_are_read_in_the_order_that_is_asked_for(records: RecordFile) ->
     assert len(records.read([])) == 0
 
 
-def test_record_of_an_older_version_is_migrated(records: RecordFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    older = RECORD_VERSION - 1
-    records.put([("new", record(7)), ("old", record(5, older))])
-    monkeypatch.setitem(table.MIGRATIONS, older, lambda data: record(50) if data == record(5, older) else b"")
+def test_record_of_an_older_version_is_migrated(records: RecordFile) -> None:
+    older = written_by_version_1()[-1].records[0]
+    records.put([("new", record(7)), ("old", older)])
     found = records.read(["old", "new"])
     assert found["version"].tolist() == [RECORD_VERSION] * 2
-    # Of its migration it is, and not as it stood in the file.
-    assert found["last_offset"].tolist() == [50, 7]
+    assert found[0].tobytes() == migrated(older)
+    assert found["last_offset"][1] == 7
 
 
 def test_record_that_nothing_migrates_is_refused(records: RecordFile) -> None:
