@@ -23,9 +23,7 @@ HEADERS: Final = tuple(
         Header(
             *("p8vN5dJ8T0mXkq1wX1nT1g", 8, "owner-1", 100, 12_345, 1_795_555_555_000),
             slots={
-                "model": [["support", "ab" * 32], None],
-                "campaign": [["welcome", "cd" * 32]],
-                "policy": [],
+                **{"model": [["support", "ab" * 32], None], "campaign": [["welcome", "cd" * 32]], "policy": []},
                 "taxonomy": [["words", "ef" * 32]],
             },
             sequences={"triggers": 17, "rejects": 3, "forwards": 0},

@@ -8,14 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from load_tests.fuzzing import BrokenPromiseError, run
-from load_tests.fuzzing.files import read, try_files
+from load_tests.fuzzing.files import Content, read, try_files
 from stream.errors import ConfigurationError
-from stream.features import CompiledTaxonomy
 from stream.scoring import Model
-from stream.triggers import Campaign
 
 
-@pytest.mark.parametrize("kind", ["model", "campaign"])
+@pytest.mark.parametrize("kind", ["model", "campaign", "taxonomy"])
 def test_mutated_files_are_read_or_refused_with_a_reason(kind: str) -> None:
     counts = run(kind, 2000, 7)
     assert counts.total() == 2000
@@ -27,17 +25,17 @@ def test_same_seed_gives_the_same_files() -> None:
     assert run("model", 500, 3) == run("model", 500, 3)
 
 
-def crash(kind: str, data: bytes) -> Model | Campaign | CompiledTaxonomy:
+def crash(kind: str, data: bytes) -> Content:
     if b"sessions" in data:
         raise KeyError(data)
     return read(kind, data)
 
 
-def refuse_silently(kind: str, data: bytes) -> Model | Campaign | CompiledTaxonomy:
+def refuse_silently(kind: str, data: bytes) -> Content:
     raise ConfigurationError
 
 
-def let_infinity_through(kind: str, data: bytes) -> Model | Campaign | CompiledTaxonomy:
+def let_infinity_through(kind: str, data: bytes) -> Content:
     return Model("support", kind, float("inf"), ())
 
 
@@ -45,7 +43,7 @@ def let_infinity_through(kind: str, data: bytes) -> Model | Campaign | CompiledT
     ("reading", "words"),
     [(crash, "raised KeyError"), (refuse_silently, "0 characters"), (let_infinity_through, "not finite")],
 )
-def test_broken_promise_is_found(reading: Callable[[str, bytes], Model | Campaign], words: str) -> None:
+def test_broken_promise_is_found(reading: Callable[[str, bytes], Content], words: str) -> None:
     with pytest.raises(BrokenPromiseError, match=words) as caught:
         try_files(random.Random(1), 200, "model", reading)
     assert caught.value.data or words == "not finite"
