@@ -30,7 +30,8 @@ from tests.oracle_events import (
     unsigned,
     withheld,
 )
-from tests.oracle_record import FEATURES, Signal, Voter, fold, read_row
+from tests.oracle_record import FEATURES, Signal, Voter, fold
+from tests.oracle_record import Row as FeatureRow
 
 UNKNOWN, YES, NO, ERASED = range(4)
 
@@ -350,15 +351,15 @@ class Partition:
             self.totals["folded"] += 1
             self.decide(offset, event, voter, self.fold(event, voter))
 
-    def fold(self, event: Event, voter: Voter) -> list[float]:
+    def fold(self, event: Event, voter: Voter) -> Sequence[float]:
         """Fold an event into its voter's record; return the feature row."""
         previous = voter.last_ms
         fresh = voter.first_s == 0
         fold(voter, event.type, self.now if event.time is None else event.time, Signal())
         at = max(self.now, voter.last_ms)
-        return read_row(voter, at, at if fresh else previous)
+        return FeatureRow(voter, at, at if fresh else previous)
 
-    def decide(self, offset: int, event: Event, voter: Voter, x: list[float]) -> None:
+    def decide(self, offset: int, event: Event, voter: Voter, x: Sequence[float]) -> None:
         """Score a feature row with every model, and fire the campaigns whose thresholds it crossed."""
         models = [self.drawn(slot, event.voter) for slot in range(len(self.models))]
         after = {slot: model.score(x) for slot, model in enumerate(models) if model}

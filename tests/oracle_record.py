@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 DAY_S, DAY_MS = 86400, 86400000
@@ -231,9 +233,10 @@ class Voter:
 
     def local(self, time_ms: int) -> tuple[int, int, int]:
         """Return day (from 1970-01-01), hour and weekday (Monday is 0) of a moment in the voter's zone."""
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
         name = ZONES.get(self.profile["zone"])
-        local = moment.astimezone(ZoneInfo(name)) if name else moment
+        if not name:
+            return time_ms // DAY_MS, time_ms // 3600000 % 24, (time_ms // DAY_MS + 3) % 7
+        local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).astimezone(ZoneInfo(name))
         return local.toordinal() - 719163, local.hour, local.weekday()
 
 
@@ -393,8 +396,32 @@ def fold_message(voter: Voter, name: str, s: int, signal: Signal) -> None:
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def read_row(voter: Voter, at_ms: int, previous_ms: int) -> list[float]:
-    """Return every feature at a time, in the order of FEATURES."""
+class Row(Sequence[float]):
+    """The features of a voter at a time, in the order of FEATURES, each group told when it is asked for."""
+
+    def __init__(self, voter: Voter, at_ms: int, previous_ms: int) -> None:
+        """``previous_ms`` is the time of the event before."""
+        self.voter, self.at_ms, self.previous_ms = voter, at_ms, previous_ms
+        self.found: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(FEATURES)
+
+    def __getitem__(self, place: Any) -> Any:
+        name = FEATURES[place]
+        if name not in self.found:
+            if name.startswith("message.") and not name.endswith(".recency"):
+                self.found |= read_messages(self.voter, self.at_ms)
+            elif name.startswith("rhythm."):
+                self.found |= read_rhythm(self.voter, self.at_ms)
+            elif name.endswith((".recency", ".burst")) or ".decayed_" in name or ".count_2" in name:
+                self.found |= read_lately(self.voter, self.at_ms)
+            else:
+                self.found |= read_sums(self.voter, self.at_ms, self.previous_ms)
+        return float(self.found[name])
+
+
+def read_lately(voter: Voter, at_ms: int) -> dict[str, float]:
     found: dict[str, float] = {}
     short, long = 0.0, 0.0
     for kind in SOCIAL:
@@ -413,17 +440,15 @@ def read_row(voter: Voter, at_ms: int, previous_ms: int) -> list[float]:
     found["donation.amount.decayed_90d"] = decayed(voter.amount, voter.last["donation.completed"], at_ms, 90)
     for moment, last_s in voter.last.items():
         found[f"{moment}.recency"] = 1.0 / (1.0 + max(at_ms - last_s * 1000, 0) / DAY_MS) if last_s else 0.0
+    return found
+
+
+def read_sums(voter: Voter, at_ms: int, previous_ms: int) -> dict[str, float]:
+    found: dict[str, float] = {f"issue.{n}": weight / 10 for n, weight in enumerate(voter.issues, 1)}
     found |= {"sessions": voter.sessions, "session_events": voter.events}
     found["days_since_first_seen"] = (at_ms - voter.first_s * 1000) / DAY_MS
     found["hours_since_last_seen"] = (at_ms - previous_ms) / 3600000
-    found |= read_sums(voter) | read_messages(voter, at_ms) | read_rhythm(voter, at_ms)
     found |= {f"profile.{name}": code for name, code in voter.profile.items()}
-    assert found.keys() == set(FEATURES)
-    return [float(found[name]) for name in FEATURES]
-
-
-def read_sums(voter: Voter) -> dict[str, float]:
-    found: dict[str, float] = {f"issue.{n}": weight / 10 for n, weight in enumerate(voter.issues, 1)}
     for prefix, names, numbers in (
         ("social.side.", SIDES, voter.sides),
         ("page.", PAGES, voter.pages),
@@ -471,8 +496,7 @@ def read_messages(voter: Voter, at_ms: int) -> dict[str, float]:
 def read_rhythm(voter: Voter, at_ms: int) -> dict[str, float]:
     passed = voter.local(at_ms)[0] - voter.local(voter.last_ms)[0]
     active = {ago + max(passed, 0) for ago in voter.active}
-    streak = ago = 0 if 0 in active else 1
-    streak = 0
+    ago, streak = 0 if 0 in active else 1, 0
     while ago + streak in active and ago + streak < 28:
         streak += 1
     found: dict[str, float] = {"rhythm.streak_days": streak}

@@ -49,7 +49,7 @@ def by_oracle(events: list[Event]) -> tuple[Voter, list[list[float]]]:
         previous, fresh = voter.last_ms, voter.first_s == 0
         oracle_record.fold(voter, event.kind, event.time_ms, event.signal)
         now = max(now, event.time_ms)
-        rows.append(oracle_record.read_row(voter, now, now if fresh else previous))
+        rows.append(list(oracle_record.Row(voter, now, now if fresh else previous)))
     return voter, rows
 
 
