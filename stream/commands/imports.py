@@ -18,6 +18,7 @@ from stream.scoring.files import KINDS
 from stream.scoring.forest import write_forest
 from stream.scoring.histograms import Training, read_training, write_training
 from stream.scoring.imports import read_lightgbm
+from stream.scoring.imports.classes import class_of
 from stream.scoring.shapley import compile_shapley
 from stream.scoring.usage import of_most_used
 from stream.strictness import name_of, number_of, refuse_keys
@@ -60,25 +61,27 @@ def import_model(
     features: Path | None = None,
     description: str = "",
     training: Path | None = None,
+    number: int | None = None,
 ) -> Imported:
     """Return the model in ``file`` as a model file by the name ``name``.
 
     ``calibration`` is a JSON file of ``slope`` and ``intercept``, applied to the sum before the link; ``features``
     names the columns, one a line, where the file does not; ``training`` is a JSON file of histograms, of the score and
-    of any features, of which those that the model uses most are kept. A file of the kind that is written here keeps
-    what no argument gives anew. Raises ConfigurationError, quoting what is wrong, for a file that is unusable; one that
-    is not read within 5 s and 1 GB is.
+    of any features, of which those that the model uses most are kept; ``number`` says which of several classes is
+    scored, from 0. A file of the kind that is written here keeps what no argument gives anew. Raises
+    ConfigurationError, quoting what is wrong, for a file that is unusable; one that is not read within 5 s and 1 GB is.
     """
     name_of(name, "a model's name")
     data = _bytes_of(file)
     fields, factor = _own(file, data), 1.0
     if fields is not None:
+        class_of(1, number, str(file))
         fields["name"] = name
     elif data.startswith(b"tree"):
-        read, factor = read_lightgbm(data, FEATURES, str(file))
+        read, factor = read_lightgbm(data, FEATURES, str(file), number)
         fields = {"name": name, "kind": "trees", **write_forest(read, FEATURES)}
     else:
-        trees, factor = _import(file, _format(file, data), _names(file, features))
+        trees, factor = _import(file, _format(file, data), _names(file, features), number)
         fields = {"name": name, "kind": "trees", **trees}
     slope, intercept = _calibration(calibration)
     if calibration is not None or factor != 1.0:
@@ -159,12 +162,13 @@ def _format(file: Path, data: bytes) -> str:
     raise ConfigurationError(message)
 
 
-def _import(file: Path, kind: str, names: list[str] | None) -> tuple[dict[str, Any], float]:
+def _import(file: Path, kind: str, names: list[str] | None, number: int | None) -> tuple[dict[str, Any], float]:
     """Return a model's trees as ``write_forest`` gives them, and the factor before its link.
 
     In a process of its own, which bounds itself, since treelite's parsers are C++ and the file may be any.
     """
-    command = (sys.executable, "-m", "stream.commands.treelite_import", kind, str(file.absolute()))
+    command = [sys.executable, "-m", "stream.commands.treelite_import", kind, str(file.absolute())]
+    command += [] if number is None else [str(number)]
     try:
         done = subprocess.run(  # noqa: S603 (our own)
             command, input=orjson.dumps(names), capture_output=True, timeout=_WAIT_SECONDS, check=False

@@ -29,6 +29,7 @@ def import_(
     features: Annotated[Path | None, typer.Option(help="The columns' names, one a line, if FILE has none.")] = None,
     description: Annotated[str, typer.Option(help="For those who see it in lists.")] = "",
     training: Annotated[Path | None, typer.Option(help="JSON of histograms of the training data, for drift.")] = None,
+    number: Annotated[int | None, typer.Option("--class", help="Which of several classes is scored, from 0.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write it; else NAME.json.", metavar="FILE")] = None,
 ) -> None:
     """Make a model file of another tool's.
@@ -38,7 +39,7 @@ def import_(
     from stream.commands.imports import import_model
     from stream.scoring.shapley import MOST_WORK
 
-    made = import_model(file, name, calibration, features, description, training)
+    made = import_model(file, name, calibration, features, description, training, number)
     target = out or Path(f"{name}.json")
     try:
         target.write_bytes(made.content)

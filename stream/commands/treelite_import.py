@@ -1,4 +1,4 @@
-"""``python -m stream.commands.treelite_import FORMAT FILE``: prints the trees in a model that treelite reads.
+"""``python -m stream.commands.treelite_import FORMAT FILE [CLASS]``: prints the trees in a model that treelite reads.
 
 A process of its own, which bounds itself: a file that makes a parser in C++ crash, run or grow ends this and nothing
 else. Standard input holds the columns' names as JSON (null: XGBoost's JSON names them), standard output the keys of a
@@ -42,11 +42,11 @@ def limit() -> None:
 
 def main() -> int:
     """Run from the command line; return the exit status."""
-    kind, file = sys.argv[1:]
-    return print_trees(kind, file, orjson.loads(sys.stdin.buffer.read()))
+    kind, file, *classes = sys.argv[1:]
+    return print_trees(kind, file, orjson.loads(sys.stdin.buffer.read()), int(classes[0]) if classes else None)
 
 
-def print_trees(kind: str, file: str, names: list[str] | None) -> int:
+def print_trees(kind: str, file: str, names: list[str] | None, number: int | None = None) -> int:
     """Bound this process, and print the trees; return REFUSED, with a line on standard error, where there are none."""
     try:
         import treelite  # noqa: PLC0415 (an extra, which may not be installed)
@@ -54,7 +54,7 @@ def print_trees(kind: str, file: str, names: list[str] | None) -> int:
         return _refuse("treelite is not installed: pip install 'groundswell[models]'")
     limit()
     try:
-        forest, factor = _read(treelite, kind, file, names)
+        forest, factor = _read(treelite, kind, file, names, number)
         sys.stdout.buffer.write(orjson.dumps({"factor": factor, "forest": write_forest(forest, FEATURES)}))
     except ConfigurationError as error:
         return _refuse(str(error))
@@ -65,7 +65,7 @@ def print_trees(kind: str, file: str, names: list[str] | None) -> int:
     return 0
 
 
-def _read(treelite: Any, kind: str, file: str, names: list[str] | None) -> tuple[Forest, float]:
+def _read(treelite: Any, kind: str, file: str, names: list[str] | None, number: int | None) -> tuple[Forest, float]:
     if names is None:
         names = _names(Path(file))
     if kind == "treelite":
@@ -80,7 +80,7 @@ def _read(treelite: Any, kind: str, file: str, names: list[str] | None) -> tuple
         # treelite leaves out what JSON cannot say.
         message = f"{file} holds a number that is infinite or NaN, expected thresholds and leaves that are finite"
         raise ConfigurationError(message) from None
-    return read_treelite(dump, names, FEATURES, file)
+    return read_treelite(dump, names, FEATURES, file, number)
 
 
 def _names(file: Path) -> list[str]:

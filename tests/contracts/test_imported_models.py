@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn import ensemble
 
 from stream.commands.imports import import_model
+from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.records import MAX_MODELS, USE_FOLD
 from stream.scoring import compile_models, read_model, score
@@ -45,11 +46,12 @@ def edges(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([rows, np.where(rows == 0, np.float32(1e-36), rows), rows * -100, odd])
 
 
-def scored(file: Path, rows: NDArray[np.float32], features: Path | None = None) -> NDArray[np.float64]:
+def scored(
+    file: Path, rows: NDArray[np.float32], features: Path | None = None, number: int | None = None
+) -> NDArray[np.float64]:
     """Return what the imported model gives."""
-    models = compile_models(
-        [read_model(import_model(file, "m", features=features).content, FEATURES)], np.ones(6, np.uint32)
-    )
+    content = import_model(file, "m", features=features, number=number).content
+    models = compile_models([read_model(content, FEATURES)], np.ones(6, np.uint32))
     out = np.empty((len(rows), MAX_MODELS))
     score(models, rows[:, models.columns].astype(np.float64), np.full(len(rows), USE_FOLD, np.int64), 0, len(rows), out)
     return out[:, 0]
@@ -157,3 +159,72 @@ def test_xgboosts_json_names_its_own_columns(tmp_path: Path) -> None:
     assert set(made.features) <= set(NAMES)
     assert made.trees == 3
     assert set(json.loads(made.content)["features"]) == set(made.features)
+
+
+# --- several classes -----------------------------------------------------------------------------------------
+
+
+def three_classes() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rows, missing, label = table(5)
+    return missing, label + (rows[:, 1] > 0.3)
+
+
+@pytest.mark.parametrize("boosting", ["gbdt", "rf"])
+def test_each_class_of_lightgbms_one_against_all_is_scored_by_itself(boosting: str, tmp_path: Path) -> None:
+    rows, label = three_classes()
+    params = {"objective": "multiclassova", "num_class": 3, "sigmoid": 1.3, "boosting": boosting}
+    booster = lightgbm_of({**params, "bagging_fraction": 0.5, "bagging_freq": 1}, rows, label, (CATEGORY,))
+    booster.save_model(tmp_path / "model.txt")
+    seen = edges(rows)
+    expected = booster.predict(seen)
+    for number in range(3):
+        found = scored(tmp_path / "model.txt", seen, number=number)
+        np.testing.assert_allclose(found, expected[:, number], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [ensemble.RandomForestClassifier, ensemble.ExtraTreesClassifier])
+def test_each_class_of_an_averaged_forest_has_its_probability(kind: Any, tmp_path: Path) -> None:
+    rows, label = three_classes()
+    filled = np.nan_to_num(rows)
+    model = kind(20, max_depth=8, random_state=1).fit(filled, label)
+    file, names = tmp_path / "model.tl", tmp_path / "names.txt"
+    treelite.sklearn.import_model(model).serialize(file)
+    names.write_text("\n".join(NAMES))
+    found = [scored(file, filled, names, number) for number in range(3)]
+    np.testing.assert_allclose(np.stack(found, axis=1), model.predict_proba(filled), rtol=0, atol=1e-6)
+    with pytest.raises(ConfigurationError, match="has 3 classes: say which one is scored by --class, from 0 to 2"):
+        scored(file, filled, names)
+
+
+def test_classes_that_treelite_says_are_scored_by_themselves_are(tmp_path: Path) -> None:
+    rows, label = three_classes()
+    booster = lightgbm_of({"objective": "multiclassova", "num_class": 3}, rows, label, ())
+    booster.save_model(tmp_path / "model.txt")
+    file, names = tmp_path / "model.tl", tmp_path / "names.txt"
+    treelite.frontend.load_lightgbm_model(tmp_path / "model.txt").serialize(file)
+    names.write_text("\n".join(NAMES))
+    expected = booster.predict(rows)
+    for number in range(3):
+        np.testing.assert_allclose(scored(file, rows, names, number), expected[:, number], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("tool", ["LightGBM", "XGBoost", "XGBoost's labels", "scikit-learn", "histograms"])
+def test_classes_that_share_their_sums_are_refused_with_what_to_do_instead(tool: str, tmp_path: Path) -> None:
+    rows, label = three_classes()
+    file, names = tmp_path / "model.tl", tmp_path / "names.txt"
+    names.write_text("\n".join(NAMES))
+    if tool == "LightGBM":
+        file = tmp_path / "model.txt"
+        lightgbm_of({"objective": "multiclass", "num_class": 3}, rows, label, ()).save_model(file)
+    elif tool.startswith("XGBoost"):
+        file = tmp_path / "model.json"
+        objective = "multi:softprob" if tool == "XGBoost" else "multi:softmax"
+        matrix = xgboost.DMatrix(rows, label, feature_names=list(NAMES))
+        xgboost.train({"objective": objective, "num_class": 3}, matrix, 2).save_model(file)
+    else:
+        kinds: list[Any] = [ensemble.GradientBoostingClassifier, ensemble.HistGradientBoostingClassifier]
+        model = kinds[tool == "histograms"](random_state=1, max_depth=2)
+        treelite.sklearn.import_model(model.fit(np.nan_to_num(rows[:200]), label[:200])).serialize(file)
+    for number in (None, 1):
+        with pytest.raises(ConfigurationError, match=r"is not read: softmax makes .* train one model for each class"):
+            scored(file, rows, None if tool == "LightGBM" else names, number)

@@ -9,6 +9,7 @@ from typing import Final
 
 from stream.errors import ConfigurationError, quoted
 from stream.scoring.forest import MAX_CATEGORIES, MAX_LEAVES, MAX_TREES, Forest, unknown_feature
+from stream.scoring.imports.classes import MAX_CLASSES, SHARED, class_of
 from stream.scoring.imports.growing import MOST_MEMBERS, Growing, Tree, single_at_most
 from stream.scoring.rules import RULES
 
@@ -25,6 +26,7 @@ _LINKS: Final = {
     "lambdarank": "identity",
     "rank_xendcg": "identity",
     "binary": "logistic",
+    "multiclassova": "logistic",
     "cross_entropy": "logistic",
     "poisson": "exp",
     "gamma": "exp",
@@ -37,12 +39,13 @@ _MOST_LINES: Final = 40 * MAX_TREES
 Fields = dict[str, str]
 
 
-def read_lightgbm(data: bytes, catalogue: Sequence[str], what: str) -> tuple[Forest, float]:
+def read_lightgbm(data: bytes, catalogue: Sequence[str], what: str, number: int | None = None) -> tuple[Forest, float]:
     """Return a model's forest, and by what its sum is multiplied before the link (``sigmoid``; 1 mostly).
 
-    Thresholds become singles, rounded down: a row of singles takes the way that LightGBM's doubles give it. Raises
-    ConfigurationError for a file that is none, for a feature that the catalogue does not have, and by name for what
-    is not read: several classes, linear trees, links that are none of LINKS.
+    ``number`` says which of several classes is scored (from 0; None: there is one). Thresholds become singles, rounded
+    down: a row of singles takes the way that LightGBM's doubles give it. Raises ConfigurationError for a file that is
+    none, for a feature that the catalogue does not have, and by name for what is not read: classes that share a sum
+    (softmax), linear trees, links that are none of LINKS.
     """
     head, blocks = _blocks(data, what)
     names = head.get("feature_names", "").split(" ", len(catalogue))
@@ -52,18 +55,22 @@ def read_lightgbm(data: bytes, catalogue: Sequence[str], what: str) -> tuple[For
     for name in names:
         if name not in catalogue:
             raise ConfigurationError(unknown_feature(name, catalogue, what))
-    for key in ("num_class", "num_tree_per_iteration"):
-        if head.get(key, "1") != "1":
-            message = f"{what}: {key} is {quoted(head[key])}, expected 1: train one model for each class (one-vs-all)"
-            raise ConfigurationError(message)
     link, sigmoid = _link(head.get("objective", "regression"), what)
+    classes, trees = (
+        _integers({key: head.get(key, "1")}, key, 1, what, 1, MAX_CLASSES)[0]
+        for key in ("num_class", "num_tree_per_iteration")
+    )
+    if classes != trees:
+        message = f"{what}: num_class is {classes}, expected num_tree_per_iteration's {trees}"
+        raise ConfigurationError(message)
+    first = class_of(classes, number, what)
     growing = Growing(what)
-    for number, block in enumerate(blocks):
-        growing.add(_tree(block, len(names), f"{what}: Tree={number}"))
-    if not blocks:
+    for place in range(first, len(blocks), classes):
+        growing.add(_tree(blocks[place], len(names), f"{what}: Tree={place}"))
+    if not blocks[first:]:
         message = f"{what} has no tree, expected at least one `Tree=` block"
         raise ConfigurationError(message)
-    divisor = float(len(blocks)) if "average_output" in head else 1.0
+    divisor = float(len(range(first, len(blocks), classes))) if "average_output" in head else 1.0
     return growing.forest([catalogue.index(name) for name in names], divisor, 0.0, link), sigmoid
 
 
@@ -104,6 +111,9 @@ def _blocks(data: bytes, what: str) -> tuple[Fields, list[Fields]]:
 def _link(objective: str, what: str) -> tuple[str, float]:
     """Return the link of an objective such as ``binary sigmoid:1``, and its factor."""
     name, *options = objective.split(" ")
+    if name == "multiclass":
+        message = f"{what}: objective {quoted(objective)} is not read: {SHARED}, or with objective=multiclassova"
+        raise ConfigurationError(message)
     link = _LINKS.get(name)
     if link is None or "sqrt" in options:
         message = (

@@ -9,6 +9,7 @@ import numpy as np
 
 from stream.errors import ConfigurationError, quoted
 from stream.scoring.forest import MAX_CATEGORIES, Forest, unknown_feature
+from stream.scoring.imports.classes import MAX_CLASSES, SHARED, class_of
 from stream.scoring.imports.growing import MOST_SINGLE, Growing, Tree, single_at_most
 from stream.scoring.rules import RULES
 
@@ -18,7 +19,10 @@ _LINKS: Final = {
     "exponential": "exp",
     # Probabilities of classes, averaged over the trees.
     "identity_multiclass": "identity",
+    "multiclass_ova": "logistic",
 }
+_SHARED_BY: Final = ("softmax", "max_index")
+_TWO: Final = 2
 _MOST_VALUE: Final = 1e30
 _FLAG: Final = (bool,)
 _INTEGER: Final = (int,)
@@ -28,23 +32,27 @@ _TEXT: Final = (str,)
 
 
 def read_treelite(
-    dump: Mapping[str, Any], names: Sequence[str], catalogue: Sequence[str], what: str
+    dump: Mapping[str, Any], names: Sequence[str], catalogue: Sequence[str], what: str, number: int | None = None
 ) -> tuple[Forest, float]:
     """Return a model's forest, and by what its sum is multiplied before the link; ``names`` by column.
 
-    Of a classifier of two classes the second one's probability is what counts. Sums are made of doubles here and of
+    Of a classifier of two classes the second one's probability is what counts, of more that of the class ``number``
+    (from 0), where classes are scored each by itself. Sums are made of doubles here and of
     singles in XGBoost, so scores differ by some 1e-7 of the largest leaf. Raises ConfigurationError for names that the
     catalogue does not have, and by name for what is not read.
     """
     _check_names(names, _taken(dump, "num_feature", _INTEGER, what), catalogue, what)
     targets, classes = _taken(dump, "num_target", _INTEGER, what), _taken(dump, "num_class", _LIST, what)
-    if targets != 1 or classes not in ([1], [2]):
+    if targets != 1 or len(classes) != 1 or type(classes[0]) is not int or not 1 <= classes[0] <= MAX_CLASSES:
         message = (
-            f"{what} has {quoted(targets)} targets and {quoted(classes)} classes, expected one target and "
-            "at most two classes: train one model for each class (one-vs-rest)"
+            f"{what} has {quoted(targets)} targets and {quoted(classes)} classes, expected one target and at most "
+            f"{MAX_CLASSES} classes: train one model for each target"
         )
         raise ConfigurationError(message)
     postprocessor = _taken(dump, "postprocessor", _TEXT, what)
+    if postprocessor in _SHARED_BY:
+        message = f"{what}: what follows the sum is {quoted(postprocessor)}, which is not read: {SHARED}"
+        raise ConfigurationError(message)
     link = _LINKS.get(postprocessor)
     if link is None:
         message = (
@@ -52,14 +60,17 @@ def read_treelite(
             "train with an objective such as binary:logistic, reg:squarederror or count:poisson"
         )
         raise ConfigurationError(message)
+    several = classes[0] > _TWO
+    # Of two classes the last one.
+    chosen = class_of(classes[0], number, what) if several else class_of(1, number, what) - 1
+    trees = _trees(dump, chosen if several else None, what)
     growing = Growing(what)
-    trees = _taken(dump, "trees", _LIST, what)
-    for number, tree in enumerate(trees):
-        growing.add(_tree(tree, len(names), f"{what}: tree {number}"))
+    for place, tree in trees:
+        growing.add(_tree(tree, len(names), chosen, f"{what}: tree {place}"))
     divisor = float(max(len(trees), 1)) if _taken(dump, "average_tree_output", _FLAG, what) else 1.0
-    base = _value(_taken(dump, "base_scores", _LIST, what), f"{what}: base_scores")
+    base = _value(_taken(dump, "base_scores", _LIST, what), chosen, f"{what}: base_scores")
     factor = (
-        _value(_taken(dump, "sigmoid_alpha", _NUMBER, what), f"{what}: sigmoid_alpha") if link == "logistic" else 1.0
+        _value(_taken(dump, "sigmoid_alpha", _NUMBER, what), 0, f"{what}: sigmoid_alpha") if link == "logistic" else 1.0
     )
     return growing.forest([catalogue.index(name) for name in names], divisor, base, link), factor
 
@@ -83,7 +94,19 @@ def _taken(fields: object, key: str, kinds: tuple[type, ...], what: str) -> Any:
     return value
 
 
-def _tree(tree: object, features: int, what: str) -> Tree:
+def _trees(dump: Mapping[str, Any], chosen: int | None, what: str) -> list[tuple[int, object]]:
+    """Return the trees that count for a class (None: all), each with its number; some count for all classes (-1)."""
+    trees: list[object] = _taken(dump, "trees", _LIST, what)
+    if chosen is None:
+        return list(enumerate(trees))
+    classes: list[object] = _taken(dump, "class_id", _LIST, what)
+    if len(classes) != len(trees):
+        message = f"{what}: class_id has {len(classes)} elements, expected one for each of {len(trees)} trees"
+        raise ConfigurationError(message)
+    return [(place, tree) for place, tree in enumerate(trees) if classes[place] in (-1, chosen)]
+
+
+def _tree(tree: object, features: int, chosen: int, what: str) -> Tree:
     """Return a tree whose splits and leaves are numbered in the order of its nodes, the root first."""
     child: dict[int, int] = {}
     splits: list[dict[str, Any]] = []
@@ -116,7 +139,7 @@ def _tree(tree: object, features: int, what: str) -> Tree:
         rules=rules,
         lefts=lefts,
         rights=rights,
-        values=[_value(node["leaf_value"], what) for node in leaves],
+        values=[_value(node["leaf_value"], chosen, what) for node in leaves],
         categories=categories,
         cover=_cover(leaves),
     )
@@ -169,9 +192,10 @@ def _threshold(node: Mapping[str, Any], what: str) -> float:
     return float(found[0])
 
 
-def _value(value: Any, what: str) -> float:
-    """Return what a leaf adds: of two classes the second one's."""
-    number = value[-1] if isinstance(value, list) and value else value
+def _value(value: Any, chosen: int, what: str) -> float:
+    """Return what a leaf adds: of several classes the chosen one's, -1 being the last."""
+    is_there = isinstance(value, list) and -len(value) <= chosen < len(value)
+    number = value[chosen] if is_there else value
     if type(number) not in _NUMBER or not abs(number) <= _MOST_VALUE:
         message = f"{what}: a leaf of {quoted(value)}, expected a number of at most {_MOST_VALUE:g}"
         raise ConfigurationError(message)

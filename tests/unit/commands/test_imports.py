@@ -62,6 +62,20 @@ def test_trees_by_pointers_come_in_preorder_with_thresholds_of_singles(tmp_path:
     assert (forest.link, model.calibration) == ("logistic", (2.0, 0.0))
 
 
+@pytest.mark.parametrize(("classes", "number"), [(1, 0), (3, 3), (3, -1)])
+def test_a_class_that_there_is_not_is_refused(classes: int, number: int, tmp_path: Path) -> None:
+    file = tmp_path / "model.txt"
+    there = f"num_class={classes}\nnum_tree_per_iteration={classes}"
+    file.write_text(SMALL.replace("num_class=1\nnum_tree_per_iteration=1", there))
+    expected = "has one score, expected no --class, which is 0" if classes == 1 else f"--class is {number}: say which"
+    with pytest.raises(ConfigurationError, match=expected):
+        import_model(file, "m", number=number)
+    own = tmp_path / "own.json"
+    own.write_bytes(imported(tmp_path, SMALL))
+    with pytest.raises(ConfigurationError, match="has one score"):
+        import_model(own, "m", number=number)
+
+
 def test_calibration_and_description_go_into_the_file(tmp_path: Path) -> None:
     file, calibration = tmp_path / "model.txt", tmp_path / "calibration.json"
     file.write_text(SMALL)
@@ -86,9 +100,11 @@ def test_calibration_and_description_go_into_the_file(tmp_path: Path) -> None:
         ("decision_type=10 8", "decision_type=10 12", "decision_type is 12, expected a missing type"),
         ("decision_type=10 8", "decision_type=10 1", "num_cat holds 0, expected integers from 1"),
         (FEATURES[1], "age", "unknown feature 'age', expected one of the catalogue's"),
-        ("num_class=1", "num_class=3", "num_class is '3', expected 1: train one model for each class"),
+        ("num_class=1", "num_class=3", "num_class is 3, expected num_tree_per_iteration's 1"),
+        ("num_class=1\nnum_tree_per_iteration=1", "num_class=3\nnum_tree_per_iteration=3", "has 3 classes: say which"),
+        ("num_class=1", "num_class=0", "num_class holds 0, expected integers from 1 to 1000"),
         ("is_linear=0", "is_linear=1", "is_linear is '1', expected 0: train with linear_tree=false"),
-        ("objective=binary sigmoid:2", "objective=multiclassova", "objective 'multiclassova' is not read"),
+        ("objective=binary sigmoid:2", "objective=multiclass num_class:3", "one model for each class, against all"),
         ("objective=binary sigmoid:2", "objective=regression sqrt", "objective 'regression sqrt' is not read"),
         ("Tree=0", "Tree=7", "'Tree=7', expected Tree=0"),
         ("end of trees", "", "it is cut off"),
