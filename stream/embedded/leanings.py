@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.embedded.occasions import CHANNELS, QUIET_MIX
-from stream.embedded.truth import HELD_OUT, LETTER, LETTER_SHIFT, Floats, Ints, Truth
+from stream.embedded.truth import (
+    HELD_OUT,
+    LETTER,
+    LETTER_SHIFT,
+    Floats,
+    Ints,
+    Truth,
+    chance_of_backing,
+    chance_of_moving,
+)
 from stream.holdouts import held_out
 
 _ZIPF_EXPONENT: Final = 1.05
@@ -28,8 +37,8 @@ class Leanings:
         self.letter_ms = letter_ms
         self.held_out: NDArray[np.bool_] = np.array([held_out(LETTER, HELD_OUT, name) for name in names])
         self._even = np.full(len(names), 1 / len(names))
-        self._social = _zipf(truth.activity + _SOCIAL_SUPPORT * truth.support)
-        self._visits = _zipf(truth.activity + _VISIT_SUPPORT * truth.support)
+        self._social = _zipf(truth.activity + _SOCIAL_SUPPORT * truth.support, truth.stirring)
+        self._visits = _zipf(truth.activity + _VISIT_SUPPORT * truth.support, truth.stirring)
         gifts = truth.post / truth.post.sum()
         weights = {"site.page_view": self._visits, "donation.completed": gifts}
         weights |= {name: self._social for name in QUIET_MIX if name.startswith("social.")}
@@ -57,17 +66,25 @@ class Leanings:
             "gives_online": visits * truth.online,
             "gives_by_post": truth.post,
             "volunteers": visits * truth.help,
-            "persuadable": truth.persuasion,
+            "persuadable": chance_of_moving(truth),
             "woken": own,
             **{f"opens_{channel}": truth.opens[:, place] for place, channel in enumerate(CHANNELS)},
         }
-        support = truth.support[voters] + LETTER_SHIFT * self.persuaded(voters, times)
-        return {"support": support, **{name: score[voters] for name, score in everybody.items()}}
+        return {"support": self._backing(times, voters), **{name: score[voters] for name, score in everybody.items()}}
+
+    def _backing(self, times: Ints, voters: Ints) -> Floats:
+        """Return the chance of an answer of 4 or 5; before the letter whom it will reach is chance, too."""
+        own = self.truth.support[voters]
+        backing = chance_of_backing(own + LETTER_SHIFT * self.persuaded(voters, times))
+        if self.letter_ms is None:
+            return backing
+        moved = chance_of_backing(own + LETTER_SHIFT * self.truth.persuadable[voters])
+        return np.where(times > self.letter_ms, backing, HELD_OUT * backing + (1 - HELD_OUT) * moved)
 
 
-def _zipf(liveliness: Floats) -> Floats:
-    """Return each voter's share of all that is done: Zipf's law over the ranks by liveliness."""
+def _zipf(liveliness: Floats, stirring: Floats) -> Floats:
+    """Return each voter's share of all that is done: Zipf's law over the ranks by liveliness, but for sleepers."""
     ranks = np.empty(len(liveliness), np.int64)
     ranks[np.argsort(-liveliness, kind="stable")] = np.arange(len(liveliness))
-    shares = (ranks + 1 + _ZIPF_OFFSET) ** -_ZIPF_EXPONENT
+    shares = stirring * (ranks + 1 + _ZIPF_OFFSET) ** -_ZIPF_EXPONENT
     return np.asarray(shares / shares.sum(), np.float64)
