@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from stream.records import MAX_MODELS
 from stream.scoring import Model, compile_models, explain, rank, ranking
 from stream.scoring.compiling import work
 from tests.forests import some_forest, some_rows
 
-TAGS = np.array([11, 12, 13, 0, 0, 0], np.uint32)
+TAGS = np.array([11, 12, 13, *[0] * (MAX_MODELS - 3)], np.uint32)
 WIDE = Model(
     "w", "linear", 0.0, tuple((index, weight) for index, weight in enumerate((1.0, -3.0, 2.0, 0.5, 3.0, -0.25)))
 )
