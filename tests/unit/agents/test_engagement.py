@@ -22,7 +22,7 @@ from stream.errors import StateMismatchError, StoreUnavailableError
 from stream.metrics import Metrics
 from stream.records import OutboxRow
 from stream.stores.memory import Fault, MemoryServer
-from tests.unit.agents.worksite import TOPIC, Shelf, Site, Tape, activation, like, tick, turns, until
+from tests.unit.agents.worksite import TOPIC, Shelf, Site, Tape, activation, event, like, tick, turns, until
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -250,6 +250,15 @@ async def test_time_to_a_trigger_is_told_once_for_each_commit_when_its_last_trig
             assert office.value(count) == expected
         assert office.value('groundswell_relay_backlog{output="triggers",partition="0"}') == 7
         assert office.value('groundswell_relay_sent_total{output="triggers"}') == 6
+
+
+async def test_what_the_taxonomy_does_not_list_is_counted_by_what_it_is() -> None:
+    async with open_office() as office:
+        await office.assign(0)
+        opened = [event("message.opened", "ada", f"m{n}", {"channel": "pigeon"}) for n in range(2)]
+        await office.work(0, event("social.follow", "ada", "f", {"account": "nobody"}), *opened)
+        counted = {"side": 1, "channel": 2, "page": 0}
+        assert {name: office.value(f'groundswell_unknown_total{{field="{name}"}}') for name in counted} == counted
 
 
 async def test_late_news_of_a_partition_that_is_gone_brings_no_series_back() -> None:
