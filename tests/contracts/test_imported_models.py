@@ -48,7 +48,7 @@ def edges(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 def scored(file: Path, rows: NDArray[np.float32], features: Path | None = None) -> NDArray[np.float64]:
     """Return what the imported model gives."""
     models = compile_models(
-        [read_model(import_model(file, "m", features=features).content, FEATURES)], np.ones(6, np.uint32)
+        [read_model(import_model(file, "m", features=features).content, FEATURES)], np.ones(8, np.uint32)
     )
     out = np.empty((len(rows), MAX_MODELS))
     score(models, rows[:, models.columns].astype(np.float64), np.full(len(rows), USE_FOLD, np.int64), 0, len(rows), out)

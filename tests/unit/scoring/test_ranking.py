@@ -9,7 +9,7 @@ import numpy as np
 from stream.scoring import Model, compile_models, explain, rank
 from tests.forests import some_forest, some_rows
 
-TAGS = np.array([11, 12, 13, 0, 0, 0], np.uint32)
+TAGS = np.array([11, 12, 13, 0, 0, 0, 0, 0], np.uint32)
 WIDE = Model(
     "w", "linear", 0.0, tuple((index, weight) for index, weight in enumerate((1.0, -3.0, 2.0, 0.5, 3.0, -0.25)))
 )
