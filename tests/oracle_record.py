@@ -466,7 +466,7 @@ def read_sums(voter: Voter, at_ms: int, previous_ms: int) -> dict[str, float]:
     found["sessions.seconds_mean"] = ratio(voter.seconds, voter.sessions)
     found["sessions.bounce_share"] = ratio(voter.bounces, voter.sessions - 1)
     bits = len(voter.device_bits)
-    found["device.distinct"] = round(-16 * math.log(1 - min(bits, 15.5) / 16), 6)
+    found["device.distinct"] = round(16 * math.log(16 / (16 - min(bits, 15.5))), 6)
     started, completed, by_post = voter.giving
     online = max(completed - by_post, 0)
     found |= {"donation.started.count": started, "donation.completed.count": completed}

@@ -94,7 +94,7 @@ def models(seed: int) -> Models:
         if name == "c":
             fields["calibration"] = {"slope": 0.7, "intercept": -0.2}
         files.append(read_model(orjson.dumps(fields), FEATURES))
-    tags = np.array([1, 0, 2, 3, 0, 0], np.uint32)
+    tags = np.array([1, 0, 2, 3, 0, 0, 0, 0], np.uint32)
     return compile_models([files[0], None, files[1], files[2]], tags)
 
 

@@ -21,7 +21,7 @@ from tests.contracts.test_imported_models import CATEGORY, LIGHTGBM, NAMES, edge
 def explained(file: Path, rows: NDArray[np.float32], features: Path | None = None) -> NDArray[np.float64]:
     """Return what each column contributes, and in the last one what is expected, as LightGBM and XGBoost give it."""
     content = import_model(file, "m", features=features).content
-    models = compile_models([read_model(content, FEATURES)], np.ones(6, np.uint32))
+    models = compile_models([read_model(content, FEATURES)], np.ones(8, np.uint32))
     found = explain(models, rows[:, models.columns].astype(np.float64), np.arange(len(rows)), 0)
     assert found is not None
     whole = np.zeros((len(rows), rows.shape[1] + 1))

@@ -51,7 +51,7 @@ def scored(
 ) -> NDArray[np.float64]:
     """Return what the imported model gives."""
     content = import_model(file, "m", features=features, number=number).content
-    models = compile_models([read_model(content, FEATURES)], np.ones(6, np.uint32))
+    models = compile_models([read_model(content, FEATURES)], np.ones(MAX_MODELS, np.uint32))
     out = np.empty((len(rows), MAX_MODELS))
     score(models, rows[:, models.columns].astype(np.float64), np.full(len(rows), USE_FOLD, np.int64), 0, len(rows), out)
     return out[:, 0]

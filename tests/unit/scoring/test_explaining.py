@@ -17,7 +17,7 @@ from stream.scoring.quadrature import gauss_legendre
 from tests.forests import shapley_of, some_forest, some_rows, sum_of
 from tests.unit.scoring.test_files import FEATURES, content
 
-TAGS = np.array([11, 12, *[0] * (MAX_MODELS - 2)], np.uint32)
+TAGS = np.array([11, 12, 0, 0, 0, 0, 0, 0], np.uint32)
 
 
 def explained(forest: Forest, rows: Any, calibration: tuple[float, float] | None = None) -> tuple[Any, float]:

@@ -18,7 +18,7 @@ from stream.scoring.forest_kernels import BLOCK_ROWS, WALKED_ROWS
 from tests.forests import some_forest, some_rows, sum_of
 
 FEATURES = [f"f{index}" for index in range(8)]
-TAGS = np.array([11, 12, *[0] * (MAX_MODELS - 2)], np.uint32)
+TAGS = np.array([11, 12, 0, 0, 0, 0, 0, 0], np.uint32)
 SMALL: dict[str, Any] = {
     "leaves": [3, 1],
     "feature": [0, 1],

@@ -13,13 +13,13 @@ from stream.scoring import Model, compile_models, score
 LINEAR = Model("a", "linear", 0.5, ((2, 2.0), (7, -1.0)))
 LOGISTIC = Model("b", "logistic", -1.0, ((0, 1.0), (7, 3.0)))
 CALIBRATED = Model("c", "logistic", 0.0, ((2, 1.0),), (2.0, 0.25))
-TAGS = np.array([11, 0, 12, 13, *[0] * (MAX_MODELS - 4)], np.uint32)
+TAGS = np.array([11, 0, 12, 13, 0, 0, 0, 0], np.uint32)
 
 
 def test_columns_are_the_features_that_any_model_weighs() -> None:
     models = compile_models([LINEAR, None, LOGISTIC], TAGS)
     assert models.columns.tolist() == [0, 2, 7]
-    assert models.tags.tolist() == [11, 0, 12, *[0] * (MAX_MODELS - 3)]
+    assert models.tags.tolist() == [11, 0, 12, 0, 0, 0, 0, 0]
 
 
 def test_every_model_scores_every_row() -> None:
@@ -30,7 +30,7 @@ def test_every_model_scores_every_row() -> None:
     assert out[0, 0] == 0.5 + 2.0 * 1.5 - 0.5
     assert out[0, 2] == pytest.approx(1 / (1 + math.exp(-(-1.0 + 0.25 + 1.5))), rel=1e-14)
     assert out[0, 3] == pytest.approx(1 / (1 + math.exp(-(2.0 * 1.5 + 0.25))), rel=1e-14)
-    assert out[1].tolist() == [models.empty[0], 9.0, models.empty[2], models.empty[3], *[9.0] * (MAX_MODELS - 4)]
+    assert out[1].tolist() == [models.empty[0], 9.0, models.empty[2], models.empty[3], 9.0, 9.0, 9.0, 9.0]
 
 
 def test_empty_score_is_that_of_a_voter_of_whom_nothing_is_known() -> None:

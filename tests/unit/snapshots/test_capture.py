@@ -202,7 +202,7 @@ async def test_storage_too_slow_for_the_load_ends_the_capture_and_holds_no_more(
     ("data", "says"),
     [
         (kept.record(1)[:-8], "has not 768 bytes"),
-        (b"\xff\x7f" + kept.record(1)[2:], "has version 32767; expected up to 1"),
+        (b"\xff\x7f" + kept.record(1)[2:], "has version 32767; expected up to 2"),
     ],
 )
 async def test_record_that_this_build_would_not_write_gives_no_snapshot(data: bytes, says: str) -> None:

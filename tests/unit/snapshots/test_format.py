@@ -118,7 +118,7 @@ async def test_manifest_that_is_not_of_this_format_is_refused(changes: dict[str,
     [
         ({"engine": ENGINE_VERSION + 1}, f"by engine {ENGINE_VERSION + 1}, and this build is engine {ENGINE_VERSION}"),
         ({"record_version": RECORD_VERSION + 1}, f"records of version {RECORD_VERSION + 1} with 768 bytes"),
-        ({"record_bytes": 800}, "with 800 bytes, and this build reads up to version 1 with 768"),
+        ({"record_bytes": 800}, "with 800 bytes, and this build reads up to version 2 with 768"),
     ],
 )
 async def test_snapshot_of_another_engine_or_record_is_refused(changes: dict[str, int], says: str) -> None:
