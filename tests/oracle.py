@@ -32,6 +32,7 @@ from tests.oracle_events import (
 )
 from tests.oracle_record import FEATURES, Signal, Voter, fold
 from tests.oracle_record import Row as FeatureRow
+from tests.oracle_signals import say
 
 UNKNOWN, YES, NO, ERASED = range(4)
 
@@ -236,6 +237,7 @@ class Partition:
         self.campaigns: list[Campaign | None] = []
         self.versions: list[dict[str, Any]] = []
         self.canaries: dict[int, tuple[Model, float]] = {}
+        self.taxonomy: dict[str, Any] = {}
         self.outputs: dict[str, list[Output]] = {"triggers": [], "rejects": [], "forwards": []}
         self.origins: dict[str, int] = {}
         self.totals = dict.fromkeys(("rows", "folded", "duplicates", "suppressed", "rejected"), 0)
@@ -355,7 +357,8 @@ class Partition:
         """Fold an event into its voter's record; return the feature row."""
         previous = voter.last_ms
         fresh = voter.first_s == 0
-        fold(voter, event.type, self.now if event.time is None else event.time, Signal())
+        said = Signal(**say(event.type, event.data, self.taxonomy))
+        fold(voter, event.type, self.now if event.time is None else event.time, said)
         at = max(self.now, voter.last_ms)
         return FeatureRow(voter, at, at if fresh else previous)
 
@@ -476,6 +479,8 @@ class Partition:
                 canary = read_model(name, sha256, self.contents["model", name, sha256])
                 self.canaries[slot] = (canary, version["share"])
         self.campaigns = self.read_slots("campaign", read_campaign)
+        taxonomies = self.read_slots("taxonomy", lambda _name, _sha256, content: tomllib.loads(content.decode()))
+        self.taxonomy = next((table for table in taxonomies if table is not None), {})
         return True
 
     def read_slots(self, kind: str, read: Callable[[str, str, bytes], Content]) -> list[Content | None]:
