@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SHARED = {"stream/arithmetic.py", "stream/partitioning.py", "stream/words.py", "stream/xxh3.py"}
+SHARED = {"stream/arithmetic.py", "stream/partitioning.py", "stream/words.py", "stream/xxh3.py", "stream/zones.py"}
 SOURCES = [path for path in sorted((ROOT / "stream").rglob("*.py")) if path.name != "compiled.py"]
 # Sums and products whose order NumPy or BLAS chooses, and functions that libm or SVML rounds as the CPU pleases.
 # fmt: off
