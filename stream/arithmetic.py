@@ -105,4 +105,4 @@ def halved(x: float, times: int) -> float:
         return x
     if times >= _LEAST:
         return 0.0
-    return x * _HALVES[times]
+    return x * float(_HALVES[times])

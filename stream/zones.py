@@ -5,7 +5,7 @@ Folding asks for a voter's local hour and day, and a replay must find the same; 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,7 @@ _COUNT = len(_TABLE)
 
 
 @kernel_part
-def offset_ms(zone: int, time_ms: int) -> int:
+def offset_ms(zone: int, time_ms: int) -> Any:
     """Return how far local time is ahead of UTC at ``time_ms``; ``zone`` is a record's code, UTC for an unknown one."""
     if zone < 1 or zone > _COUNT:
         return 0

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stream.arithmetic import halved, power
 from stream.compiled import kernel_part
-from stream.features.moment_kernels import DAY_MS
+from stream.features.moment_kernels import DAY_MS, int64
 from stream.layout import CHANNELS, COUNTS, DAYS, HALF_LIVES_DAYS, HOURS, MESSAGE_ACTIONS, MOMENTS, SOCIAL_TYPES, WEEKS
 
 HOUR_S = 3600
@@ -78,16 +78,16 @@ def count_visit(records: NDArray[Any], j: int, visit: int, time_ms: int) -> None
     """Count one of VISITS at its half-life, in place."""
     r = records[j]
     latest = r["last_s"]
-    last_s = np.int64(latest[FIRST_VISIT + visit])
+    last_s = int64(latest[FIRST_VISIT + visit])
     count(r["counts"], SOCIAL_COUNTS + visit, 1, last_s, time_ms, 1.0)
     latest[FIRST_VISIT + visit] = max(last_s, time_ms // 1000)
 
 
 @kernel_part
-def latest_social_s(records: NDArray[Any], j: int) -> int:
+def latest_social_s(records: NDArray[Any], j: int) -> Any:
     """Return the time of the latest social event: hours and days are counted up to it."""
     latest = records[j]["last_s"]
-    return max(np.int64(latest[0]), np.int64(latest[1]), np.int64(latest[2]), np.int64(latest[3]))
+    return max(int64(latest[0]), int64(latest[1]), int64(latest[2]), int64(latest[3]))
 
 
 @kernel_part
@@ -95,7 +95,7 @@ def count_social(records: NDArray[Any], j: int, kind: int, time_ms: int) -> None
     """Count a social event at each half-life, in its hour and on its day, in place."""
     r = records[j]
     latest = r["last_s"]
-    last_s = np.int64(latest[kind])
+    last_s = int64(latest[kind])
     for h in range(HALF_LIVES):
         count(r["counts"], kind * HALF_LIVES + h, h, last_s, time_ms, 1.0)
     time_s = time_ms // 1000
@@ -105,7 +105,7 @@ def count_social(records: NDArray[Any], j: int, kind: int, time_ms: int) -> None
     hour = time_s // HOUR_S
     if hour > end_s // HOUR_S - _HOURS:
         hours = r["hours"]
-        hours[hour % _HOURS] = _counted(np.int64(hours[hour % _HOURS]), HOUR_SHIFTS[kind], HOUR_MOST[kind])
+        hours[hour % _HOURS] = _counted(int64(hours[hour % _HOURS]), HOUR_SHIFTS[kind], HOUR_MOST[kind])
     day = time_s // DAY_S
     if day > end_s // DAY_S - _DAYS:
         days = r["days"]
@@ -118,17 +118,17 @@ def count_social(records: NDArray[Any], j: int, kind: int, time_ms: int) -> None
 
 
 @kernel_part
-def bits_of(days: NDArray[np.uint8], place: int) -> int:
+def bits_of(days: NDArray[np.uint8], place: int) -> Any:
     """Return a day's bucket as one number."""
-    return np.int64(days[place, 0]) | np.int64(days[place, 1]) << 8 | np.int64(days[place, 2]) << 16
+    return int64(days[place, 0]) | int64(days[place, 1]) << 8 | int64(days[place, 2]) << 16
 
 
 @kernel_part
-def _counted(bits: int, shift: int, most: int) -> int:
+def _counted(bits: int, shift: int, most: int) -> Any:
     """Return a bucket with one event more in the count at ``shift``, unless that is ``most`` already."""
     if bits >> shift & most == most:
         return bits
-    return bits + (np.int64(1) << np.int64(shift))
+    return bits + (int64(1) << int64(shift))
 
 
 @kernel_part
@@ -147,10 +147,10 @@ def _clear_buckets(records: NDArray[Any], j: int, end_s: int, time_s: int) -> No
 
 
 @kernel_part
-def latest_message_s(records: NDArray[Any], j: int) -> int:
+def latest_message_s(records: NDArray[Any], j: int) -> Any:
     """Return the time of the latest message, or response to one: weeks are counted up to it."""
     latest = records[j]["last_s"]
-    return max(np.int64(latest[RESPONSE]), np.int64(latest[DELIVERY]))
+    return max(int64(latest[RESPONSE]), int64(latest[DELIVERY]))
 
 
 @kernel_part
@@ -163,7 +163,7 @@ def count_message(records: NDArray[Any], j: int, action: int, channel: int, time
         kept = 65_535 - (15 << 4 * (week % _WEEKS))
         for each in range(_ACTIONS):
             for other in range(_CHANNELS):
-                counts[each, other] = np.int64(counts[each, other]) & kept
+                counts[each, other] = int64(counts[each, other]) & kept
     week = time_s // WEEK_S
     if channel < _CHANNELS and week > max(end_s, time_s) // WEEK_S - _WEEKS:
-        counts[action, channel] = _counted(np.int64(counts[action, channel]), 4 * (week % _WEEKS), 15)
+        counts[action, channel] = _counted(int64(counts[action, channel]), 4 * (week % _WEEKS), 15)

@@ -21,7 +21,7 @@ from stream.features.counting_kernels import (
     count_social,
     count_visit,
 )
-from stream.features.moment_kernels import BEGINS, EARLIER, LATEST, MOST_U1, MOST_U2, add_to, fold_moment
+from stream.features.moment_kernels import BEGINS, EARLIER, LATEST, MOST_U1, MOST_U2, add_to, fold_moment, int64
 from stream.layout import CHANNELS, MARKS, MOMENTS, TALLIES
 from stream.records import KIND
 from stream.signals import DEVICES, MAX_ISSUES, ORIGINS, PAGES, SIDES
@@ -71,7 +71,7 @@ _NO = 2
 def fold_event(records: NDArray[Any], j: int, kind: int, time_ms: int, signals: NDArray[Any], i: int) -> None:
     """Fold the event of row ``i`` into record ``j``, in place."""
     r = records[j]
-    time_ms = min(max(np.int64(time_ms), np.int64(0)), np.int64(LAST_MS))
+    time_ms = min(max(int64(time_ms), int64(0)), int64(LAST_MS))
     # What the voter does, at a time of their choosing.
     is_deed = kind != _DELIVERED and kind != _CANVASS and kind != _PROFILE
     place = fold_moment(records, j, time_ms, is_deed)
@@ -108,7 +108,7 @@ def _fold_account(records: NDArray[Any], j: int, kind: int, signals: NDArray[Any
     tallies = records[j]["tallies"]
     signal = signals[i]
     if kind <= _LIKE:
-        add_to(tallies, _FIRST_SIDE + min(np.int64(signal["side"]), _SIDES - 1), 1, MOST_U2)
+        add_to(tallies, _FIRST_SIDE + min(int64(signal["side"]), _SIDES - 1), 1, MOST_U2)
     add_to(tallies, _FAVOUR, signal["favour"], MOST_U2)
     add_to(tallies, _FAVOUR + 1, signal["against"], MOST_U2)
     _fold_issues(records, j, signals, i)
@@ -120,21 +120,21 @@ def _fold_page(records: NDArray[Any], j: int, time_ms: int, place: int, signals:
     r = records[j]
     marks = r["marks"]
     signal = signals[i]
-    page = min(np.int64(signal["page"]), _PAGES - 1)
+    page = min(int64(signal["page"]), _PAGES - 1)
     if place != EARLIER:
         if r["depth"] == 0 or place == BEGINS:
             marks[_LANDING] = page + 1
-        r["depth"] = min(np.int64(r["depth"]) + 1, np.int64(MOST_U1))
-    if time_ms // 1000 >= np.int64(r["last_s"][_VIEWED]):
+        r["depth"] = min(int64(r["depth"]) + 1, int64(MOST_U1))
+    if time_ms // 1000 >= int64(r["last_s"][_VIEWED]):
         marks[_EXIT] = page + 1
         marks[_NEXT_STEP] = 0
     count_visit(records, j, 0, time_ms)
-    r["page_views"] = min(np.int64(r["page_views"]) + 1, np.int64(MOST_U2))
+    r["page_views"] = min(int64(r["page_views"]) + 1, int64(MOST_U2))
     add_to(marks, page, 1, MOST_U1)
-    add_to(marks, _FIRST_ORIGIN + min(np.int64(signal["origin"]), _ORIGINS - 1), 1, MOST_U1)
+    add_to(marks, _FIRST_ORIGIN + min(int64(signal["origin"]), _ORIGINS - 1), 1, MOST_U1)
     if signal["device_bit"] != 0:
-        add_to(marks, _FIRST_DEVICE + min(np.int64(signal["device"]), _DEVICES - 1), 1, MOST_U1)
-        r["devices"] = np.int64(r["devices"]) | np.int64(1) << ((np.int64(signal["device_bit"]) - 1) & 15)
+        add_to(marks, _FIRST_DEVICE + min(int64(signal["device"]), _DEVICES - 1), 1, MOST_U1)
+        r["devices"] = int64(r["devices"]) | int64(1) << ((int64(signal["device_bit"]) - 1) & 15)
     _fold_issues(records, j, signals, i)
 
 
@@ -148,7 +148,7 @@ def _fold_donation(records: NDArray[Any], j: int, kind: int, time_ms: int, signa
         if signals[i]["method"] == _BY_POST:
             add_to(marks, _BEGUN + 2, 1, MOST_U1)
         amount = signals[i]["amount"]
-        last_s = np.int64(r["last_s"][LAST_VISIT])
+        last_s = int64(r["last_s"][LAST_VISIT])
         if time_ms // 1000 > last_s:
             r["amount_last"] = amount
         elif time_ms // 1000 == last_s:
@@ -174,7 +174,7 @@ def _fold_part(records: NDArray[Any], j: int, kind: int, time_ms: int, signals: 
     if place >= 0:
         r = records[j]
         latest = r["last_s"]
-        latest[_TAKING_PART] = max(np.int64(latest[_TAKING_PART]), time_ms // 1000)
+        latest[_TAKING_PART] = max(int64(latest[_TAKING_PART]), time_ms // 1000)
         if place != 1 or signals[i]["answer"] != _NO:
             add_to(r["marks"], _SIGNUPS + place, 1, MOST_U1)
         if place == 4 and signals[i]["support"] != 0:
@@ -185,21 +185,21 @@ def _fold_part(records: NDArray[Any], j: int, kind: int, time_ms: int, signals: 
 def _fold_message(records: NDArray[Any], j: int, kind: int, time_ms: int, signals: NDArray[Any], i: int) -> None:
     """Take in a message's delivery, a response to one, or that the voter wants no more, in place."""
     r = records[j]
-    channel = min(np.int64(signals[i]["channel"]), np.int64(_CHANNELS))
+    channel = min(int64(signals[i]["channel"]), int64(_CHANNELS))
     if kind == _UNSUBSCRIBED:
         marks = r["marks"]
-        marks[_UNSUBSCRIBED_FROM] = np.int64(marks[_UNSUBSCRIBED_FROM]) | np.int64(1) << channel
+        marks[_UNSUBSCRIBED_FROM] = int64(marks[_UNSUBSCRIBED_FROM]) | int64(1) << channel
         return
     time_s = time_ms // 1000
     count_message(records, j, kind - _DELIVERED, channel, time_s)
     latest = r["last_s"]
-    delivered_s = np.int64(latest[DELIVERY])
-    responded_s = np.int64(latest[RESPONSE])
+    delivered_s = int64(latest[DELIVERY])
+    responded_s = int64(latest[RESPONSE])
     if kind == _DELIVERED:
         latest[DELIVERY] = max(delivered_s, time_s)
         return
     if responded_s < delivered_s <= time_s:
-        r["response_minutes"] = min(1 + (time_s - delivered_s) // 60, np.int64(MOST_U2))
+        r["response_minutes"] = min(1 + (time_s - delivered_s) // 60, int64(MOST_U2))
     latest[RESPONSE] = max(responded_s, time_s)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from stream.compiled import kernel
 from stream.features.counting_kernels import HALF_LIVES
 from stream.features.folding_kernels import clear, fold_event
+from stream.features.moment_kernels import int64
 from stream.features.row_kernels import find_factors, note_half_lives, read_row
 from stream.records import USE_ERASE, USE_FOLD
 
@@ -44,9 +45,9 @@ def fold(
         if use[i] != USE_FOLD:
             continue
         fresh = records[j]["first_seen_s"] == 0
-        previous_ms = np.int64(records[j]["last_seen_ms"])
+        previous_ms = int64(records[j]["last_seen_ms"])
         fold_event(records, j, kinds[i], times[i], signals, i)
-        at_ms = max(now[i], np.int64(records[j]["last_seen_ms"]))
+        at_ms = max(now[i], int64(records[j]["last_seen_ms"]))
         if fresh:
             previous_ms = at_ms
         find_factors(at_ms, wanted, factors)
@@ -66,10 +67,10 @@ def read_rows(
     note_half_lives(columns, wanted)
     factors = np.ones(HALF_LIVES)
     for j in range(first, stop):
-        last_seen_ms = np.int64(records[j]["last_seen_ms"])
+        last_seen_ms = int64(records[j]["last_seen_ms"])
         if records[j]["first_seen_s"] == 0:
             rows[j, :] = 0.0
             continue
-        at_ms = max(np.int64(now_ms), last_seen_ms)
+        at_ms = max(int64(now_ms), last_seen_ms)
         find_factors(at_ms, wanted, factors)
         read_row(records, j, at_ms, last_seen_ms, factors, columns, rows, j)

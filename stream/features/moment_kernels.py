@@ -17,6 +17,9 @@ MOST_U1 = 255
 MOST_U2 = 65_535
 MOST_U4 = 4_294_967_295
 
+int64: Any = np.int64
+"""What numbers of records are made before they are reckoned with, so that none wraps."""
+
 # Where an event stands among the voter's sessions.
 EARLIER, BEGINS, WITHIN, LATEST = range(4)
 
@@ -32,7 +35,7 @@ _WEEKEND = PARTS_OF_DAY.index("weekend")
 @kernel_part
 def add_to(counts: NDArray[Any], place: int, more: int, most: int) -> None:
     """Add to a number that stops at ``most``, in place."""
-    counts[place] = min(np.int64(counts[place]) + np.int64(more), np.int64(most))
+    counts[place] = min(int64(counts[place]) + int64(more), int64(most))
 
 
 @kernel_part
@@ -44,7 +47,7 @@ def fold_moment(records: NDArray[Any], j: int, time_ms: int, is_deed: bool) -> i
     """
     r = records[j]
     time_s = time_ms // 1000
-    before_ms = np.int64(r["last_seen_ms"])
+    before_ms = int64(r["last_seen_ms"])
     if r["first_seen_s"] == 0:
         r["first_seen_s"] = time_s
         r["last_seen_ms"] = time_ms
@@ -63,8 +66,8 @@ def fold_moment(records: NDArray[Any], j: int, time_ms: int, is_deed: bool) -> i
             return BEGINS
         _lengthen(records, j, time_s - before_ms // 1000)
         return LATEST
-    r["first_seen_s"] = min(np.int64(r["first_seen_s"]), time_s)
-    begun_s = before_ms // 1000 - np.int64(r["session_length_s"])
+    r["first_seen_s"] = min(int64(r["first_seen_s"]), time_s)
+    begun_s = before_ms // 1000 - int64(r["session_length_s"])
     if time_s >= begun_s:
         _lengthen(records, j, 0)
         return WITHIN
@@ -78,7 +81,7 @@ def fold_moment(records: NDArray[Any], j: int, time_ms: int, is_deed: bool) -> i
 def _begin_session(records: NDArray[Any], j: int) -> None:
     """Begin a session with one event, in place."""
     r = records[j]
-    r["sessions"] = min(np.int64(r["sessions"]) + 1, np.int64(MOST_U2))
+    r["sessions"] = min(int64(r["sessions"]) + 1, int64(MOST_U2))
     r["session_events"] = 1
     r["session_length_s"] = 0
     r["depth"] = 0
@@ -90,26 +93,26 @@ def _begin_session(records: NDArray[Any], j: int) -> None:
 def _lengthen(records: NDArray[Any], j: int, seconds: int) -> None:
     """Take one event more into the latest session, which becomes so many seconds longer, in place."""
     r = records[j]
-    r["session_events"] = min(np.int64(r["session_events"]) + 1, np.int64(MOST_U2))
-    r["session_length_s"] = min(np.int64(r["session_length_s"]) + seconds, np.int64(MOST_U2))
-    r["session_seconds"] = min(np.int64(r["session_seconds"]) + seconds, np.int64(MOST_U4))
+    r["session_events"] = min(int64(r["session_events"]) + 1, int64(MOST_U2))
+    r["session_length_s"] = min(int64(r["session_length_s"]) + seconds, int64(MOST_U2))
+    r["session_seconds"] = min(int64(r["session_seconds"]) + seconds, int64(MOST_U4))
 
 
 @kernel_part
 def _fold_rhythm(records: NDArray[Any], j: int, time_ms: int, before_ms: int, is_deed: bool) -> None:
     """Take an event's time into active days and shares, in place; ``before_ms`` was the latest event's time."""
     r = records[j]
-    zone = np.int64(r["zone"])
+    zone = int64(r["zone"])
     local_ms = time_ms + offset_ms(zone, time_ms)
     day = local_ms // DAY_MS
     before = (before_ms + offset_ms(zone, before_ms)) // DAY_MS if before_ms != time_ms else day
-    bits = np.int64(r["active_days"])
+    bits = int64(r["active_days"])
     if day > before:
-        bits = (bits << (day - before)) & ALL_DAYS if day - before < _DAYS else np.int64(0)
+        bits = (bits << (day - before)) & ALL_DAYS if day - before < _DAYS else int64(0)
         before = day
     if is_deed:
         if before - day < _DAYS:
-            bits |= np.int64(1) << (before - day)
+            bits |= int64(1) << (before - day)
         add_to(r["parts_of_day"], (local_ms - day * DAY_MS) // PART_OF_DAY_MS, 1, MOST_U2)
         # 1970-01-01 was a Thursday: Sundays are 0, Saturdays 6.
         if (day + 4) % 7 % 6 == 0:

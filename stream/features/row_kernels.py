@@ -26,7 +26,7 @@ from stream.features.counting_kernels import (
     latest_social_s,
     period_of,
 )
-from stream.features.moment_kernels import ALL_DAYS, DAY_MS
+from stream.features.moment_kernels import ALL_DAYS, DAY_MS, int64
 from stream.layout import CHANNELS, COUNTS, DAYS, HOURS, MARKS, SOCIAL_TYPES, TALLIES, WEEKS
 from stream.zones import offset_ms
 
@@ -167,7 +167,7 @@ def read_row(
 
 
 @kernel_part
-def _faded(records: NDArray[Any], j: int, place: int, day: int, factors: NDArray[np.float64]) -> float:
+def _faded(records: NDArray[Any], j: int, place: int, day: int, factors: NDArray[np.float64]) -> Any:
     """Return a count that decays, as it is on ``day``; ``factors`` are what it falls by since the last landmark.
 
     Divided and not multiplied, so that one event counts exactly 1 when it comes.
@@ -177,7 +177,7 @@ def _faded(records: NDArray[Any], j: int, place: int, day: int, factors: NDArray
     moment = place // HALF_LIVES
     if place >= SOCIAL_COUNTS:
         moment = min(FIRST_VISIT + place - SOCIAL_COUNTS, LAST_VISIT)
-    last_s = np.int64(r["last_s"][moment])
+    last_s = int64(r["last_s"][moment])
     return halved(r["counts"][place], period_of(day, h) - period_of(last_s // DAY_S, h)) / factors[h]
 
 
@@ -193,15 +193,15 @@ def _lately(
         if feature == _PACE + 1:
             return np.float64(r["session_events"])
         if feature == _PACE + 2:
-            return np.float64(at_ms - np.int64(r["first_seen_s"]) * 1000) / 86_400_000.0
+            return np.float64(at_ms - int64(r["first_seen_s"]) * 1000) / 86_400_000.0
         return np.float64(at_ms - previous_ms) / 3_600_000.0
     if feature < _RECENCY:
         return _sliding(records, j, feature - _SLIDING, at_ms // 1000)
     if feature < _BURST:
-        last_s = np.int64(r["last_s"][feature - _RECENCY])
+        last_s = int64(r["last_s"][feature - _RECENCY])
         if last_s == 0:
             return 0.0
-        return 1.0 / (1.0 + np.float64(max(at_ms - last_s * 1000, np.int64(0))) / 86_400_000.0)
+        return 1.0 / (1.0 + np.float64(max(at_ms - last_s * 1000, int64(0))) / 86_400_000.0)
     kind = feature - _BURST
     short = 0.0
     long = 0.0
@@ -217,12 +217,12 @@ def _sliding(records: NDArray[Any], j: int, place: int, at_s: int) -> float:
     """Return how many events of a social kind lie in the last 24 hours or 28 days that have begun."""
     kind = place % _SOCIAL
     end_s = latest_social_s(records, j)
-    total = np.int64(0)
+    total = int64(0)
     if place < _SOCIAL:
         hours = records[j]["hours"]
         last = end_s // HOUR_S
         for hour in range(max(at_s // HOUR_S, last) - _HOURS + 1, last + 1):
-            total += np.int64(hours[hour % _HOURS]) >> HOUR_SHIFTS[kind] & HOUR_MOST[kind]
+            total += int64(hours[hour % _HOURS]) >> HOUR_SHIFTS[kind] & HOUR_MOST[kind]
     else:
         days = records[j]["days"]
         last = end_s // DAY_S
@@ -237,16 +237,16 @@ def _ratio(part: float, whole: float) -> float:
 
 
 @kernel_part
-def _bits(word: int, most: int) -> int:
+def _bits(word: int, most: int) -> Any:
     """Return how many of the lowest ``most`` bits are set."""
-    found = np.int64(0)
+    found = int64(0)
     for bit in range(most):
         found += word >> bit & 1
     return found
 
 
 @kernel_part
-def _derived(records: NDArray[Any], j: int, way: int) -> float:
+def _derived(records: NDArray[Any], j: int, way: int) -> Any:
     """Return a feature that is kept in a field of its own, or made of several."""
     r = records[j]
     if way == _STANCE:
@@ -266,7 +266,7 @@ def _derived(records: NDArray[Any], j: int, way: int) -> float:
     if way == _BOUNCE_SHARE:
         return _ratio(np.float64(r["marks"][_BOUNCES]), np.float64(r["sessions"]) - 1.0)
     if way == _DISTINCT:
-        return _DEVICES_BY_BITS[_bits(np.int64(r["devices"]), 16)]
+        return _DEVICES_BY_BITS[_bits(int64(r["devices"]), 16)]
     if way == _AMOUNT_LAST:
         return np.float64(r["amount_last"])
     if way == _REGION:
@@ -287,9 +287,9 @@ def _messages(records: NDArray[Any], j: int, feature: int, at_ms: int) -> float:
         return _in_weeks(records, j, place // 2 // (_CHANNELS + 1), channel, at_ms // 1000, place % 2)
     if feature < _RESPONSE:
         place = feature - _UNSUBSCRIBED
-        bits = np.int64(r["marks"][_UNSUBSCRIBED_FROM])
+        bits = int64(r["marks"][_UNSUBSCRIBED_FROM])
         return np.float64(_bits(bits, 8)) if place == 0 else np.float64(bits >> place - 1 & 1)
-    minutes = np.int64(r["response_minutes"])
+    minutes = int64(r["response_minutes"])
     return 0.0 if minutes == 0 else 1.0 / (1.0 + np.float64(minutes - 1) / 60.0)
 
 
@@ -301,10 +301,10 @@ def _in_weeks(records: NDArray[Any], j: int, action: int, channel: int, at_s: in
     current = max(at_s // WEEK_S, last)
     total = 0.0
     for week in range(current - _WEEKS + 1, last + 1):
-        found = np.int64(0)
+        found = int64(0)
         for each in range(_CHANNELS):
             if each == channel or channel < 0:
-                found += np.int64(counts[action, each]) >> 4 * (week % _WEEKS) & 15
+                found += int64(counts[action, each]) >> 4 * (week % _WEEKS) & 15
         total += halved(np.float64(found), (current - week) * decays)
     return total
 
@@ -314,11 +314,11 @@ def _rhythm(records: NDArray[Any], j: int, place: int, at_ms: int) -> float:
     """Return active days, a streak, or a share of what the voter did."""
     r = records[j]
     if place < 3:
-        zone = np.int64(r["zone"])
-        last_ms = np.int64(r["last_seen_ms"])
+        zone = int64(r["zone"])
+        last_ms = int64(r["last_seen_ms"])
         passed = (at_ms + offset_ms(zone, at_ms)) // DAY_MS - (last_ms + offset_ms(zone, last_ms)) // DAY_MS
-        bits = np.int64(r["active_days"])
-        bits = (bits << max(passed, np.int64(0))) & ALL_DAYS if passed < _DAYS else np.int64(0)
+        bits = int64(r["active_days"])
+        bits = (bits << max(passed, int64(0))) & ALL_DAYS if passed < _DAYS else int64(0)
         if place < 2:
             return np.float64(_bits(bits, 7 if place == 0 else _DAYS))
         if bits & 1 == 0:
