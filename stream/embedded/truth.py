@@ -90,7 +90,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
     activity = own(0.9) - 0.3 * old
     persuasion = _logistic(-1.2 - 2.0 * old + 1.8 * _WARD_CLICKS[wards])
     # Those whom a letter persuades do not back the candidate yet, mostly.
-    support = 0.4 + 0.9 * lean - 0.6 * old + 0.5 * _ISSUE_LEANS[issues] - 1.6 * persuasion + own(0.35)
+    support = 0.4 + 0.9 * lean - 0.6 * old + 0.5 * _ISSUE_LEANS[issues] - 1.6 * persuasion + own(0.25)
     turnout = _logistic(0.3 + 1.5 * old + 0.5 * activity + 0.7 * _WARD_CLICKS[wards] + own(0.15))
     opens = [
         _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.25))
