@@ -5,8 +5,9 @@ decayed with HALF_LIFE_MS, as of log time (the append time of the record); a tri
 and the voter can trigger again once it has come down to REARM.
 
 *Campaign*: the demo's traffic under three linear models and five campaigns of ``load_tests/campaign`` and a sixth, over
-counts of events by type, decayed or not (what the models say of anything else is left out). Every event of a voter who has not withdrawn consent is counted, scored by
-each model and held against each campaign, as of log time or of the event's own where that is later.
+counts of events by type, decayed or not (what the models say of anything else is left out). Every event of a voter who
+has not withdrawn consent is counted, scored by each model and held against each campaign, as of log time or of the
+event's own where that is later.
 """
 
 from __future__ import annotations
@@ -172,8 +173,8 @@ def activity_document(weights: Mapping[str, float] = WEIGHTS) -> dict[str, Any]:
 
 def demo() -> Job:
     """Return the campaign job: its models and campaigns, a sixth campaign, and the shipped taxonomy."""
-    models = tuple(_model(json.loads(path.read_bytes())) for path in sorted((_CAMPAIGN / "models").glob("*.json")))
-    campaigns = [_campaign(tomllib.loads(path.read_text())) for path in sorted((_CAMPAIGN / "campaigns").glob("*.toml"))]
+    models = tuple(_model(json.loads(path.read_bytes())) for path in sorted(_CAMPAIGN.glob("models/*.json")))
+    campaigns = [_campaign(tomllib.loads(path.read_text())) for path in sorted(_CAMPAIGN.glob("campaigns/*.toml"))]
     campaigns.append(Campaign("thank_giver", "gives_online", False, 0.02, 0.03, 30 * _UNITS_MS["d"]))
     return Job(models, tuple(campaigns), _TAXONOMY.read_bytes())
 
