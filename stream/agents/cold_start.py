@@ -1,4 +1,4 @@
-"""A second process for a cold start: it compiles what reads events, while the worker compiles everything else.
+"""A second process for a cold start: it compiles what folds and reads events, while the worker compiles all else.
 
 Both fill one cache on disk, and nothing else passes between them: what the helper leaves out, for whatever reason, the
 worker compiles itself. ``python -m stream.agents.cold_start`` is that process.
@@ -17,9 +17,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import numpy as np
+
 from stream.columns import Columns, columns_of
 from stream.compiled import has_cache
 from stream.events import decode
+from stream.features import fold
+from stream.records import VOTER
+from stream.signals import SIGNAL
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +40,12 @@ def first_events() -> Columns:
     """Return events that need every kernel of reading: one of them is written with escapes, one is for orjson."""
     values = [_EVENT, _EVENT.replace(b"/", b"\\/"), b"{}"]
     return columns_of(0, [0, 1, 2], [1, 2, 3], [None, b"voter", b"voter"], values, [(), (), ()])
+
+
+def fold_nothing() -> None:
+    """Fold no events, as a worker's batch does: the kernel is compiled by the types alone."""
+    none, use = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    fold(np.zeros(1, VOTER), none, none, none, none, np.zeros(0, SIGNAL), use, 0, 0, none, np.empty((0, 0)))
 
 
 @asynccontextmanager
@@ -87,4 +98,5 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    fold_nothing()
     decode(first_events(), 1, 0)

@@ -68,10 +68,11 @@ async def _take_events(*, reference: bool) -> None:
     header.versions = [ModelVersion("warmup", "", CANARY, 0.5).to_entry()]
     table = Table(16)
     state = PartitionState(0, "warmup", header, table, await restore(header, library), reference=reference)
-    await process_batch(state, first_events(), library, _no_records)
+    # Models first: the helper folds meanwhile.
     _score_block(state.active.models)
-    # Whether any of them fires a trigger that explains itself is the models' affair.
+    # Whether any event fires a trigger that explains itself is the models' affair.
     explain(state.active.models, np.zeros((1, 1)), np.zeros(1, np.int64), 0)
+    await process_batch(state, first_events(), library, _no_records)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))
 
