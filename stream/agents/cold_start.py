@@ -1,7 +1,7 @@
-"""A second process for a cold start: it compiles what reads events, while the worker compiles everything else.
+"""A second process for a cold start: it compiles one half of the kernels while the worker compiles the other.
 
 Both fill one cache on disk, and nothing else passes between them: what the helper leaves out, for whatever reason, the
-worker compiles itself. ``python -m stream.agents.cold_start`` is that process.
+worker compiles itself. ``python -m stream.agents.warmup`` is that process.
 """
 
 from __future__ import annotations
@@ -11,21 +11,17 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-from stream.ahead import read_ahead
 from stream.columns import Columns, columns_of
 from stream.compiled import has_cache
-from stream.events import decode
-from stream.features import NO_TAXONOMY
 
 logger = logging.getLogger(__name__)
 
-_COMMAND: Final = (sys.executable, "-m", "stream.agents.cold_start")
+_COMMAND: Final = (sys.executable, "-m", "stream.agents.warmup")
 _WAIT_SECONDS: Final = 60.0
 _EVENT: Final = (
     b'{"specversion":"1.0","id":"1","source":"/warmup","type":"social.like","subject":"voter",'
@@ -80,13 +76,8 @@ async def _through(process: subprocess.Popen[bytes]) -> None:
         logger.warning("the second process that compiles has failed (%s): this one compiles what it left out", status)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when the other end of its standard input is closed."""
     # Not by sys.stdin: Python would not end while a thread reads from that.
     os.read(0, 1)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    decode(first_events(), 1, 0, facts=read_ahead(first_events(), 1, NO_TAXONOMY).facts)

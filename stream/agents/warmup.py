@@ -1,8 +1,13 @@
-"""Compiles every kernel, or loads it from the cache, before the first event needs it."""
+"""Compiles every kernel, or loads it from the cache, before the first event needs it.
+
+``python -m stream.agents.warmup`` compiles one half of them, beside a worker that compiles the other.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -10,10 +15,10 @@ import numpy as np
 import orjson
 
 from stream.activation import restore
-from stream.agents.cold_start import first_events
-from stream.ahead import Ahead
-from stream.events import read
-from stream.features import FEATURES
+from stream.agents.cold_start import end_with_parent, first_events
+from stream.ahead import Ahead, read_ahead
+from stream.events import decode, read
+from stream.features import FEATURES, NO_TAXONOMY
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import USE_FOLD, ContentId, Header
 from stream.scoring import Models, explain, score
@@ -47,8 +52,8 @@ async def _no_records(voters: Spans) -> list[bytes | None]:
 async def warm_up(also: Callable[[], None] | None = None, helper: Callable[[], Awaitable[None]] | None = None) -> float:
     """Take a few events through every step in memory; return the seconds that it took.
 
-    ``also`` compiles what is needed besides. Where there is a ``helper`` that compiles what reads events, this process
-    does everything else before it awaits it.
+    ``also`` compiles what is needed besides. Where there is a ``helper`` that compiles what ``_compile_other_half``
+    needs, this process does everything else before it awaits it.
     """
     started = time.perf_counter()
     logger.info("loading kernels (a first start on a machine compiles them, which takes some seconds)")
@@ -64,30 +69,46 @@ async def warm_up(also: Callable[[], None] | None = None, helper: Callable[[], A
 
 
 async def _take_events(*, reference: bool) -> None:
-    """Take the events through every step; ``reference``: read by library code, for which nothing is compiled."""
-    library = _OneModel()
-    header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
-    header.slots["model"] = [["warmup", ""]]
-    header.versions = [ModelVersion("warmup", "", CANARY, 0.5).to_entry()]
+    """Take the events through every step; ``reference``: as if they were read, and as few as need no blocks of rows."""
+    header = _header()
     table = Table(16)
-    state = PartitionState(0, "warmup", header, table, await restore(header, library), reference=reference)
+    active = await restore(header, _OneModel())
+    state = PartitionState(0, "warmup", header, table, active, reference=reference)
     columns = first_events()
     ahead = None
     if reference:
-        # As if their signals were read, since the helper compiles that too.
         n = len(columns)
         facts = read(columns, 1, reference=True)
-        ahead = Ahead(facts, state.active.taxonomy, np.zeros(n, SIGNAL), np.zeros(n, np.uint16))
-    await process_batch(state, columns, library, _no_records, ahead)
-    _score_block(state.active.models)
-    # Whether any of them fires a trigger that explains itself is the models' affair.
-    explain(state.active.models, np.zeros((1, 1)), np.zeros(1, np.int64), 0)
+        ahead = Ahead(facts, active.taxonomy, np.zeros(n, SIGNAL), np.zeros(n, np.uint16))
+    await process_batch(state, columns, _OneModel(), _no_records, ahead)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))
+    if not reference:
+        _use_blocks(active.models)
 
 
-def _score_block(models: Models) -> None:
-    """Score so many rows that they go through a tree together."""
+async def _compile_other_half() -> None:
+    """Read the events, then score and explain: the latter need the most of what a batch of few events does without."""
+    columns = first_events()
+    decode(columns, 1, 0, facts=read_ahead(columns, 1, NO_TAXONOMY).facts)
+    _use_blocks((await restore(_header(), _OneModel())).models)
+
+
+def _header() -> Header:
+    header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
+    header.slots["model"] = [["warmup", ""]]
+    header.versions = [ModelVersion("warmup", "", CANARY, 0.5).to_entry()]
+    return header
+
+
+def _use_blocks(models: Models) -> None:
+    """Score so many rows that they go through a tree together, and explain one: whether any fires is up to models."""
     n = WALKED_ROWS + 1
     rows, use = np.zeros((n, len(models.columns))), np.full(n, USE_FOLD)
     score(models, rows, use, 0, n, np.empty((n, len(models.tags))))
+    explain(models, rows, np.zeros(1, np.int64), 0)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    asyncio.run(_compile_other_half())

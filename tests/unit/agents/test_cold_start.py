@@ -13,7 +13,7 @@ from stream.agents import cold_start as room
 from stream.agents.cold_start import helped
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
-WATCH = "import threading, time; from stream.agents.cold_start import _end_with_parent as end; "
+WATCH = "import threading, time; from stream.agents.cold_start import end_with_parent as end; "
 WATCH += "threading.Thread(target=end, daemon=True).start(); time.sleep(60)"
 
 

@@ -20,7 +20,7 @@ from tests.simulation.topics import Left, MemoryDeployment, work
 LENGTH = 250
 
 
-async def deployment(seed: int = 1026, place: tuple[int, int] = (0, 1), *, keep: int = 0) -> MemoryDeployment:
+async def deployment(seed: int = 1035, place: tuple[int, int] = (0, 1), *, keep: int = 0) -> MemoryDeployment:
     """Return what a worker leaves of a log; the last ``keep`` rows of each output are not sent yet."""
     made = MemoryDeployment([Generator(seed, place).run(LENGTH)])
     await send(made, await work(made.sources(), place[0], made.store(place[0]), keep=keep))
