@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ConfigurationError
-from stream.features import FEATURES
+from stream.features import FEATURES, NO_TAXONOMY, CompiledTaxonomy, taxonomy_of
 from stream.interfaces import Library
 from stream.records import (
     CONTENT_KINDS,
@@ -29,7 +29,7 @@ Slots = list[list[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """One configuration, compiled: what steps 5 to 7 read."""
+    """One configuration, compiled: what steps 5 to 7 read by."""
 
     models: Models
     model_names: tuple[str | None, ...]
@@ -42,6 +42,7 @@ class Active:
     """By name, in which column of the scores each is."""
     watch: Watch | None = None
     """Whose drift is measured."""
+    taxonomy: CompiledTaxonomy = NO_TAXONOMY
 
 
 def activate(header: Header, activation: Activation, library: Library) -> Active | None:
@@ -142,7 +143,15 @@ def build(slots: dict[str, Slots], library: Library, versions: Sequence[ModelVer
         canaries=tuple(drawing),
         shadows=tuple((trial.name, column) for column, trial in enumerate(trials, MAX_MODELS) if trial.role == SHADOW),
         watch=watch(scoring, compiled.columns, FEATURES),
+        taxonomy=_taxonomy(slots["taxonomy"], library),
     )
+
+
+def _taxonomy(items: Slots, library: Library) -> CompiledTaxonomy:
+    for item in items:
+        if item is not None:
+            return taxonomy_of(_read(library, "taxonomy", item))
+    return NO_TAXONOMY
 
 
 def _trials(versions: Iterable[ModelVersion]) -> list[ModelVersion]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.details import DETAIL, Details
 from stream.records import Activation, Commit, ContentId, Header, Keys, OutboxRow, Records
+from stream.signals import SIGNAL
 from stream.signatures import Keyring
 from stream.spans import Spans
 
@@ -69,6 +71,12 @@ class Decoded:
     """Control records that were taken just before: they change nothing."""
     authority: Authority | None = None
     """Whose control records count after these rows; None where none are signed."""
+    details: Details = field(default_factory=lambda: Details(np.empty(0, np.uint8), np.zeros(0, DETAIL)))
+    """What of their data features read."""
+    signals: NDArray[Any] = field(default_factory=lambda: np.zeros(0, SIGNAL))
+    """SIGNAL[n]: what the rows say under the taxonomy that is active at each; zeros before step 5 comes to a row."""
+    unknown: NDArray[np.uint16] = field(default_factory=lambda: np.zeros(0, np.uint16))
+    """By row, which of its texts the taxonomy does not know: bits by place in UNKNOWN; as ``signals``."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

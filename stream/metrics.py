@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from stream import __version__
 from stream.records import ENGINE_VERSION, REJECT_REASONS
 from stream.scoring import Drift, Sample, Watch
+from stream.signals import UNKNOWN
 from stream.versions import ACTIVE
 
 _LATENCY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -40,6 +41,12 @@ class Metrics:
         self.duplicates = Counter("groundswell_duplicates_total", "Events dropped as duplicates", registry=r)
         self.suppressed = Counter(
             "groundswell_suppressed_total", "Events dropped because the voter withdrew or was erased", registry=r
+        )
+        self.unknown = Counter(
+            "groundswell_unknown_total",
+            "Folded events with a text that the taxonomy does not list, by what it is",
+            ["field"],
+            registry=r,
         )
         self.forwards = Counter("groundswell_forwards_total", "Events sent on to their own partition", registry=r)
         self.batch_events = Histogram("groundswell_batch_events", "Rows of a batch", buckets=_BATCH_EVENTS, registry=r)
@@ -84,6 +91,8 @@ class Metrics:
         build.labels(__version__, str(ENGINE_VERSION), platform.python_version()).set(1)
         for reason in REJECT_REASONS[1:]:
             self.rejects.labels(reason)
+        for field in UNKNOWN:
+            self.unknown.labels(field)
 
     def _register_models(self, r: CollectorRegistry) -> None:
         labels = ["model", "role"]

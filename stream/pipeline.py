@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.activation import Active, activate, on_trial, restore
+from stream.ahead import Ahead
 from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import StateMismatchError
-from stream.events import Facts, decode
-from stream.features import FEATURES, fold
+from stream.events import decode, without_texts
+from stream.features import FEATURES, CompiledTaxonomy, count_unknown, fold
 from stream.interfaces import Authority, Decoded, Library, NoProfile, Profiler, VoterTable
 from stream.privacy import gate
 from stream.records import (
@@ -120,6 +121,8 @@ class Outcome:
     """Whose drift is measured after the batch."""
     samples: list[Sample]
     """Of what is watched, in order."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """By name in UNKNOWN, how many folded rows had a text that the taxonomy does not list."""
 
 
 @dataclass(slots=True)
@@ -138,24 +141,30 @@ class _Batch:
     """The header's origins after this batch."""
     canaries: NDArray[np.int64]
     """Bit ``m``: model slot ``m``'s score of the row is its canary's."""
+    read_by: CompiledTaxonomy | None
+    """Under which its signals were read before its turn."""
     triggers: dict[str, int] = field(default_factory=dict)
     scores: dict[tuple[str, str], list[NDArray[np.float64]]] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
 
 
 async def process_batch(
-    state: PartitionState, columns: Columns, library: Library, load: Load, facts: Facts | None = None
+    state: PartitionState, columns: Columns, library: Library, load: Load, ahead: Ahead | None = None
 ) -> Outcome:
     """Take the batch's rows through steps 1 to 7; change ``state`` only when nothing more is awaited.
 
-    ``facts`` are what ``read`` said of the batch, where its bytes were read before. ``load`` returns the record
+    ``ahead`` is what was read of the batch before its turn. ``load`` returns the record
     bytes of voters (None for one never seen). Whatever it or ``library`` raises leaves the state as it was.
     """
     header = state.header
     # 1 decode: bytes to columns; what cannot be read is rejected with its reason
     with state.profiler.step("decode"):
         count, log_time_ms, authority = header.partition_count, header.log_time_ms, state.authority
-        decoded = decode(columns, count, log_time_ms, authority, reference=state.reference, facts=facts)
+        decoded = decode(
+            columns, count, log_time_ms, authority, reference=state.reference, facts=ahead.facts if ahead else None
+        )
+        if ahead is not None:
+            decoded.signals, decoded.unknown = ahead.signals, ahead.unknown
     for row, activation in decoded.activations.items():
         if activation.engine != ENGINE_VERSION:
             message = (
@@ -181,7 +190,7 @@ async def process_batch(
     if state.before_change is not None:
         state.before_change(slots)
     use, canaries = np.zeros(len(columns), np.int64), np.zeros(len(columns), np.int64)
-    batch = _Batch(columns, decoded, slots, use, away, repeated, origins, canaries)
+    batch = _Batch(columns, decoded, slots, use, away, repeated, origins, canaries, ahead.taxonomy if ahead else None)
     first = 0
     for row in sorted(decoded.activations):
         _decide_rows(state, batch, first, row)
@@ -230,9 +239,11 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
     # 4 gate: duplicates, consent and erasure: which events may be used
     with step("gate"):
         gate(records, slots, decoded.kinds, decoded.hashes, columns.offsets, first, stop, use)
-    # 5 update: fold each event into its voter's record, one feature row for each
+    # 5 update: what each event says by the taxonomy; fold each into its voter's record, one feature row for each
     rows = np.empty((len(columns), len(active.models.columns)))
     with step("update"):
+        if batch.read_by is not active.taxonomy:
+            active.taxonomy.read(decoded.details, decoded.kinds, first, stop, decoded.signals, decoded.unknown)
         fold(records, slots, decoded.kinds, decoded.times, decoded.now, use, first, stop, active.models.columns, rows)
     # 6 score: every model, every row; a canary in the active version's place for the voters that it draws
     scores = np.empty((len(columns), len(active.models.tags)))
@@ -312,6 +323,7 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
         scores={key: parts[0] if len(parts) == 1 else np.concatenate(parts) for key, parts in batch.scores.items()},
         watch=state.active.watch,
         samples=batch.samples,
+        unknown=count_unknown(decoded.unknown, use),
     )
     header.offset = columns.next
     if len(columns):
@@ -343,12 +355,16 @@ def _append(
 
 
 def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int, reason: str) -> None:
-    """Send a row's original bytes to the rejects, with the reason and the place it was read from.
+    """Send a row's original bytes, without a comment's text, to the rejects, with the reason and where it was read.
 
     Of what no broker would take again only the beginning goes, with its ``length``: a row that cannot be sent would
     hold up all that follow.
     """
-    key, value = columns.key(row), columns.value(row)
+    key, value, length = columns.key(row), columns.value(row), 0
+    if len(value) > MAX_REJECT_BYTES or (key is not None and len(key) > MAX_REJECT_KEY_BYTES):
+        length = len(value)
+        key = None if key is None else key[:MAX_REJECT_KEY_BYTES]
+        value = value[:MAX_REJECT_BYTES]
     headers: tuple[tuple[str, bytes], ...] = (
         ("reason", reason.encode()),
         ("topic", state.topic.encode()),
@@ -356,11 +372,9 @@ def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int,
         ("offset", b"%d" % columns.offsets[row]),
         ("time", b"%d" % decoded.now[row]),
     )
-    if len(value) > MAX_REJECT_BYTES or (key is not None and len(key) > MAX_REJECT_KEY_BYTES):
-        headers = (*headers, ("length", b"%d" % len(value)))
-        key = None if key is None else key[:MAX_REJECT_KEY_BYTES]
-        value = value[:MAX_REJECT_BYTES]
-    _append(state, "rejects", state.partition, key, value, headers)
+    if length:
+        headers = (*headers, ("length", b"%d" % length))
+    _append(state, "rejects", state.partition, key, without_texts(value), headers)
 
 
 def _forward(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:

@@ -46,12 +46,9 @@ ENGAGEMENT_TYPES: Final = (
 EVENT_TYPES: Final = (
     *ENGAGEMENT_TYPES,
     "profile.updated",
-    "consent.granted",
-    "consent.withdrawn",
-    "privacy.erased",
-    "clock.tick",
-    "config.activated",
-    "keys.rotated",
+    *("consent.granted", "consent.withdrawn", "privacy.erased"),
+    *("clock.tick", "config.activated", "keys.rotated"),
+    "event.attended",
 )
 """Every CloudEvents type; a type's place here is its kind code (int64), fixed for life."""
 
@@ -63,6 +60,7 @@ PRIVACY_ERASED: Final = KIND["privacy.erased"]
 CLOCK_TICK: Final = KIND["clock.tick"]
 CONFIG_ACTIVATED: Final = KIND["config.activated"]
 KEYS_ROTATED: Final = KIND["keys.rotated"]
+"""Control records are the kinds from CLOCK_TICK to here."""
 
 # --- rejects ---------------------------------------------------------------------------------------
 
@@ -151,7 +149,7 @@ class ContentId:
     """One version of one thing in ``engagement.config``; its record key there is ``kind/name/sha256``."""
 
     kind: str
-    """``model``, ``campaign`` or ``policy``."""
+    """One of CONTENT_KINDS."""
     name: str
     sha256: str
     """Lower-case hexadecimal hash of the content's bytes: the version."""
@@ -183,8 +181,8 @@ class Activation:
 
 # --- the partition's header --------------------------------------------------------------------------
 
-CONTENT_KINDS: Final = ("model", "campaign", "policy")
-SLOTS: Final[Mapping[str, int]] = {"model": MAX_MODELS, "campaign": MAX_CAMPAIGNS, "policy": 0}
+CONTENT_KINDS: Final = ("model", "campaign", "policy", "taxonomy")
+SLOTS: Final[Mapping[str, int]] = {"model": MAX_MODELS, "campaign": MAX_CAMPAIGNS, "policy": 0, "taxonomy": 1}
 """By kind, how many contents can be active at a time."""
 OUTPUTS: Final = ("triggers", "rejects", "forwards")
 _TOTALS: Final = ("rows", "folded", "duplicates", "suppressed", "rejected")
@@ -241,6 +239,8 @@ class Header:
         try:
             fields: Any = orjson.loads(data)
             header = cls(**fields)
+            # A header of before there were taxonomies has none active.
+            header.slots = {"taxonomy": [], **header.slots}
             fault = next(header._faults(), None)
         except (orjson.JSONDecodeError, TypeError) as error:
             fault = f"{str(error)[:200]}: {data[:120]!r}"

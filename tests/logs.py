@@ -75,7 +75,7 @@ DATA: dict[str, Callable[[random.Random], dict[str, Any]]] = {
 UNFIT_DATA: dict[str, list[Any]] = {
     "donation.completed": [None, {}, {"amount": 0, "currency": "USD"}, {"amount": 5}],
     "donation.started": [{"amount": True}, {"amount": "5"}, {"amount": 1e10}, {"currency": "usd"}, {"currency": "ÄÖÜ"}],
-    "message.opened": [None, {}, {"channel": "pigeon"}, {"channel": None}, {"channel": "text", "message": 5}],
+    "message.opened": [None, {}, {"channel": ""}, {"channel": None}, {"channel": "text", "message": 5}],
     "event.rsvp": [{"guests": 1001}, {"guests": 1.5}, {"answer": "Yes"}, {"guests": False}],
     "social.share": [5, "x", [], {"url": "x" * 2049}, {"post": 7}],
     "canvass.contacted": [{"support": 0}, {"support": 6}, {"support": "3"}],

@@ -30,6 +30,7 @@ from tests.oracle_events import (
     read_event,
     signature_of,
     unsigned,
+    withheld,
 )
 
 HALF_LIVES = (("1d", 86400000.0), ("7d", 604800000.0), ("30d", 2592000000.0))
@@ -269,7 +270,7 @@ class Partition:
         self.start = self.offset = start
         self.now = 0
         self.voters: dict[str, Voter] = {}
-        self.slots: dict[str, list[list[str] | None]] = {"model": [], "campaign": [], "policy": []}
+        self.slots: dict[str, list[list[str] | None]] = {"model": [], "campaign": [], "policy": [], "taxonomy": []}
         self.models: list[Model | None] = []
         self.campaigns: list[Campaign | None] = []
         self.versions: list[dict[str, Any]] = []
@@ -351,7 +352,7 @@ class Partition:
         place = {"partition": self.partition, "offset": row.offset, "time": self.now}
         texts = {"reason": reason, "topic": self.topic, **place}
         headers = [(name, str(text).encode()) for name, text in texts.items()]
-        self.put("rejects", self.partition, row.key, row.value or b"", headers, row.offset)
+        self.put("rejects", self.partition, row.key, withheld(row.value or b""), headers, row.offset)
 
     def route(self, row: Row, event: Event) -> None:
         key = event.voter.encode()

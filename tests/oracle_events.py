@@ -30,7 +30,15 @@ COUNTED = (
 # fmt: on
 CONTROL = ("clock.tick", "config.activated", "keys.rotated")
 SIGNED = (*CONTROL, "privacy.erased")
-TYPES = (*COUNTED, "profile.updated", "consent.granted", "consent.withdrawn", "privacy.erased", *CONTROL)
+TYPES = (
+    *COUNTED,
+    "profile.updated",
+    "consent.granted",
+    "consent.withdrawn",
+    "privacy.erased",
+    *CONTROL,
+    "event.attended",
+)
 DAY_MS = 86400000
 YEAR_2000_MS = 946684800000
 
@@ -184,3 +192,78 @@ def signature_of(secret: bytes, parts: Sequence[bytes | None]) -> str:
     """Return the HMAC of parts, each behind its length."""
     text = b"".join(b"\xff" * 4 if part is None else struct.pack(">I", len(part)) + part for part in parts)
     return hmac.digest(secret, text, "sha256").hex()
+
+
+# --- rejects ------------------------------------------------------------------------------------------
+
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+SCALAR = re.compile(rb"[^\s\[\]{}\",:]+")
+BLANK = re.compile(rb"[ \t\r\n]*")
+
+
+def withheld(value: bytes) -> bytes:
+    """Return what of a refused value goes to the rejects: no text of a comment or a reply."""
+    try:
+        document = orjson.loads(value)
+    except ValueError:
+        types = re.findall(rb'"type"\s*:\s*"([a-z_.]{1,64})"', value)
+        plain = len(types) == 1 and types[0].decode() in TYPES and value.isascii() and b"\0" not in value
+        doubtful = any(word in value.lower() for word in (b"text", b"comment", b"repl", b"\\"))
+        return value if plain and not doubtful else masked(value)
+    if not isinstance(document, dict):
+        return masked(value) if isinstance(document, str) or b"\\" in value else walk(value, 0, {"text"}, False)[0]
+    kind = document.get("type")
+    if isinstance(kind, str) and kind in TYPES and kind not in {"social.comment", "message.replied"}:
+        return value
+    names = {"text", "data_base64"} | (set() if isinstance(document.get("data"), dict) else {"data"})
+    return walk(value, 0, names, False)[0]
+
+
+def masked(value: bytes) -> bytes:
+    """Return bytes with letters and digits hidden, but for attributes that stand whole before any data."""
+    ends = [place for word in (b'data"', b"text", b"\\") if (place := value.lower().find(word)) >= 0]
+    end = min(ends, default=len(value))
+    names = b"specversion|id|source|type|subject|time|datacontenttype"
+    shown: set[int] = set()
+    for found in re.finditer(rb'"(?:%b)"\s*:\s*"[^"\\\x00-\x1f\x80-\xff]*"' % names, value[:end]):
+        shown.update(range(*found.span()))
+    return bytes(
+        byte if place in shown or not (byte >= 128 or chr(byte).isalnum()) else ord("x")
+        for place, byte in enumerate(value)
+    )
+
+
+def walk(value: bytes, at: int, names: set[str], is_hidden: bool) -> tuple[bytes, int]:
+    """Return one JSON value from ``at`` on (with what is blank around it) as it may be shown, and where it ends."""
+    begin = BLANK.match(value, at).end()  # type: ignore[union-attr]
+    before, at = value[at:begin], begin
+    opening = value[at : at + 1]
+    if opening in (b"{", b"["):
+        shown, at = before + opening, at + 1
+        while (stop := BLANK.match(value, at).end()) is not None and value[stop : stop + 1] not in (b"}", b"]"):  # type: ignore[union-attr]
+            hides = is_hidden
+            if opening == b"{":
+                colon = value.index(b":", STRING.match(value, stop).end())  # type: ignore[union-attr]
+                name = orjson.loads(STRING.match(value, stop)[0])  # type: ignore[index]
+                shown, hides = shown + value[at : colon + 1], is_hidden or name in names
+                at = colon + 1
+            part, at = walk(value, at, names, hides)
+            shown += part
+            if value[at : at + 1] == b",":
+                shown, at = shown + b",", at + 1
+        shown += value[at : stop + 1]
+        if is_hidden:
+            shown = before + opening + (b"}" if opening == b"{" else b"]")
+        at = stop + 1
+    else:
+        found = STRING.match(value, at) or SCALAR.match(value, at)
+        assert found is not None
+        text, at = found[0], found.end()
+        if text.startswith(b'"'):
+            inner = re.search(rb'\\"[^"]*text|text[^"]*\\"', text, re.DOTALL)
+            text = b'""' if is_hidden or inner else text
+        elif is_hidden and text not in (b"true", b"false", b"null"):
+            text = b"0"
+        shown = before + text
+    end = BLANK.match(value, at).end()  # type: ignore[union-attr]
+    return shown + value[at:end], end

@@ -7,15 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from load_tests.fuzzing.decoding import TOKENS
 from load_tests.fuzzing.promises import BrokenPromiseError
 from load_tests.fuzzing.spelling import some_event, write
 from stream.columns import Columns, columns_of
+from stream.details import TEXTS, Details
 from stream.events import decode
+from stream.features import CompiledTaxonomy, taxonomy_of
 from stream.interfaces import Decoded
 from stream.records import REJECT_REASONS
 from stream.spans import Spans
@@ -33,6 +37,8 @@ def difference(one: Decoded, other: Decoded) -> tuple[str, int] | None:
     """Return the first field, and of it the first row, in which two ways of decoding the same rows differ."""
     for field in fields(Decoded):
         left, right = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(left, Details):
+            left, right = _plain(left), _plain(right)
         if isinstance(left, Spans):
             left, right = np.array([*left, b"."], object), np.array([*right, b"."], object)
         if isinstance(left, np.ndarray):
@@ -44,6 +50,29 @@ def difference(one: Decoded, other: Decoded) -> tuple[str, int] | None:
         elif left != right:
             return field.name, 0
     return None
+
+
+def _plain(details: Details) -> NDArray[Any]:
+    """Return all that is said of each row, wherever it stands."""
+    rows = [
+        (value["amount"], value["code"], *(details.text(row, place) for place in range(TEXTS)))
+        for row, value in enumerate(details.values)
+    ]
+    plain = np.empty(len(rows), object)
+    plain[:] = rows
+    return plain
+
+
+@cache
+def _taxonomy() -> CompiledTaxonomy:
+    return taxonomy_of((Path(__file__).parents[2] / "configs" / "taxonomy.toml").read_bytes())
+
+
+def _read(columns: Columns, *, reference: bool) -> Decoded:
+    """Decode one way, and say what the rows say under the taxonomy that comes with the package."""
+    decoded = decode(columns, PARTITIONS, LOG_MS, reference=reference)
+    _taxonomy().read(decoded.details, decoded.kinds, 0, len(columns), decoded.signals, decoded.unknown)
+    return decoded
 
 
 def mutate(chance: random.Random, value: bytes) -> bytes:
@@ -77,8 +106,8 @@ def batch_of(values: Sequence[bytes | None]) -> Columns:
 def compare(values: Sequence[bytes | None]) -> Decoded:
     """Decode values both ways, and return what they came to; raise BrokenPromiseError, naming a row that differs."""
     columns = batch_of(values)
-    decoded = decode(columns, PARTITIONS, LOG_MS)
-    found = difference(decoded, decode(columns, PARTITIONS, LOG_MS, reference=True))
+    decoded = _read(columns, reference=False)
+    found = difference(decoded, _read(columns, reference=True))
     if found is not None:
         name, row = found
         value = columns.value(row)

@@ -119,6 +119,8 @@ class Engagement:
         metrics.batch_seconds.observe(seconds)
         for reason, count in outcome.rejects.items():
             metrics.rejects.labels(reason).inc(count)
+        for name, count in outcome.unknown.items():
+            metrics.unknown.labels(name).inc(count)
         for campaign, count in outcome.triggers.items():
             metrics.triggers.labels(campaign).inc(count)
         for (model, role), scores in outcome.scores.items():

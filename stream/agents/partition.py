@@ -16,10 +16,11 @@ from stream.agents.closing import failure_of
 from stream.agents.commit import commit_exactly_once, retrying
 from stream.agents.queue import BatchQueue
 from stream.agents.surroundings import Limits, Log, Observer, Relaying, Snapshotting
+from stream.ahead import Ahead
 from stream.columns import Columns
 from stream.continuity import LogFacts, lost, misfit
 from stream.errors import CommitRefusedError, StateMismatchError, StateMissingError
-from stream.events import Facts
+from stream.features import NO_TAXONOMY
 from stream.interfaces import Library, PartitionStore, VoterTable
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import Header
@@ -99,7 +100,7 @@ class Partition:
         self._new_relays = new_relays
         self._limits = limits
         self._observer = observer
-        self._batches = BatchQueue(limits.batch_events, lambda columns: log.read_ahead(columns, log.partition_count))
+        self._batches = BatchQueue(limits.batch_events, self._read_ahead)
         self._work: _Work | None = None
         self._reclaim: asyncio.Task[None] | None = None
         self._refusals = 0
@@ -169,6 +170,10 @@ class Partition:
     def feed(self, columns: Columns) -> None:
         """Take one fetched batch; it is dropped later if its epoch has passed."""
         self._batches.put(columns)
+
+    def _read_ahead(self, columns: Columns) -> asyncio.Future[Ahead] | None:
+        taxonomy = NO_TAXONOMY if self._work is None else self._work.state.active.taxonomy
+        return self._log.read_ahead(columns, self._log.partition_count, taxonomy)
 
     async def suspend(self, seconds: float) -> None:
         """Stop processing, finish what can be committed in ``seconds``, and keep the memory if it is all in Redis."""
@@ -279,7 +284,7 @@ class Partition:
 
     async def _process(self, work: _Work) -> None:
         while True:
-            columns, batches, facts = await self._batches.take()
+            columns, batches, ahead = await self._batches.take()
             if columns.epoch != self._log.epoch(self.number):
                 continue
             if columns.start != work.state.header.offset:
@@ -296,16 +301,16 @@ class Partition:
                 await work.committed.wait()
             while any(relay.backlog >= self._limits.outbox_rows for relay in work.relays.values()):
                 await asyncio.sleep(_BACKLOG_WAIT_SECONDS)
-            await self._process_one(work, columns, facts)
+            await self._process_one(work, columns, ahead)
             for _ in range(batches):
                 self._log.release(self.number, columns.epoch)
             # The commit, the relay and other partitions get their turn between two batches.
             await asyncio.sleep(0)
 
-    async def _process_one(self, work: _Work, columns: Columns, facts: Facts | None) -> None:
+    async def _process_one(self, work: _Work, columns: Columns, ahead: Ahead | None) -> None:
         started = time.perf_counter()
         try:
-            outcome = await process_batch(work.state, columns, self._library, self._load, facts)
+            outcome = await process_batch(work.state, columns, self._library, self._load, ahead)
         except CommitRefusedError as error:
             header = await retrying(self._store.read_header, "header")
             if header is None or header.owner != self.owner:

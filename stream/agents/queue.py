@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from stream.ahead import Ahead
 from stream.columns import Columns, joined
-from stream.events import Facts
 
 _MOST_BYTES: Final = 1 << 20
 """Of the buffers that are copied into one."""
@@ -21,11 +21,11 @@ class BatchQueue:
     is, the larger are its batches.
     """
 
-    def __init__(self, most_events: int, read: Callable[[Columns], asyncio.Future[Facts] | None]) -> None:
+    def __init__(self, most_events: int, read: Callable[[Columns], asyncio.Future[Ahead] | None]) -> None:
         """Join no batches to more than ``most_events`` rows, and none whose reading ``read`` has begun."""
         self._most_events = most_events
         self._read = read
-        self._batches: deque[tuple[Columns, asyncio.Future[Facts] | None]] = deque()
+        self._batches: deque[tuple[Columns, asyncio.Future[Ahead] | None]] = deque()
         self._fed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class BatchQueue:
                 reading.cancel()
         self._batches.clear()
 
-    async def take(self) -> tuple[Columns, int, Facts | None]:
+    async def take(self) -> tuple[Columns, int, Ahead | None]:
         """Return what is next, of how many batches it was made, and what was read of it ahead.
 
         What is joined is of one epoch, and each begins where the one before ends.

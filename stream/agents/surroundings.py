@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stream.agents.readers import unread
+from stream.ahead import Ahead
 from stream.columns import Columns
-from stream.events import Facts
+from stream.features import CompiledTaxonomy
 from stream.interfaces import NoProfile, Profiler
 from stream.pipeline import Outcome, PartitionState
 from stream.records import Header, OutboxRow
@@ -37,8 +38,8 @@ class Log:
     """What checks the signatures of its control records; None: they are not signed."""
     reference: bool = False
     """Whether its rows are decoded by library code."""
-    read_ahead: Callable[[Columns, int], asyncio.Future[Facts] | None] = unread
-    """Begins to read a batch, given the number of partitions, before its turn; None: it is read in its turn."""
+    read_ahead: Callable[[Columns, int, CompiledTaxonomy], asyncio.Future[Ahead] | None] = unread
+    """Begins to read a batch before its turn, given the number of partitions and the taxonomy of now; None: not so."""
     now: Callable[[], float] = time.time
     """The clock that append times are compared with, in seconds since 1970; decides how long commits wait, no more."""
 

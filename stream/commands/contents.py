@@ -1,4 +1,4 @@
-"""The models and campaigns in a directory, read and proven together before anything is told about them."""
+"""The models, campaigns and taxonomy in a directory, read and proven together before anything is told about them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from stream.activation import build, place
 from stream.commands.reading import ReadContents
 from stream.errors import ConfigurationError
-from stream.features import FEATURES
+from stream.features import FEATURES, taxonomy_of
 from stream.interfaces import Library
 from stream.records import CONTENT_KINDS, ENGINE_VERSION, Activation, ContentId
 from stream.scoring import read_model
@@ -21,6 +21,8 @@ DIRECTORIES: Final = {"model": ("models", ".json"), "campaign": ("campaigns", ".
 """By kind of content, the directory that holds its files, and their suffix."""
 BESIDE: Final[Mapping[str, tuple[str, ...]]] = {"model": (".toml", ".card"), "campaign": ()}
 """By kind of content, the suffixes of what may lie beside its files: recipes that models are trained by, their cards."""
+TAXONOMY: Final = "taxonomy.toml"
+"""The one file that may stand beside these directories; its content goes by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Content:
 
 
 def read_contents(directory: Path) -> list[Content]:
-    """Return the contents of ``models/*.json`` and ``campaigns/*.toml``, by kind and name; recipes are passed over.
+    """Return the contents of ``models/*.json``, ``campaigns/*.toml`` and ``taxonomy.toml``, by kind and name.
+
+    Recipes and cards beside models are passed over. A directory without a taxonomy has none active.
 
     Raises ConfigurationError that names every file that is unusable, and what is wrong with it.
     """
@@ -52,6 +56,11 @@ def read_contents(directory: Path) -> list[Content]:
                 contents.append(_read(kind, file, suffix))
             except ConfigurationError as error:
                 problems.append(f"{file}: {error}")
+    if (directory / TAXONOMY).exists():
+        try:
+            contents.append(_read("taxonomy", directory / TAXONOMY, ".toml"))
+        except ConfigurationError as error:
+            problems.append(f"{directory / TAXONOMY}: {error}")
     problems += _doubled(contents)
     if not problems:
         problems += _lost_models(contents)
@@ -81,8 +90,12 @@ def _read(kind: str, file: Path, suffix: str) -> Content:
     except OSError as error:
         message = f"cannot be read: {error}"
         raise ConfigurationError(message) from error
-    named = read_model(data, FEATURES) if kind == "model" else read_campaign(data)
-    return Content(ContentId(kind, named.name, hashlib.sha256(data).hexdigest()), data, file)
+    if kind == "taxonomy":
+        taxonomy_of(data)
+        name = file.stem
+    else:
+        name = (read_model(data, FEATURES) if kind == "model" else read_campaign(data)).name
+    return Content(ContentId(kind, name, hashlib.sha256(data).hexdigest()), data, file)
 
 
 def _doubled(contents: Iterable[Content]) -> list[str]:

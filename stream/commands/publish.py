@@ -21,7 +21,7 @@ from stream.commands.topics import facts
 from stream.errors import ConfigurationError
 from stream.events import decode
 from stream.interfaces import Decoded
-from stream.records import CLOCK_TICK, MAX_EVENT_BYTES, PRIVACY_ERASED, REJECT_REASONS, Keys
+from stream.records import CLOCK_TICK, KEYS_ROTATED, MAX_EVENT_BYTES, PRIVACY_ERASED, REJECT_REASONS, Keys
 from stream.settings import Settings
 from stream.signatures import Signer
 
@@ -137,7 +137,7 @@ def _check(chunk: Sequence[tuple[int, bytes]], partition_count: int) -> Decoded:
 def _reason(decoded: Decoded, row: int) -> str:
     if decoded.reject[row]:
         return REJECT_REASONS[decoded.reject[row]]
-    return "control" if decoded.kinds[row] >= CLOCK_TICK else ""
+    return "control" if CLOCK_TICK <= decoded.kinds[row] <= KEYS_ROTATED else ""
 
 
 class _Signing:

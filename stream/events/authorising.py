@@ -54,7 +54,8 @@ def authorise(
                 reject[row] = _UNKNOWN_TYPE
                 kinds[row] = -1
         return None, again
-    looked_at = (kinds >= CLOCK_TICK) | (kinds == PRIVACY_ERASED) | (columns.origin_partitions >= 0)
+    control = (kinds >= CLOCK_TICK) & (kinds <= KEYS_ROTATED)
+    looked_at = control | (kinds == PRIVACY_ERASED) | (columns.origin_partitions >= 0)
     for row in np.flatnonzero(looked_at).tolist():
         counter = _counter(columns, row, authority)
         kind = int(kinds[row])

@@ -19,6 +19,7 @@ from stream.events.reading import Reading
 from stream.events.scanning import scan
 from stream.interfaces import Authority, Decoded
 from stream.records import CONFIG_ACTIVATED
+from stream.signals import SIGNAL
 from stream.spans import Spans
 
 _NAMELESS: Final = xxh3_64_intdigest(b"\0")
@@ -98,6 +99,9 @@ def decode(
         activations={row: read_activation(reading.datas[row]) for row in activated},
         again=again,
         authority=authority,
+        details=reading.details,
+        signals=np.zeros(n, SIGNAL),
+        unknown=np.zeros(n, np.uint16),
     )
 
 

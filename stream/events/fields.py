@@ -9,11 +9,28 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from stream.events.scan_kernels import (
+from stream.details import (
+    ACCOUNT,
+    ADDRESS,
+    AGE_BAND,
+    CHANNEL,
+    COMMENT,
+    DEVICE,
+    ISSUE,
+    LANGUAGE,
+    METHOD,
+    ORIGIN,
+    REFERRER,
+    REGION,
+    ZONE,
+)
+from stream.events.field_kernels import (
+    AMOUNT,
     CAPITALS,
     CHOICE,
+    CODE,
     DATA,
     FLAG,
     ID,
@@ -22,12 +39,13 @@ from stream.events.scan_kernels import (
     NUMBER,
     OBJECT,
     PARSED,
+    SAID,
     SOURCE,
     SUBJECT,
     TEXT,
     TIME,
 )
-from stream.records import EVENT_TYPES, MAX_VOTER_BYTES, Activation, ContentId, Keys
+from stream.records import CONTENT_KINDS, EVENT_TYPES, MAX_VOTER_BYTES, Activation, ContentId, Keys
 from stream.signatures import KEY_ID, MAX_KEYS
 from stream.versions import ACTIVE, CANARY, ROLES, ModelVersion
 
@@ -35,24 +53,27 @@ MAX_NAME_CHARACTERS: Final = 256
 """Longest ``id`` and ``source``."""
 MAX_TIME_CHARACTERS: Final = 256
 CHANNELS: Final = ("email", "text", "push", "call", "mail", "door", "social", "ad")
+"""Of consent; a message may name any channel, and the taxonomy says what it is."""
+MAX_SUPPORT: Final = 5
+"""Strong opposition; 1: strong support."""
 ANSWERS: Final = ("yes", "no", "maybe")
+MAX_TEXT_CHARACTERS: Final = 10_000
 MAX_AMOUNT: Final = 1_000_000_000
 MAX_ENGINE: Final = 2**31 - 1
 MAX_SINCE_MS: Final = 2**53
 NAME: Final = re.compile("[a-z][a-z0-9_-]{0,63}")
 SHA256: Final = re.compile("[0-9a-f]{64}")
 FINGERPRINT: Final = re.compile("[0-9a-f]{32}")
-CONTENT_KINDS: Final = ("model", "campaign", "policy")
 
 Check = Callable[[Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the value of a field must be: said once, as ``scan_kernels`` holds bytes to it and as parsed values are."""
+    """What the value of a field must be: said once, as ``field_kernels`` holds bytes to it and as parsed values are."""
 
     code: int
-    """A rule of ``stream.events.scan_kernels``."""
+    """A rule of ``stream.events.field_kernels``."""
     check: Check
     """The same of a parsed value, which is not null."""
     least: int = 0
@@ -162,6 +183,11 @@ def kept(rule: Rule, column: int) -> Rule:
     return replace(rule, column=column)
 
 
+def said(most: int, place: int, *, least: int = 0) -> Rule:
+    """Return the rule for a text that features read, at its place among DETAIL's."""
+    return kept(text(most, least=least), SAID + place)
+
+
 # --- the table: a new field is a line here, and in its type's JSON Schema -----------------------------------
 
 ATTRIBUTES: Final[Rules] = {
@@ -176,24 +202,29 @@ ATTRIBUTES: Final[Rules] = {
 }
 """What an event has beside extensions: CloudEvents 1.0, JSON event format."""
 
-_SOCIAL: Final[Rules] = {"account": text(256), "post": text(256), "platform": text(64), "url": text(2048)}
-_DONATION: Final[Rules] = {"form": text(256), "method": text(64)}
+_SOCIAL: Final[Rules] = {"account": said(256, ACCOUNT), "post": text(256), "platform": text(64), "url": text(2048)}
+_DONATION: Final[Rules] = {"form": text(256), "method": said(64, METHOD)}
 _MESSAGE: Final[Rules] = {
-    "channel": required(one_of(*CHANNELS)),
+    "channel": required(said(64, CHANNEL, least=1)),
     "message": text(256),
     "campaign": text(64),
     "trigger": text(256),
 }
 _CONSENT: Final[Rules] = {"channel": one_of(*CHANNELS), "purpose": text(64), "text_version": text(64)}
-_AMOUNT: Final = amount(MAX_AMOUNT)
+_AMOUNT: Final = kept(amount(MAX_AMOUNT), AMOUNT)
 _CURRENCY: Final = capitals(3)
 
 FIELDS: Final[Mapping[str, Rules]] = {
     "social.follow": _SOCIAL,
     "social.like": _SOCIAL,
     "social.share": _SOCIAL,
-    "social.comment": {**_SOCIAL, "text": text(10_000)},
-    "site.page_view": {"url": text(2048), "referrer": text(2048), "title": text(512), "device": text(64)},
+    "social.comment": {**_SOCIAL, "text": said(MAX_TEXT_CHARACTERS, COMMENT)},
+    "site.page_view": {
+        "url": said(2048, ADDRESS),
+        "referrer": said(2048, REFERRER),
+        "title": text(512),
+        "device": said(64, DEVICE),
+    },
     "donation.started": {"amount": _AMOUNT, "currency": _CURRENCY, **_DONATION},
     "donation.completed": {
         "amount": required(_AMOUNT),
@@ -204,25 +235,35 @@ FIELDS: Final[Mapping[str, Rules]] = {
     },
     "signup.completed": {"form": text(256), "list": text(256)},
     "volunteer.signed_up": {"role": text(256), "shift": text(256)},
-    "event.rsvp": {"event": text(256), "answer": one_of(*ANSWERS), "guests": integer(0, 1000)},
+    "event.rsvp": {"event": text(256), "answer": kept(one_of(*ANSWERS), CODE), "guests": integer(0, 1000)},
     "message.delivered": _MESSAGE,
     "message.opened": _MESSAGE,
     "message.clicked": {**_MESSAGE, "url": text(2048)},
-    "message.replied": {**_MESSAGE, "text": text(10_000)},
+    "message.replied": {**_MESSAGE, "text": text(MAX_TEXT_CHARACTERS)},
     "message.unsubscribed": {**_MESSAGE, "reason": text(256)},
     "canvass.contacted": {
         "answer": text(64),
-        "support": integer(1, 5),
-        "issue": text(256),
+        "support": kept(integer(1, MAX_SUPPORT), CODE),
+        "issue": said(256, ISSUE),
         "canvasser": text(256),
     },
-    "profile.updated": {"region": text(64), "age_band": text(64), "language": text(64), "time_zone": text(64)},
+    "profile.updated": {
+        "region": said(64, REGION),
+        "age_band": said(64, AGE_BAND),
+        "language": said(64, LANGUAGE),
+        "time_zone": said(64, ZONE),
+        "source": said(64, ORIGIN),
+        # What surveys and voter files say: to learn from, so no feature reads it.
+        "support": integer(1, MAX_SUPPORT),
+        "turnout": flag,
+    },
     "consent.granted": _CONSENT,
     "consent.withdrawn": _CONSENT,
     "privacy.erased": {"request": text(256), "reason": text(256)},
     "clock.tick": {},
     "config.activated": {"engine": required(integer(1, MAX_ENGINE)), "contents": required(parsed(_are_contents))},
     "keys.rotated": {"keys": required(parsed(_are_keys))},
+    "event.attended": {"event": text(256), "guests": integer(0, 1000)},
 }
 """By type, the fields of an event's data."""
 
@@ -259,6 +300,41 @@ def data_fits(kind: int, data: Any) -> bool:
         if required if value is None else not check(value):
             return False
     return True
+
+
+class Said(NamedTuple):
+    """What of an event's data features read, as DETAIL has it."""
+
+    texts: Mapping[int, str] = MappingProxyType({})
+    """By place, those that are given."""
+    code: int = 0
+    amount: float = 0.0
+
+
+_KEPT_BY_KIND: Final = tuple(
+    tuple((field, rule) for field, rule in FIELDS[name].items() if rule.column >= 0) for name in EVENT_TYPES
+)
+
+
+def read_details(kind: int, data: Any) -> Said:
+    """Return what features read of an event's data, which fits its kind."""
+    if not data or not _KEPT_BY_KIND[kind]:
+        return Said()
+    texts: dict[int, str] = {}
+    code, number = 0, 0.0
+    for name, rule in _KEPT_BY_KIND[kind]:
+        value = data.get(name)
+        if value is None:
+            continue
+        if rule.code == TEXT:
+            texts[rule.column - SAID] = value
+        elif rule.code == CHOICE:
+            code = 1 + rule.choices.index(value)
+        elif rule.code == INTEGER:
+            code = 1 + int(value) - rule.least
+        else:
+            number = float(value)
+    return Said(texts, code, number)
 
 
 def read_activation(data: Mapping[str, Any]) -> Activation:

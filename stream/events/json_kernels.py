@@ -288,6 +288,23 @@ def scan_number(buffer: NDArray[np.uint8], position: int, stop: int) -> tuple[in
 
 
 @kernel_part
+def scan_decimal(buffer: NDArray[np.uint8], position: int, stop: int) -> tuple[int, int]:
+    """Return the digits of a number without sign and exponent as one number, and how many of them are decimals.
+
+    ``buffer[position:stop]`` is a number that ``scan_number`` passed as BETWEEN: it has 15 digits at most.
+    """
+    digits = decimals = 0
+    is_behind = False
+    for place in range(position, stop):
+        if buffer[place] == 0x2E:
+            is_behind = True
+        else:
+            digits = digits * 10 + int(buffer[place]) - 0x30
+            decimals += is_behind
+    return digits, decimals
+
+
+@kernel_part
 def scan_literal(buffer: NDArray[np.uint8], position: int, stop: int) -> int:
     """Pass ``true``, ``false`` or ``null`` (section 3)."""
     if stop - position < 4:

@@ -181,7 +181,7 @@ def settle(
     ahead does not matter: a rotation counts before the log's time at its row is known.
     """
     for row in range(len(kinds)):
-        control = kinds[row] >= _TICK
+        control = _TICK <= kinds[row] <= _ROTATED
         tick = kinds[row] == _TICK
         reason = reject[row]
         if reason == 0 and not control and homes[row] < 0:

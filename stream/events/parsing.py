@@ -9,9 +9,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from stream.events.fields import MAX_NAME_CHARACTERS, data_fits
+from stream.details import DETAIL, Details
+from stream.events.fields import MAX_NAME_CHARACTERS, Said, data_fits, read_details
 from stream.events.reading import Reading
-from stream.records import CLOCK_TICK, KIND, MAX_EVENT_BYTES, REJECT
+from stream.records import CLOCK_TICK, KEYS_ROTATED, KIND, MAX_EVENT_BYTES, REJECT
 from stream.spans import Spans
 
 _NO_TIME: Final = "?"
@@ -34,6 +35,8 @@ class Event(NamedTuple):
     time: str = ""
     """Empty where none is given."""
     data: Any = None
+    said: Said = Said()
+    """What of the data features read; nothing where it does not fit."""
 
 
 _TOO_LARGE: Final = Event(-1, REJECT["too_large"])
@@ -55,11 +58,18 @@ def parse(buffer: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) ->
     texts += [event.id for event in events]
     texts += [event.source for event in events]
     texts += [event.time for event in events]
+    given = [(row, place, text) for row, event in enumerate(events) for place, text in event.said.texts.items()]
+    texts += [text for _, _, text in given]
     laid = Spans.of_texts(texts)
     voters, ids, sources, times = (
         Spans(laid.buffer, laid.starts[first : first + n], laid.stops[first : first + n])
         for first in (0, n, 2 * n, 3 * n)
     )
+    details = np.zeros(n, DETAIL)
+    details["code"] = [event.said.code for event in events]
+    details["amount"] = [event.said.amount for event in events]
+    for at, (row, place, _) in enumerate(given, 4 * n):
+        details["starts"][row, place], details["stops"][row, place] = laid.starts[at], laid.stops[at]
     return Reading(
         np.fromiter([event.kind for event in events], np.int64, n),
         np.fromiter([event.reject for event in events], np.int64, n),
@@ -68,7 +78,8 @@ def parse(buffer: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) ->
         ids,
         sources,
         times,
-        {row: event.data for row, event in enumerate(events) if event.kind >= CLOCK_TICK},
+        {row: event.data for row, event in enumerate(events) if CLOCK_TICK <= event.kind <= KEYS_ROTATED},
+        Details(laid.buffer, details),
     )
 
 
@@ -96,11 +107,12 @@ def parse_event(value: bytes | None) -> Event:
     if kind < 0:
         return _UNKNOWN_TYPE
     voter, time, data = get("subject"), get("time"), get("data")
-    if type(voter) is not str or kind >= CLOCK_TICK:
+    if type(voter) is not str or CLOCK_TICK <= kind <= KEYS_ROTATED:
         voter = ""
     if type(time) is not str or not time:
         time = "" if time is None else _NO_TIME
-    return Event(kind, 0, not data_fits(kind, data), voter, name, source, time, data)
+    fits = data_fits(kind, data)
+    return Event(kind, 0, not fits, voter, name, source, time, data, read_details(kind, data) if fits else Said())
 
 
 def _is_text(value: Any, most: int) -> bool:

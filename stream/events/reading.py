@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.details import Details
 from stream.spans import Spans
 
 
@@ -30,3 +31,5 @@ class Reading:
     """Empty where none is given."""
     datas: Mapping[int, Any]
     """By row, the parsed data of control records."""
+    details: Details
+    """Over the same buffer."""

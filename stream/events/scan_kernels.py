@@ -10,211 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
+from stream.details import TEXTS
+from stream.events.field_kernels import (
+    AMOUNT,
+    CODE,
+    COLUMNS,
+    DATA,
+    KIND,
+    SAID,
+    SCRATCH_BYTES,
+    SPANS,
+    find_word,
+    scan_field,
+)
 from stream.events.json_kernels import (
-    BETWEEN,
-    EXACTLY,
     UNSURE,
-    count_characters,
     scan_literal,
-    scan_number,
     scan_string,
     skip_colon,
     skip_value,
     skip_whitespace,
     unescape,
 )
-from stream.records import CLOCK_TICK, MAX_EVENT_BYTES
-from stream.words import word_at
+from stream.records import CLOCK_TICK, KEYS_ROTATED, MAX_EVENT_BYTES
 
-# --- the rules that a field's value may be held to ------------------------------------------------------
-
-TEXT = 0
-"""A text of ``least`` (0 or 1) to ``most`` characters."""
-CHOICE = 1
-"""One of some words; its code is its place among them."""
-CAPITALS = 2
-"""``most`` letters from A to Z."""
-INTEGER = 3
-"""A whole number from ``least`` to ``most``."""
-NUMBER = 4
-"""A number above ``least``, and at most ``most``."""
-FLAG = 5
-"""true or false."""
-OBJECT = 6
-"""An object, whatever is in it."""
-PARSED = 7
-"""Anything that only the parsed value tells."""
-
-# --- what comes out, by column --------------------------------------------------------------------------
-
-SUBJECT = 0
-ID = 1
-SOURCE = 2
-TIME = 3
-SPANS = 4
-"""So many columns come out as spans."""
-KIND = 4
-DATA = 5
-_COLUMNS = 6
-
-# --- the tables, as ``stream.events.tables`` lays them out ----------------------------------------------
-
-MAX_WORD_BYTES = 24
-WORD = np.dtype([("length", "<i8"), ("head", "<u8"), ("middle", "<u8"), ("tail", "<u8")])
-"""A known name or choice of at most 24 bytes: its first eight, those from the ninth on and its last eight, as numbers.
-
-``head`` of one shorter than eight bytes ends in zeros, and ``tail`` is 0; ``middle`` is 0 up to 16 bytes.
-"""
-FIELD = np.dtype([(name, "<i8") for name in ("rule", "least", "most", "first_choice", "stop_choice", "column")])
-"""What a field's value must be; the word of the same index is its name, ``column`` is -1 where nothing comes out."""
-TABLE = np.dtype([(name, "<i8") for name in ("first", "stop", "required")])
-"""Which fields an object may have, from ``first`` to before ``stop``; bit k of ``required``: it must have the k-th."""
-
-_ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
-_ZERO = np.uint64(0)
-_EIGHT = np.uint64(8)
-_SCRATCH_BYTES = 6 * MAX_WORD_BYTES
-
-
-@kernel_part
-def _short_word(buffer: NDArray[np.uint8], start: int, end: int, stop: int) -> np.uint64:
-    """Return the bytes from ``start`` to before ``end``, fewer than eight, as a little-endian number."""
-    if stop - start >= 8:
-        return word_at(buffer, start) & ~(_ALL_BITS << np.uint64(8 * (end - start)))
-    word = _ZERO
-    for place in range(end - 1, start - 1, -1):
-        word = (word << _EIGHT) | np.uint64(buffer[place])
-    return word
-
-
-@kernel_part
-def _find_word(
-    buffer: NDArray[np.uint8], start: int, end: int, stop: int, words: NDArray[Any], first: int, last: int
-) -> int:
-    """Return which word from ``first`` to before ``last`` is ``buffer[start:end]``, -1 for none.
-
-    Three numbers say all of it; nothing is read at ``stop`` or behind it.
-    """
-    length = end - start
-    if length > MAX_WORD_BYTES:
-        return -1
-    middle = tail = _ZERO
-    if length < 8:
-        head = _short_word(buffer, start, end, stop)
-    else:
-        head = word_at(buffer, start)
-        tail = word_at(buffer, end - 8)
-        if length > 16:
-            middle = word_at(buffer, start + 8)
-    for index in range(first, last):
-        word = words[index]
-        if word["head"] == head and word["tail"] == tail and word["length"] == length and word["middle"] == middle:
-            return index
-    return -1
-
-
-@kernel_part
-def _are_capitals(buffer: NDArray[np.uint8], start: int, end: int) -> bool:
-    for place in range(start, end):
-        if buffer[place] < 0x41 or buffer[place] > 0x5A:
-            return False
-    return True
-
-
-@kernel_part
-def _code_of(
-    buffer: NDArray[np.uint8], start: int, end: int, stop: int, words: NDArray[Any], fields: NDArray[Any], field: int
-) -> int:
-    """Return the code of a text without escapes under the rule CHOICE or CAPITALS, UNSURE where it does not fit."""
-    rule = fields[field]
-    if rule["rule"] == CHOICE:
-        found = _find_word(buffer, start, end, stop, words, rule["first_choice"], rule["stop_choice"])
-        return found - rule["first_choice"] if found >= 0 else UNSURE
-    return 0 if end - start == rule["most"] and _are_capitals(buffer, start, end) else UNSURE
-
-
-@kernel_part
-def _scan_text(
-    buffer: NDArray[np.uint8],
-    position: int,
-    stop: int,
-    words: NDArray[Any],
-    fields: NDArray[Any],
-    field: int,
-    found: NDArray[np.int64],
-    scratch: NDArray[np.uint8],
-) -> int:
-    """Pass a text under the rules TEXT, CHOICE and CAPITALS."""
-    rule = fields[field]
-    start = position + 1
-    position, escaped = scan_string(buffer, position, stop)
-    end = position - 1
-    if position < 0 or end - start < rule["least"]:
-        return UNSURE
-    if rule["rule"] == TEXT:
-        # No text has more characters than bytes.
-        if end - start > rule["most"] and count_characters(buffer, start, end) > rule["most"]:
-            return UNSURE
-        if rule["column"] >= 0:
-            found[rule["column"], 0] = start
-            found[rule["column"], 1] = end
-            found[rule["column"], 2] = escaped
-        return position
-    text = buffer
-    if escaped:
-        if end - start > _SCRATCH_BYTES:
-            return UNSURE
-        end = unescape(buffer, start, end, scratch, 0)
-        text, start, stop = scratch, 0, _SCRATCH_BYTES
-    code = _code_of(text, start, end, stop, words, fields, field)
-    if rule["column"] >= 0:
-        found[rule["column"], 0] = code
-    return position if code >= 0 else UNSURE
-
-
-@kernel_part
-def _scan_amount(buffer: NDArray[np.uint8], position: int, stop: int, fields: NDArray[Any], field: int) -> int:
-    """Pass a number under the rules INTEGER (2.0 is one, as JSON knows one kind of number) and NUMBER."""
-    rule = fields[field]
-    position, known, whole = scan_number(buffer, position, stop)
-    fits = False
-    if rule["rule"] == INTEGER:
-        fits = known == EXACTLY and rule["least"] <= whole <= rule["most"]
-    elif known == EXACTLY:
-        fits = rule["least"] < whole <= rule["most"]
-    elif known == BETWEEN:
-        fits = rule["least"] <= whole < rule["most"]
-    return position if fits else UNSURE
-
-
-@kernel_part
-def _scan_field(
-    buffer: NDArray[np.uint8],
-    position: int,
-    stop: int,
-    words: NDArray[Any],
-    fields: NDArray[Any],
-    field: int,
-    found: NDArray[np.int64],
-    scratch: NDArray[np.uint8],
-) -> int:
-    """Pass a known field's value, held to its rule, and leave its span or code in the field's column of ``found``."""
-    rule = fields[field]["rule"]
-    if rule <= CAPITALS:
-        return _scan_text(buffer, position, stop, words, fields, field, found, scratch)
-    if rule <= NUMBER:
-        return _scan_amount(buffer, position, stop, fields, field)
-    byte = buffer[position]
-    if rule == FLAG:
-        return scan_literal(buffer, position, stop) if byte == 0x74 or byte == 0x66 else UNSURE
-    if rule != OBJECT or byte != 0x7B:
-        return UNSURE
-    end = skip_value(buffer, position, stop)
-    column = fields[field]["column"]
-    if column >= 0:
-        found[column, 0] = position
-        found[column, 1] = end
-    return end
+_TEXTS = TEXTS
+_POWERS_OF_TEN = np.array([float(f"1e{exponent}") for exponent in range(23)])
+"""Each is a double exactly (10^22 = 2^22 times 5^22, and 5^22 < 2^53)."""
 
 
 @kernel_part
@@ -232,11 +54,11 @@ def _find_name(
     """Return which field a name is, -1 for none that is known."""
     text = buffer
     if escaped:
-        if end - start > _SCRATCH_BYTES:
+        if end - start > SCRATCH_BYTES:
             return -1
         end = unescape(buffer, start, end, scratch, 0)
-        text, start, stop = scratch, 0, _SCRATCH_BYTES
-    return _find_word(text, start, end, stop, words, first, last)
+        text, start, stop = scratch, 0, SCRATCH_BYTES
+    return find_word(text, start, end, stop, words, first, last)
 
 
 @kernel_part
@@ -285,7 +107,7 @@ def scan_object(
                 position = scan_literal(buffer, position, stop)
             else:
                 given |= bit
-                position = _scan_field(buffer, position, stop, words, fields, field, found, scratch)
+                position = scan_field(buffer, position, stop, words, fields, field, found, scratch)
         if position < 0:
             return UNSURE
         position = skip_whitespace(buffer, position, stop)
@@ -313,7 +135,7 @@ def scan_event(
     """Return the kind code of the event that the bytes ``buffer[start:stop]`` are, UNSURE where they may be none.
 
     ``JSON-text = ws value ws`` (RFC 8259, section 2), and the value an object held to ``tables[0]``, its data to its
-    kind's, ``tables[1 + kind]``. ``found`` (int64[6, 3]) and ``scratch`` (uint8[144]) are written.
+    kind's, ``tables[1 + kind]``. ``found`` (int64[13, 3]) and ``scratch`` (uint8[144]) are written.
     """
     found[:] = 0
     position = skip_whitespace(buffer, start, stop)
@@ -324,13 +146,25 @@ def scan_event(
         return UNSURE
     kind = found[KIND, 0]
     # What is said of control records needs their parsed data.
-    if kind >= CLOCK_TICK:
+    if CLOCK_TICK <= kind <= KEYS_ROTATED:
         return UNSURE
     table = tables[1 + kind]
     if found[DATA, 1] == 0:
         return kind if table["required"] == 0 else UNSURE
     position = scan_object(buffer, found[DATA, 0], found[DATA, 1], words, fields, table, found, scratch)
     return kind if position >= 0 else UNSURE
+
+
+@kernel_part
+def _keep_details(found: NDArray[np.int64], texts: int, details: NDArray[Any], row: int) -> None:
+    """Write what features read of a row; the quotient of two exact doubles is rounded once (Clinger, PLDI 1990)."""
+    detail = details[row]
+    for place in range(texts):
+        detail["starts"][place] = found[SAID + place, 0]
+        detail["stops"][place] = found[SAID + place, 1]
+    detail["code"] = found[CODE, 0] + found[CODE, 1]
+    if found[AMOUNT, 1] != 0:
+        detail["amount"] = np.float64(found[AMOUNT, 0]) / _POWERS_OF_TEN[found[AMOUNT, 2]]
 
 
 @kernel
@@ -345,17 +179,18 @@ def scan_rows(
     stop: int,
     kinds: NDArray[np.int64],
     spans: NDArray[np.int64],
-    escaped: NDArray[np.uint8],
+    escaped: NDArray[np.uint16],
+    details: NDArray[Any],
 ) -> None:
     """Scan the values ``buffer[starts[row]:stops[row]]`` of the rows from ``first`` to before ``stop``.
 
     In: ``buffer`` (uint8), ``starts`` and ``stops`` (int64[n], -1: null), and the tables (WORD, FIELD, TABLE). Out, in
-    place: ``kinds`` (int64[n]; -1: not sure, orjson decides), ``spans`` (int64[SPANS, 2, n]: start and stop of
-    the texts in ``buffer``, as they are written there; empty where not given and where not sure) and ``escaped``
-    (uint8[n], bit k: the text of column k has escapes).
+    place: ``kinds`` (int64[n]; -1: not sure, orjson decides), ``spans`` (int64[SPANS, 2, n]: start and stop of the
+    texts in ``buffer``, as they are written there; empty where not given and where not sure), ``details`` (DETAIL[n],
+    its texts likewise; comes as zeros) and ``escaped`` (uint16[n], bit k: the text of column k has escapes).
     """
-    found = np.empty((_COLUMNS, 3), np.int64)
-    scratch = np.empty(_SCRATCH_BYTES, np.uint8)
+    found = np.empty((COLUMNS, 3), np.int64)
+    scratch = np.empty(SCRATCH_BYTES, np.uint8)
     for row in range(first, stop):
         kind = UNSURE
         if starts[row] >= 0 and stops[row] - starts[row] <= MAX_EVENT_BYTES:
@@ -368,6 +203,10 @@ def scan_rows(
             spans[column, 0, row] = found[column, 0]
             spans[column, 1, row] = found[column, 1]
             escaped[row] |= found[column, 2] << column
+        if kind >= 0:
+            for column in range(SAID, SAID + _TEXTS):
+                escaped[row] |= found[column, 2] << column
+            _keep_details(found, tables[1 + kind]["texts"], details, row)
 
 
 @kernel_part
@@ -382,17 +221,24 @@ def _unescape_span(
 @kernel
 def unescape_rows(
     buffer: NDArray[np.uint8],
-    escaped: NDArray[np.uint8],
+    escaped: NDArray[np.uint16],
     first: int,
     stop: int,
     spans: NDArray[np.int64],
+    details: NDArray[Any],
     out: NDArray[np.uint8],
 ) -> None:
     """Write the texts that have escapes without them to the same place of ``out``, and shorten their spans, in place.
 
-    ``buffer`` (uint8), ``escaped`` and ``spans`` as ``scan_rows`` left them; ``out`` is as long as ``buffer``.
+    ``buffer`` (uint8), ``escaped``, ``spans`` and ``details`` as ``scan_rows`` left them; ``out`` is as long as
+    ``buffer``.
     """
     for row in range(first, stop):
         for column in range(SPANS):
             if escaped[row] >> column & 1:
                 _unescape_span(buffer, column, row, spans, out)
+        for place in range(_TEXTS):
+            if escaped[row] >> (SAID + place) & 1:
+                detail = details[row]
+                start = detail["starts"][place]
+                detail["stops"][place] = unescape(buffer, start, detail["stops"][place], out, start)

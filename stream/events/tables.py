@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.events.field_kernels import FIELD, KIND, MAX_WORD_BYTES, SAID, TABLE, WORD
 from stream.events.fields import ATTRIBUTES, FIELDS, Rules
-from stream.events.scan_kernels import FIELD, MAX_WORD_BYTES, TABLE, WORD
 from stream.records import EVENT_TYPES
 
 MAX_FIELDS: Final = 62
@@ -57,7 +57,8 @@ def build(objects: Sequence[Rules]) -> Tables:
             message = f"an object has {len(fields)} fields, expected at most {MAX_FIELDS}"
             raise ValueError(message)
         required = sum(1 << place for place, rule in enumerate(fields.values()) if rule.required)
-        tables[number] = (first, first + len(fields), required)
+        columns = [rule.column for rule in fields.values() if SAID <= rule.column < KIND]
+        tables[number] = (first, first + len(fields), required, 1 + max(columns, default=SAID - 1) - SAID)
         first += len(fields)
     return Tables(np.array(words, WORD), laid, tables)
 

@@ -10,21 +10,27 @@ import mmap
 import random
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from load_tests.fuzzing.scanning import mutate
 from load_tests.fuzzing.spelling import some_event, write
+from stream.details import DETAIL, Details
 from stream.events import json_kernels
+from stream.events.field_kernels import ID, SOURCE, SPANS, SUBJECT, TIME
 from stream.events.hash_kernels import hash_names
 from stream.events.kernels import find_homes, parse_times
-from stream.events.scan_kernels import ID, SOURCE, SPANS, SUBJECT, TIME, scan_rows, unescape_rows
+from stream.events.scan_kernels import scan_rows, unescape_rows
 from stream.events.tables import EVENTS
+from stream.features import taxonomy_of
+from stream.signals import SIGNAL
 from tests.parts import compiled
 
 PAGE = mmap.PAGESIZE
 ROOM = 32 * PAGE
+TAXONOMY = taxonomy_of((Path(__file__).parents[2] / "configs" / "taxonomy.toml").read_bytes())
 LIBC = ctypes.CDLL(None, use_errno=True)
 skip_value = compiled(json_kernels.skip_value)
 
@@ -52,13 +58,17 @@ class Guarded:
 def scan(buffer: NDArray[np.uint8]) -> int:
     """Take one value through every kernel that reads its bytes; return its kind."""
     starts, stops = np.array([0]), np.array([len(buffer)])
-    kinds, spans, escaped = np.empty(1, np.int64), np.empty((SPANS, 2, 1), np.int64), np.empty(1, np.uint8)
-    scan_rows(buffer, starts, stops, EVENTS.words, EVENTS.fields, EVENTS.tables, 0, 1, kinds, spans, escaped)
+    kinds, spans, escaped = np.empty(1, np.int64), np.empty((SPANS, 2, 1), np.int64), np.empty(1, np.uint16)
+    details = np.zeros(1, DETAIL)
+    tables = (EVENTS.words, EVENTS.fields, EVENTS.tables)
+    scan_rows(buffer, starts, stops, *tables, 0, 1, kinds, spans, escaped, details)
+    signals, unknown = np.zeros(1, SIGNAL), np.zeros(1, np.uint16)
+    TAXONOMY.read(Details(buffer, details), kinds, 0, 1, signals, unknown)
     out, hashes = np.empty(1, np.int64), np.empty(1, np.uint64)
     find_homes(buffer, spans[SUBJECT, 0], spans[SUBJECT, 1], 7, out)
     parse_times(buffer, spans[TIME, 0], spans[TIME, 1], out)
     hash_names(buffer, spans[SOURCE, 0], spans[SOURCE, 1], spans[ID, 0], spans[ID, 1], hashes)
-    unescape_rows(buffer, escaped, 0, 1, spans, np.empty(len(buffer), np.uint8))
+    unescape_rows(buffer, escaped, 0, 1, spans, details, np.empty(len(buffer), np.uint8))
     if len(buffer):
         skip_value(buffer, 0, len(buffer))
     # Texts alone: what follows them in an event is not there to be read.

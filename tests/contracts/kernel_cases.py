@@ -13,17 +13,30 @@ from numpy.typing import NDArray
 
 from load_tests.fuzzing.scanning import batch_of, mutate
 from load_tests.fuzzing.spelling import some_event, write
-from stream.events.scan_kernels import SPANS, scan_rows, unescape_rows
+from stream.details import DETAIL, TEXTS
+from stream.events.field_kernels import SPANS
+from stream.events.scan_kernels import scan_rows, unescape_rows
 from stream.events.tables import EVENTS
-from stream.features import FEATURES, fold, read_rows
+from stream.features import FEATURES, CompiledTaxonomy, fold, read_rows, taxonomy_of
+from stream.features.signal_kernels import read_signals
 from stream.privacy import gate
-from stream.records import COUNTED_KINDS, MAX_CAMPAIGNS, MAX_MODELS, PRIVACY_ERASED, USE_ERASE, USE_FOLD, VOTER
+from stream.records import (
+    COUNTED_KINDS,
+    EVENT_TYPES,
+    MAX_CAMPAIGNS,
+    MAX_MODELS,
+    PRIVACY_ERASED,
+    USE_ERASE,
+    USE_FOLD,
+    VOTER,
+)
 from stream.scoring import Models, compile_models, read_model
 from stream.scoring.bitvectors import compile_forest
 from stream.scoring.forest_kernels import score_forest
 from stream.scoring.kernels import score_rows, take_canary
 from stream.scoring.shapley_kernels import explain_forest
 from stream.scoring.walk_kernels import walk_forest
+from stream.signals import SIGNAL
 from stream.spans import Spans
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
 from stream.triggers.kernels import decide_rows
@@ -259,7 +272,8 @@ def scan_arguments(seed: int, n: int) -> Arguments:
         "stop": n,
         "kinds": np.full(n, -7, np.int64),
         "spans": np.full((SPANS, 2, n), -7, np.int64),
-        "escaped": np.full(n, 7, np.uint8),
+        "escaped": np.full(n, 7, np.uint16),
+        "details": np.zeros(n, DETAIL),
     }
 
 
@@ -267,14 +281,77 @@ def unescape_arguments(seed: int, n: int) -> Arguments:
     scanned = scan_arguments(seed, n)
     scan_rows(*scanned.values())
     chosen = {name: scanned[name] for name in ("buffer", "escaped")}
-    spans, out = scanned["spans"], np.zeros(len(scanned["buffer"]), np.uint8)
-    return {**chosen, "first": 0, "stop": n, "spans": spans, "out": out}
+    out = np.zeros(len(scanned["buffer"]), np.uint8)
+    found = {name: scanned[name] for name in ("spans", "details")}
+    return {**chosen, "first": 0, "stop": n, **found, "out": out}
+
+
+def taxonomy(seed: int) -> CompiledTaxonomy:
+    """Return a taxonomy of a seed, over few enough words that most texts of a few of them meet some."""
+    chance = random.Random(seed)
+    words = chance.sample(WORDS, 4)
+    text = f"""
+    issues = [
+      {{name = "a", words.en = [["{words[0]}", {chance.randrange(1, 90) / 10}], "{words[1]}*"]}},
+      {{name = "b"}},
+    ]
+    stance.for.en = ["{words[2]} {words[3]}", "{words[0]}*"]
+    negations.en = ["not", "{words[3]}"]
+    accounts = [{{side = "{chance.choice(["own", "press"])}", issue = "b", names = ["{words[0]}", "{words[1]}"]}}]
+    pages = [{{class = "home", paths = ["/"]}}, {{class = "news", paths = ["/{words[0]}*", "*/{words[1]}"]}}]
+    tags = [{{parameter = "utm_medium", ad = ["{words[0]}", "{words[1][0]}*"]}}]
+    devices = [{{class = "tv", words = ["{words[0]}"]}}, {{class = "phone", words = ["{words[1]}*"]}}]
+    referrers = {{search = ["{words[0]}.com"], mail = ["{words[1]}.{words[0]}.com"]}}
+    channels = {{mail = ["{words[0]}"], door = ["{words[1]}"]}}
+    methods.post = ["{words[0]}"]
+    profile.regions = ["{words[1]}", "{words[0]}"]
+    profile.languages = [["{words[0]}", "{words[2]}"]]
+    profile.zones = ["{words[3]}"]
+    """
+    return taxonomy_of(text.encode())
+
+
+WORDS = ("tax", "jobs", "care", "rent", "vote", "gun")
+# fmt: off
+_PIECES = (
+    *WORDS, *WORDS, "NOT", "taxes", "é", "\xff", "https://", "/", "?", "&", "utm_medium=", ".", ".com", "@", ":80", "#",
+    " ", "-",
+)
+# fmt: on
+
+
+def signal_arguments(seed: int, n: int) -> Arguments:
+    """Return rows of all kinds, their texts of a few words and marks."""
+    chance = random.Random(seed)
+    pieces = ["".join((chance.choice(_PIECES), chance.choice(("", "", " ")))) for _ in range(6 * n * TEXTS)]
+    texts = [
+        "".join(pieces[6 * place : 6 * place + chance.choice((0, 1, 1, 2, 6))]).encode("latin-1")
+        for place in range(n * TEXTS)
+    ]
+    spans, details = Spans.of(texts), np.zeros(n, DETAIL)
+    details["starts"], details["stops"] = spans.starts.reshape(n, TEXTS), spans.stops.reshape(n, TEXTS)
+    details["code"] = [chance.randrange(6) for _ in range(n)]
+    details["amount"] = [chance.choice((0.0, 27.35)) for _ in range(n)]
+    made = taxonomy(seed)
+    return {
+        "buffer": spans.buffer,
+        "details": details,
+        "kinds": np.array([chance.randrange(-1, len(EVENT_TYPES)) for _ in range(n)]),
+        **{
+            name: getattr(made, name) for name in ("lists", "goto", "starts", "codes", "shorter", "patterns", "weights")
+        },
+        "first": 0,
+        "stop": n,
+        "signals": np.frombuffer(bytes([7]) * n * SIGNAL.itemsize, SIGNAL).copy(),
+        "unknown": np.full(n, 7, np.uint16),
+    }
 
 
 _FIRED = ("rows", "campaigns", "before", "after")
 CASES = (
-    Case(scan_rows, scan_arguments, frozenset({"kinds", "spans", "escaped"})),
-    Case(unescape_rows, unescape_arguments, frozenset({"spans", "out"})),
+    Case(scan_rows, scan_arguments, frozenset({"kinds", "spans", "escaped", "details"})),
+    Case(unescape_rows, unescape_arguments, frozenset({"spans", "details", "out"})),
+    Case(read_signals, signal_arguments, frozenset({"signals", "unknown"})),
     Case(gate, gate_arguments, frozenset({"records", "use"})),
     Case(fold, fold_arguments, frozenset({"records", "rows"})),
     Case(read_rows, read_arguments, frozenset({"rows"})),

@@ -18,9 +18,11 @@ from load_tests.fuzzing import BrokenPromiseError, run, scanning
 from load_tests.fuzzing.scanning import LOG_MS, batch_of, compare, mutate
 from load_tests.fuzzing.spelling import some_event, write
 from stream.columns import Columns
+from stream.details import DETAIL
 from stream.embedded.electorate import Electorate
 from stream.events import decode, json_kernels
-from stream.events.scan_kernels import SPANS, scan_rows
+from stream.events.field_kernels import SPANS
+from stream.events.scan_kernels import scan_rows
 from stream.events.tables import EVENTS
 from stream.interfaces import Decoded
 from stream.records import REJECT_REASONS
@@ -43,13 +45,14 @@ EVENT: dict[str, Any] = {
 RAW = orjson.dumps(EVENT)
 
 
-def scanned(columns: Columns) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+def scanned(columns: Columns) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
     """Return what the scanner alone says: kinds (-1: not sure), spans, escapes."""
     n = len(columns)
-    kinds, spans, escaped = np.empty(n, np.int64), np.empty((SPANS, 2, n), np.int64), np.empty(n, np.uint8)
+    kinds, spans, escaped = np.empty(n, np.int64), np.empty((SPANS, 2, n), np.int64), np.empty(n, np.uint16)
     buffer = np.frombuffer(columns.buffer, np.uint8)
     starts, stops = columns.value_starts, columns.value_stops
-    scan_rows(buffer, starts, stops, EVENTS.words, EVENTS.fields, EVENTS.tables, 0, n, kinds, spans, escaped)
+    tables, details = (EVENTS.words, EVENTS.fields, EVENTS.tables), np.zeros(n, DETAIL)
+    scan_rows(buffer, starts, stops, *tables, 0, n, kinds, spans, escaped, details)
     return kinds, spans, escaped
 
 
@@ -199,7 +202,7 @@ def test_events_as_other_languages_write_them_are_scanned() -> None:
     ]
     kinds, _, escaped = scanned(batch_of(values))
     assert (kinds >= 0).all()
-    assert escaped.astype(bool).tolist() == [True, False, False, True]
+    assert escaped.astype(bool).tolist() == [True, True, False, True]
     decoded = compare(values)
     assert decoded.sources[0] == EVENT["source"].encode()
     assert decoded.reject.tolist() == [0, 0, 0, decoded.reject[3]]

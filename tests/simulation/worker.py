@@ -18,8 +18,9 @@ from stream.agents.partition import Partition
 from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
+from stream.ahead import Ahead, read_ahead
 from stream.columns import Columns
-from stream.events import Facts, read
+from stream.features import CompiledTaxonomy
 from stream.interfaces import PartitionStore
 from stream.metrics import Metrics
 from stream.records import OutboxRow
@@ -154,16 +155,18 @@ class Worker:
         if self.process.alive:
             self.site.failed(self, error)
 
-    def _read_ahead(self, columns: Columns, partition_count: int, *, reference: bool) -> asyncio.Future[Facts] | None:
+    def _read_ahead(
+        self, columns: Columns, partition_count: int, taxonomy: CompiledTaxonomy, *, reference: bool
+    ) -> asyncio.Future[Ahead] | None:
         """Read some batches some time before or after their turn, as a thread would."""
         if self.chance.random() < 0.7:
             return None
         loop = asyncio.get_running_loop()
-        reading: asyncio.Future[Facts] = loop.create_future()
+        reading: asyncio.Future[Ahead] = loop.create_future()
 
         def end() -> None:
             if not reading.done():
-                reading.set_result(read(columns, partition_count, reference=reference))
+                reading.set_result(read_ahead(columns, partition_count, taxonomy, reference=reference))
 
         loop.call_later(self.chance.choice((0.0, 0.001, 0.02)), end)
         return reading

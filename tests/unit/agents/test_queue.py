@@ -9,6 +9,7 @@ import pytest
 from stream.agents.queue import BatchQueue
 from stream.agents.readers import ReadAhead
 from stream.columns import Columns, columns_of
+from stream.features import NO_TAXONOMY
 
 
 def batch(start: int, stop: int, epoch: int = 1, size: int = 1) -> Columns:
@@ -64,12 +65,12 @@ async def test_what_is_taken_is_waited_for_and_may_be_dropped() -> None:
 
 async def test_large_batches_are_read_ahead_and_taken_one_by_one() -> None:
     ahead = ReadAhead(3)
-    queue = BatchQueue(100, lambda columns: ahead(columns, 7))
+    queue = BatchQueue(100, lambda columns: ahead(columns, 7, NO_TAXONOMY))
     for columns in (batch(0, 3), batch(3, 5), batch(5, 6), batch(6, 12), batch(12, 13)):
         queue.put(columns)
     found = []
     while queue:
-        columns, count, facts = await queue.take()
-        assert facts is None or len(facts.homes) == len(columns)
-        found.append((columns.start, columns.next, count, facts is not None))
+        columns, count, read = await queue.take()
+        assert read is None or len(read.facts.homes) == len(read.signals) == len(columns)
+        found.append((columns.start, columns.next, count, read is not None))
     assert found == [(0, 3, 1, True), (3, 6, 2, False), (6, 12, 1, True), (12, 13, 1, False)]
