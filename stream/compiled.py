@@ -14,15 +14,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _PACKAGE: Final = Path(__file__).parent
 _SHARED: Final = (
-    "compiled.py",
-    "arithmetic.py",
-    "partitioning.py",
-    "records.py",
-    "columns.py",
-    "words.py",
-    "xxh3.py",
-    "signals.py",
-    "details.py",
+    *("compiled.py", "arithmetic.py", "partitioning.py", "records.py", "columns.py", "words.py", "xxh3.py"),
+    *("layout.py", "signals.py", "zones.py", "details.py"),
 )
 _INLINED: Final = ("features/catalogue.py", "scoring/rules.py")
 

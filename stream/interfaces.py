@@ -69,6 +69,8 @@ class Decoded:
     """By row, the activations."""
     again: NDArray[np.bool_]
     """Control records that were taken just before: they change nothing."""
+    signals: NDArray[Any]
+    """SIGNAL: what the event says, in codes; zeros for rejected rows and control records."""
     authority: Authority | None = None
     """Whose control records count after these rows; None where none are signed."""
     details: Details = field(default_factory=lambda: Details(np.empty(0, np.uint8), np.zeros(0, DETAIL)))
@@ -91,7 +93,7 @@ class Fired:
     campaigns: NDArray[np.int64]
     """Campaign slot."""
     before: NDArray[np.float64]
-    """The campaign's model's score as of the voter's event before."""
+    """The campaign's model's score as of the voter's event before, in the precision of records (a single)."""
     after: NDArray[np.float64]
     canaries: NDArray[np.int64]
     """Bit ``m``: model slot ``m``'s score was its canary's."""

@@ -244,7 +244,8 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
     with step("update"):
         if batch.read_by is not active.taxonomy:
             active.taxonomy.read(decoded.details, decoded.kinds, first, stop, decoded.signals, decoded.unknown)
-        fold(records, slots, decoded.kinds, decoded.times, decoded.now, use, first, stop, active.models.columns, rows)
+        said = (decoded.kinds, decoded.times, decoded.now, decoded.signals)
+        fold(records, slots, *said, use, first, stop, active.models.columns, rows)
     # 6 score: every model, every row; a canary in the active version's place for the voters that it draws
     scores = np.empty((len(columns), len(active.models.tags)))
     with step("score"):

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from stream import layout
 from stream.errors import StateMismatchError, quoted
 from stream.shapes import fits
 from stream.spans import Spans
@@ -41,7 +42,7 @@ ENGAGEMENT_TYPES: Final = (
     "message.unsubscribed",
     "canvass.contacted",
 )
-"""The types that are counted in a voter's record; kind code ``k`` is counted in row ``k``."""
+"""What a voter does, or has done to them, for the campaign to see."""
 
 EVENT_TYPES: Final = (
     *ENGAGEMENT_TYPES,
@@ -53,7 +54,6 @@ EVENT_TYPES: Final = (
 """Every CloudEvents type; a type's place here is its kind code (int64), fixed for life."""
 
 KIND: Final[Mapping[str, int]] = {name: code for code, name in enumerate(EVENT_TYPES)}
-COUNTED_KINDS: Final = len(ENGAGEMENT_TYPES)
 CONSENT_GRANTED: Final = KIND["consent.granted"]
 CONSENT_WITHDRAWN: Final = KIND["consent.withdrawn"]
 PRIVACY_ERASED: Final = KIND["privacy.erased"]
@@ -103,13 +103,10 @@ USE_ERASE: Final = 5
 
 # --- the voter record --------------------------------------------------------------------------------
 
-RECORD_VERSION: Final = 1
-HALF_LIVES_MS: Final = (86_400_000.0, 604_800_000.0, 2_592_000_000.0)
-"""1, 7 and 30 days."""
-HALF_LIFE_NAMES: Final = ("1d", "7d", "30d")
-RING_LENGTH: Final = 16
-MAX_MODELS: Final = 6
-MAX_CAMPAIGNS: Final = 12
+RECORD_VERSION: Final = 2
+RING_LENGTH: Final = layout.RING_LENGTH
+MAX_MODELS: Final = layout.MODELS
+MAX_CAMPAIGNS: Final = layout.CAMPAIGNS
 SESSION_GAP_MS: Final = 30 * 60 * 1000
 
 CONSENT_UNKNOWN: Final = 0
@@ -117,26 +114,7 @@ CONSENT_YES: Final = 1
 CONSENT_NO: Final = 2
 CONSENT_ERASED: Final = 3
 
-VOTER: Final = np.dtype(
-    [
-        ("version", "<u2"),  # RECORD_VERSION
-        ("consent", "u1"),  # CONSENT_*
-        ("ring_next", "u1"),  # where the next event hash goes, 0..15
-        ("armed", "<u2"),  # bit c: campaign slot c can fire
-        ("reserved", "<u2"),
-        ("last_offset", "<i8"),  # offset of the last event folded in
-        ("first_seen_ms", "<i8"),  # event time of the earliest event, ms since the epoch; 0: none yet
-        ("last_seen_ms", "<i8"),  # event time of the latest event; the counts are relative to it
-        ("sessions", "<u4"),  # runs of events with no gap over SESSION_GAP_MS
-        ("session_events", "<u4"),  # events in the latest session
-        ("ring", "<u8", (RING_LENGTH,)),  # hashes of the last events' source and id; 0: empty
-        ("decayed", "<f8", (COUNTED_KINDS, len(HALF_LIVES_MS))),  # counts as of last_seen_ms
-        ("score", "<f8", (MAX_MODELS,)),  # by model slot, as of the last folded event
-        ("score_tag", "<u4", (MAX_MODELS,)),  # which model's score it is; 0: none
-        ("fired_ms", "<i8", (MAX_CAMPAIGNS,)),  # log time of the campaign's last trigger; 0: never
-        ("campaign_tag", "<u4", (MAX_CAMPAIGNS,)),  # which campaign the slot's state is of; 0: none
-    ]
-)
+VOTER: Final = np.dtype(layout.FIELDS)
 """One voter: 768 bytes, little-endian, the same in memory and in Redis."""
 
 assert VOTER.itemsize == 768  # noqa: S101 (a layout that all else rests on)
@@ -159,14 +137,19 @@ class ContentId:
         return f"{self.kind}/{self.name}/{self.sha256}"
 
     def tag(self) -> int:
-        """Return the nonzero 32-bit tag of kind and name (not the version) that voter records carry.
+        """Return the nonzero 16-bit tag of kind and name (not the version) that voter records carry.
 
-        FNV-1a, 32 bits (Fowler, Noll, Vo).
+        FNV-1a of 32 bits, the halves folded by XOR (Fowler, Noll, Vo).
         """
         value = 0x811C9DC5
         for byte in f"{self.kind}/{self.name}".encode():
             value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
-        return value or 1
+        return folded_tag(value)
+
+
+def folded_tag(tag: int) -> int:
+    """Return a hash of 32 bits as a nonzero tag of 16."""
+    return (tag >> 16 ^ tag & 0xFFFF) or 1
 
 
 @dataclass(frozen=True, slots=True)

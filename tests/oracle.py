@@ -11,8 +11,7 @@ import re
 import struct
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
@@ -20,7 +19,6 @@ import xxhash
 
 from tests.oracle_events import (
     CONTROL,
-    COUNTED,
     DAY_MS,
     SIGNED,
     Event,
@@ -32,17 +30,9 @@ from tests.oracle_events import (
     unsigned,
     withheld,
 )
+from tests.oracle_record import FEATURES, Signal, Voter, fold, read_row
 
-HALF_LIVES = (("1d", 86400000.0), ("7d", 604800000.0), ("30d", 2592000000.0))
-FEATURES = (
-    *[f"{name}.decayed_{life}" for name in COUNTED for life, _ in HALF_LIVES],
-    "sessions",
-    "session_events",
-    "days_since_first_seen",
-    "hours_since_last_seen",
-)
 UNKNOWN, YES, NO, ERASED = range(4)
-LAYOUT = struct.Struct("<HBBHHqqqII16Q48d6d6I12q12I")
 
 Key = tuple[str, str, str]
 """Kind, name and sha256 of a configuration content."""
@@ -69,35 +59,6 @@ class Output:
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     made_at: int
-
-
-@dataclass
-class Voter:
-    """A voter's record, every field by its name."""
-
-    version: int = 0
-    consent: int = UNKNOWN
-    ring_next: int = 0
-    armed: int = 0
-    last_offset: int = 0
-    first_seen_ms: int = 0
-    last_seen_ms: int = 0
-    sessions: int = 0
-    session_events: int = 0
-    ring: list[int] = field(default_factory=lambda: [0] * 16)
-    decayed: list[list[float]] = field(default_factory=lambda: [[0.0] * 3 for _ in COUNTED])
-    score: list[float] = field(default_factory=lambda: [0.0] * 6)
-    score_tag: list[int] = field(default_factory=lambda: [0] * 6)
-    fired_ms: list[int] = field(default_factory=lambda: [0] * 12)
-    campaign_tag: list[int] = field(default_factory=lambda: [0] * 12)
-
-    def pack(self) -> bytes:
-        """Return the 768 bytes."""
-        head = (self.version, self.consent, self.ring_next, self.armed, 0, self.last_offset)
-        seen = (self.first_seen_ms, self.last_seen_ms, self.sessions, self.session_events)
-        counts = [count for row in self.decayed for count in row]
-        slots = (*self.score, *self.score_tag, *self.fired_ms, *self.campaign_tag)
-        return LAYOUT.pack(*head, *seen, *self.ring, *counts, *slots)
 
 
 # --- arithmetic ---------------------------------------------------------------------------------------
@@ -127,16 +88,15 @@ def exp2(x: float) -> float:
     return total
 
 
+def single(x: float) -> float:
+    """Return the nearest number of 32 bits."""
+    return float(struct.unpack("<f", struct.pack("<f", x))[0])
+
+
 def logistic(x: float) -> float:
     """Return the logistic function of x."""
     denominator = 1.0 + exp2(-x * 1.4426950408889634)
     return 1.0 / denominator
-
-
-@lru_cache(1000)
-def decay(age_ms: int, half_life_ms: float) -> float:
-    """Return 2 ** (-age / half-life)."""
-    return exp2(-float(age_ms) / half_life_ms)
 
 
 def murmur2(data: bytes) -> int:
@@ -155,11 +115,11 @@ def murmur2(data: bytes) -> int:
 
 
 def tag_of(kind: str, name: str) -> int:
-    """Return the 32-bit FNV-1a tag of a content's kind and name."""
+    """Return the tag of 16 bits, FNV-1a of 32 folded, of a content's kind and name."""
     h = 2166136261
     for byte in f"{kind}/{name}".encode():
         h = (h ^ byte) * 16777619 & 0xFFFFFFFF
-    return h or 1
+    return (h >> 16 ^ h & 0xFFFF) or 1
 
 
 # --- configuration ------------------------------------------------------------------------------------
@@ -375,11 +335,11 @@ class Partition:
             self.totals["duplicates"] += 1
             return
         if event.type == "privacy.erased":
-            self.voters[event.voter] = Voter(version=1, consent=ERASED, last_offset=offset)
+            self.voters[event.voter] = Voter(version=2, consent=ERASED, last_offset=offset)
             return
         voter.ring[voter.ring_next] = name
         voter.ring_next = (voter.ring_next + 1) % 16
-        voter.version, voter.last_offset = 1, offset
+        voter.version, voter.last_offset = 2, offset
         if event.type == "consent.granted":
             voter.consent = YES
         elif event.type == "consent.withdrawn":
@@ -392,33 +352,11 @@ class Partition:
 
     def fold(self, event: Event, voter: Voter) -> list[float]:
         """Fold an event into its voter's record; return the feature row."""
-        t = self.now if event.time is None else event.time
-        previous = voter.last_seen_ms
-        fresh = voter.first_seen_ms == 0
-        if fresh:
-            voter.first_seen_ms = voter.last_seen_ms = t
-            voter.sessions = voter.session_events = 1
-        elif t >= previous:
-            for counts in voter.decayed:
-                for h, (_, half_life) in enumerate(HALF_LIVES):
-                    counts[h] = counts[h] * decay(t - previous, half_life)
-            if t - previous > 30 * 60 * 1000:
-                voter.sessions, voter.session_events = voter.sessions + 1, 1
-            else:
-                voter.session_events += 1
-            voter.last_seen_ms = t
-        else:
-            voter.first_seen_ms = min(voter.first_seen_ms, t)
-            voter.session_events += 1
-        if event.type in COUNTED:
-            counts = voter.decayed[COUNTED.index(event.type)]
-            for h, (_, half_life) in enumerate(HALF_LIVES):
-                counts[h] = counts[h] + decay(voter.last_seen_ms - t, half_life)
-        at = max(self.now, voter.last_seen_ms)
-        factors = [decay(at - voter.last_seen_ms, half_life) for _, half_life in HALF_LIVES]
-        row = [counts[h] * factors[h] for counts in voter.decayed for h in range(3)]
-        row += [float(voter.sessions), float(voter.session_events), (at - voter.first_seen_ms) / 86400000.0]
-        return [*row, 0.0 if fresh else (at - previous) / 3600000.0]
+        previous = voter.last_ms
+        fresh = voter.first_s == 0
+        fold(voter, event.type, self.now if event.time is None else event.time, Signal())
+        at = max(self.now, voter.last_ms)
+        return read_row(voter, at, at if fresh else previous)
 
     def decide(self, offset: int, event: Event, voter: Voter, x: list[float]) -> None:
         """Score a feature row with every model, and fire the campaigns whose thresholds it crossed."""
@@ -436,20 +374,21 @@ class Partition:
             sign = 1.0 if campaign.up else -1.0
             bit = 1 << c
             if voter.campaign_tag[c] != campaign.tag:
-                voter.campaign_tag[c], voter.fired_ms[c] = campaign.tag, 0
+                voter.campaign_tag[c], voter.fired_s[c] = campaign.tag, 0
                 voter.armed = voter.armed | bit if sign * empty <= sign * campaign.rearm else voter.armed & ~bit
             if voter.armed & bit:
                 if sign * after[m] >= sign * campaign.threshold:
                     voter.armed &= ~bit
-                    if voter.fired_ms[c] == 0 or self.now - voter.fired_ms[c] >= campaign.cooldown_ms:
-                        voter.fired_ms[c] = max(self.now, 1)
+                    since_ms = self.now - voter.fired_s[c] * 1000
+                    if voter.fired_s[c] == 0 or campaign.cooldown_ms == 0 or since_ms >= campaign.cooldown_ms:
+                        voter.fired_s[c] = max(-(-self.now // 1000), 1)
                         strongest = model.contributions(x)
                         self.fire(offset, event, campaign, models, (before, after[m]), strongest)
             elif sign * after[m] <= sign * campaign.rearm:
                 voter.armed |= bit
         for m, model in enumerate(models):
             if model:
-                voter.score[m], voter.score_tag[m] = after[m], model.tag
+                voter.score[m], voter.score_tag[m] = single(after[m]), model.tag
 
     def drawn(self, slot: int, voter: str) -> Model | None:
         """Return the version that scores a voter in a slot: the active one, or the canary that draws the voter."""
@@ -510,7 +449,7 @@ class Partition:
             return False
         listed = [{entry["name"] for entry in contents if entry["kind"] == kind} for kind in self.slots]
         assert data["engine"] == 1, "another engine decides from here on"
-        if any(len(names) > most for names, most in zip(listed, (6, 12, 0), strict=True)):
+        if any(len(names) > most for names, most in zip(listed, (8, 12, 0), strict=True)):
             return False
         for kind, slots in self.slots.items():
             wanted = {entry["name"]: entry["sha256"] for entry in contents if entry["kind"] == kind}

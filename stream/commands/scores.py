@@ -19,6 +19,7 @@ from stream.commands.roles import trial_of, version_in
 from stream.commands.topics import facts
 from stream.errors import ConfigurationError, StateMissingError
 from stream.features import FEATURES, read_rows
+from stream.migration import migrated
 from stream.records import CONSENT_NO, MAX_MODELS, USE_FOLD, VOTER, Activation, ContentId, Header
 from stream.scoring import compile_models, read_model, score
 from stream.settings import Settings
@@ -187,12 +188,12 @@ async def sample_of(store: SampledStore, most: int) -> Sample:
         loaded = await store.load(Spans.of_texts(new)) if new else []
         values.update(
             {
-                voter: data
+                voter: migrated(data)
                 for voter, data in zip(new, loaded, strict=True)
                 if data is not None and len(data) == VOTER.itemsize
             }
         )
     records = np.frombuffer(b"".join(values.values()), VOTER)
     # Without an event, by consent alone or once erased, nobody has a score; who withdrew consent is given none.
-    scored = (records["first_seen_ms"] != 0) & (records["consent"] != CONSENT_NO)
+    scored = (records["first_seen_s"] != 0) & (records["consent"] != CONSENT_NO)
     return Sample(records[scored].copy(), 0 if header is None else header.log_time_ms)

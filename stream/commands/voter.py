@@ -21,6 +21,7 @@ from stream.commands.topics import TopicFacts, facts
 from stream.commands.voter_why import Why, version_for, why
 from stream.errors import ConfigurationError, GroundswellError, StateMismatchError, printable
 from stream.features import Field, describe
+from stream.migration import migrated
 from stream.partitioning import partition_of
 from stream.records import CONSENT_ERASED, CONSENT_NO, MAX_VOTER_BYTES, VOTER, Header
 from stream.settings import Settings
@@ -102,7 +103,7 @@ def show(settings: Settings, voter: str, model: str | None = None) -> VoterRepor
             "verify`"
         )
         raise StateMismatchError(message)
-    read = np.frombuffer(record, VOTER)
+    read = np.frombuffer(migrated(record), VOTER)
     reason = None
     if model is not None:
         if read["consent"][0] in {CONSENT_NO, CONSENT_ERASED}:

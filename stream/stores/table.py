@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import CommitRefusedError, StateMismatchError
+from stream.migration import migrated
 from stream.records import RECORD_VERSION, RING_LENGTH, VOTER, Records
 from stream.spans import Spans
 from stream.stores.index import DictIndex, HashIndex, Index
 from stream.stores.names import pseudonym
-
-MIGRATIONS: Final[dict[int, Callable[[bytes], bytes]]] = {}
-"""By an older record version, the function that makes the next version's bytes of its bytes."""
 
 DEFAULT_LIMIT: Final = 650_000
 """Voters in memory for one worker, over all its partitions: at 0.95 kB each the worker stays under 1 GB."""
@@ -212,10 +210,8 @@ class Table:
 
 def _migrate(voter: str, value: bytes) -> bytes:
     """Return the bytes of ``value``, a record of another version, in the current version."""
+    value = migrated(value)
     version = int.from_bytes(value[:2], "little") if len(value) >= 2 else -1
-    while version in MIGRATIONS and version < RECORD_VERSION:
-        value = MIGRATIONS[version](value)
-        version = int.from_bytes(value[:2], "little")
     if version != RECORD_VERSION or len(value) != VOTER.itemsize:
         message = (
             f"the record of {pseudonym(voter)} in Redis has version {version} and {len(value)} bytes; expected "

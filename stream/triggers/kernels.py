@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from stream.compiled import kernel, kernel_part
 from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD
 
+# A kernel reads module constants at compile time.
+_LAST_S = 4_294_967_295
+
 
 @kernel
 def decide_rows(
@@ -38,7 +41,8 @@ def decide_rows(
     ``scores`` float64[n, MAX_MODELS or more]. By model slot: ``model_tags`` (0: inactive), ``model_empty`` (float64[2,
     MAX_MODELS]: scores at no events, of active versions, then of canaries, whose score it is where ``canaries`` has bit
     ``m``). By campaign slot: ``tags`` (0: free), ``models`` (slot; -1: none), ``upward``, ``thresholds``, ``rearms``,
-    ``cooldowns_ms``. Triggers fill ``rows``, ``campaigns`` (slot), ``before``, ``after``. NaN neither fires nor arms.
+    ``cooldowns_ms``. Triggers fill ``rows``, ``campaigns`` (slot), ``before`` (a single, as records keep it), ``after``.
+    NaN neither fires nor arms.
     """
     count = 0
     for i in range(first, stop):
@@ -79,7 +83,7 @@ def _renew(records: NDArray[Any], j: int, c: int, tag: int, armed: bool) -> None
     if r["campaign_tag"][c] != tag:
         bit = np.int64(1) << np.int64(c)
         r["campaign_tag"][c] = tag
-        r["fired_ms"][c] = 0
+        r["fired_s"][c] = 0
         r["armed"] = np.int64(r["armed"]) & ~bit
         if armed:
             r["armed"] = np.int64(r["armed"]) | bit
@@ -90,7 +94,7 @@ def _fires(records: NDArray[Any], j: int, c: int, reached: bool, returned: bool,
     """Return whether campaign slot ``c`` fires for record ``j``, and move its state there, in place.
 
     ``reached``: the score is at the threshold or beyond; ``returned``: it is back at the re-arm level. A crossing
-    within the cooldown disarms without firing.
+    within the cooldown disarms without firing. A cooldown begins at the whole second at or after the trigger.
     """
     r = records[j]
     bit = np.int64(1) << np.int64(c)
@@ -102,11 +106,11 @@ def _fires(records: NDArray[Any], j: int, c: int, reached: bool, returned: bool,
     if not reached:
         return False
     r["armed"] = armed & ~bit
-    fired_ms = r["fired_ms"]
-    if fired_ms[c] != 0 and now_ms - fired_ms[c] < cooldown_ms:
+    fired_s = r["fired_s"]
+    if fired_s[c] != 0 and cooldown_ms > 0 and now_ms - np.int64(fired_s[c]) * 1000 < cooldown_ms:
         return False
     # 0 says never, also while the log knows no time.
-    fired_ms[c] = max(now_ms, np.int64(1))
+    fired_s[c] = min(max((now_ms + 999) // 1000, np.int64(1)), np.int64(_LAST_S))
     return True
 
 
@@ -117,5 +121,5 @@ def _clear(records: NDArray[Any], j: int) -> None:
     r["armed"] = 0
     r["score"][:] = 0.0
     r["score_tag"][:] = 0
-    r["fired_ms"][:] = 0
+    r["fired_s"][:] = 0
     r["campaign_tag"][:] = 0
