@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+from stream.commands.activating import activation_event
 from stream.commands.dataset import DatasetOptions, write_sources
 from stream.commands.reading import Record
 from stream.commands.verify import Sources
 from stream.embedded.electorate import Calendar, Electorate, Flaws
+from stream.records import ENGINE_VERSION, Activation, ContentId
 from stream.stores.redis import RedisStore
 
 BEGIN_MS: Final = 1_788_220_800_000
 """Monday, 2026-09-01 in UTC."""
 _DAY_MS: Final = 86_400_000
 _STEP_MS: Final = 900_000
+TAXONOMY: Final = Path(__file__).parents[2] / "configs" / "taxonomy.toml"
 _BATCH: Final = 4096
 _DATES: Final = (0.5, 0.57, 0.8)
 """When the letter is delivered, all are asked, and the election is, as shares of the days."""
@@ -41,6 +45,8 @@ class World:
 
     electorate: Electorate
     records: list[Record] = field(default_factory=list)
+    contents: list[Record] = field(default_factory=list)
+    """The configuration topic's."""
 
     def write(self, options: DatasetOptions, file: Path) -> None:
         """Write the rows that options ask for to ``file``."""
@@ -48,7 +54,15 @@ class World:
         asyncio.run(write_sources(sources, options, file))
 
     def _reader(self, topic: str, _partition: int) -> LogReader:
-        return LogReader(self.records if topic == "events" else [])
+        return LogReader(self.records if topic == "events" else self.contents)
+
+    def begin(self) -> None:
+        """Activate the shipped taxonomy, by the first record of the log."""
+        data = TAXONOMY.read_bytes()
+        content = ContentId("taxonomy", "taxonomy", hashlib.sha256(data).hexdigest())
+        self.contents.append(Record(0, BEGIN_MS, content.key().encode(), data, ()))
+        event = activation_event(Activation(ENGINE_VERSION, (content,)), "begin")
+        self.records.append(Record(0, BEGIN_MS, None, event, ()))
 
 
 def live(scale: Scale) -> World:
@@ -64,6 +78,8 @@ def live(scale: Scale) -> World:
             calendar=Calendar(BEGIN_MS, *dates),
         )
     )
+    if TAXONOMY.exists():
+        world.begin()
     mean = scale.voters * scale.events_a_day * _STEP_MS / _DAY_MS
     for stop_ms in range(BEGIN_MS + _STEP_MS, BEGIN_MS + span_ms + 1, _STEP_MS):
         for key, value in world.electorate.until(stop_ms, mean):

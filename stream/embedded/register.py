@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WARDS: Final = 12
-AGE_BANDS: Final = ("18-24", "25-34", "35-49", "50-64", "65+")
+AGE_BANDS: Final = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 LANGUAGES: Final = ("en", "es", "zh", "vi", "tl", "ko", "fr", "ar", "de")
 ZONES: Final = ("America/New_York", "America/Chicago", "America/Los_Angeles")
 ANSWERS: Final = 5

@@ -30,7 +30,7 @@ _ISSUE_LEANS: Final = np.array((-0.5, 0.3, 0.7, 0.4, -0.6))
 _ISSUE_HELP: Final = np.array((-0.6, 0.2, 1.0, 0.4, -0.4))
 _OPEN_AGES: Final = np.array((0.9, -1.0, -0.5))
 _OPEN_WARDS: Final = np.array((0.5, 0.3, 0.9))
-_BAND_SHARES: Final = (0.12, 0.2, 0.26, 0.24, 0.18)
+_BAND_SHARES: Final = (0.12, 0.18, 0.17, 0.17, 0.17, 0.19)
 _LANGUAGE_SHARES: Final = (0.6, 0.16, 0.06, 0.04, 0.04, 0.03, 0.03, 0.02, 0.02)
 
 
