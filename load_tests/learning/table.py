@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,15 +65,15 @@ def recipes(names: Sequence[str] = ()) -> list[Recipe]:
 
 def learn(world: World, recipe: Recipe, out: Path) -> tuple[Line, Trained]:
     """Train a recipe's model from a world's log into ``out``, and compare its ranking with the truth's."""
-    files = [out / f"{recipe.name}.{what}.parquet" for what in ("rows", "treatment")]
-    for options, file in zip((options_of(recipe), treatment_of(recipe)), files, strict=True):
-        if options is not None:
-            world.write(options, file)
-    trained = train(recipe, world.write, out, *files)
-    treatment = read_data_set(files[1], FEATURES) if recipe.holdout is not None else None
-    rows = chosen_rows(recipe, read_data_set(files[0], FEATURES), treatment)
-    for file in files:
-        file.unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="groundswell-") as place:
+        first, second = Path(place) / "rows.parquet", Path(place) / "treatment.parquet"
+        world.write(options_of(recipe), first)
+        if (options := treatment_of(recipe)) is not None:
+            world.write(options, second)
+        trained = train(recipe, world.write, out, first, second)
+        treatment = read_data_set(second, FEATURES) if options is not None else None
+        rows = chosen_rows(recipe, read_data_set(first, FEATURES), treatment)
     return compare(world, recipe, rows.take(rows.parts == TEST), trained), trained
 
 

@@ -102,11 +102,14 @@ def train(
         wanted = ((options_of(recipe), rows, "rows"), (treatment_of(recipe), treatment, "treatment"))
         data: list[DataSet | None] = []
         for options, given, name in wanted:
+            if options is None:
+                data.append(None)
+                continue
             file = given
-            if file is None and options is not None:
+            if file is None:
                 file = Path(place) / f"{name}.parquet"
                 write(options, file)
-            data.append(None if options is None or file is None else read_data_set(file, FEATURES))
+            data.append(read_data_set(file, FEATURES))
         first, second = data
         assert first is not None  # noqa: S101 (a recipe always has rows)
         _check(recipe, first)
