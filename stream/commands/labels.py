@@ -22,7 +22,7 @@ from typing import Any, Final, NoReturn
 
 from stream.errors import ConfigurationError, quoted
 from stream.events.fields import FIELDS, Rule
-from stream.events.scan_kernels import CHOICE, FLAG, INTEGER, NUMBER
+from stream.events.field_kernels import CHOICE, FLAG, INTEGER, NUMBER
 from stream.records import EVENT_TYPES, KIND
 
 _CONTROL: Final = ("clock.tick", "config.activated", "keys.rotated")

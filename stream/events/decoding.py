@@ -98,7 +98,6 @@ def decode(
         homes=homes,
         activations={row: read_activation(reading.datas[row]) for row in activated},
         again=again,
-        signals=np.zeros(n, SIGNAL),
         authority=authority,
         details=reading.details,
         signals=np.zeros(n, SIGNAL),
