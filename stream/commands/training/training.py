@@ -19,6 +19,7 @@ from stream.commands.training.fitting import Fitted, fit
 from stream.commands.training.judgement import Judgement, judge
 from stream.commands.training.recipes import SUFFIX, Recipe, read_recipe
 from stream.commands.training.rows import DataSet, Rows, chosen_rows, read_data_set
+from stream.commands.training.watching import watched
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 
@@ -115,7 +116,7 @@ def train(
         _check(recipe, first)
         chosen = chosen_rows(recipe, first, second)
         fitted = fit(recipe, chosen)
-        imported = model_file(recipe, fitted, Path(place))
+        imported = watched(recipe.name, model_file(recipe, fitted, Path(place)), chosen, Path(place))
     judgement = judge(recipe, chosen, imported.content, codes or {})
     command = shlex.join(["groundswell", "train", recipe.name])
     digest = hashlib.sha256(imported.content).hexdigest()

@@ -1,0 +1,242 @@
+"""From rows to model file and card: strict with rows, repeatable to the byte, and the card says what it must."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from stream.commands.contents import read_contents
+from stream.commands.dataset import DatasetOptions
+from stream.commands.training.judgement import GROUPS, scored
+from stream.commands.training.recipes import Eligible, Holdout, Recipe, matching
+from stream.commands.training.rows import CALIBRATE, FIT, TEST, chosen_rows, eligible, read_data_set
+from stream.commands.training.training import Trained, train
+from stream.commands.training.watching import BUSY, frequency
+from stream.errors import ConfigurationError
+from stream.features import FEATURES
+from stream.holdouts import held_out
+from stream.scoring import read_model
+
+LABEL = "donation.completed within 7d"
+RECIPE = Recipe(
+    "gives",
+    LABEL,
+    "1d",
+    "Whether <they> give.",
+    rounds=20,
+    parameters={"min_data_in_leaf": 20},
+    text='name = "gives"\nlabel = "<label>"',
+)
+DAY_MS = 86_400_000
+BUSY_PLACES = matching(BUSY, FEATURES)
+
+
+def write(file: Path, seed: int = 1, *, text: str = LABEL, n: int = 4000, **changes: Any) -> Path:
+    """Write a file as ``groundswell dataset`` does: the label goes by the first two features."""
+    chance = np.random.default_rng(seed)
+    features = chance.gamma(1.0, 2.0, (n, len(FEATURES))).astype(np.float32)
+    for pattern in GROUPS.values():
+        for place in matching(pattern, FEATURES):
+            features[:, place] = chance.integers(0, 4, n)
+    z = features[:, 0] - features[:, 1] - 1
+    labels = (chance.random(n) < 1 / (1 + np.exp(-z))).astype(np.int8)
+    voters = chance.integers(0, n // 2, n)
+    censored = chance.random(n) < 0.1
+    columns: dict[str, Any] = {
+        "voter": pa.array([f"v{voter}" for voter in voters.tolist()]),
+        "time_ms": pa.array(chance.integers(0, 40, n) * DAY_MS),
+        "label": pa.array(labels, mask=censored),
+        "weight": pa.array(np.where(labels == 1, 1.0, 2.0).astype(np.float32)),
+        "censored": pa.array(censored),
+        "split": pa.array(np.where(voters % 4 == 0, "test", "train").tolist()),
+        **{name: pa.array(np.ascontiguousarray(features[:, place])) for place, name in enumerate(FEATURES)},
+        **changes,
+    }
+    meta = {
+        "command": "groundswell dataset --out somewhere",
+        "label": {"text": text},
+        "begin_ms": 0,
+        "end_ms": 50 * DAY_MS,
+        "complete_until_ms": 43 * DAY_MS,
+        "counts": {"voters": n // 2, "candidates": n, "censored": int(censored.sum()), "unanswered": 3},
+        "engine": 1,
+        "record_version": 1,
+    }
+    table = pa.table({name: column for name, column in columns.items() if column is not None})
+    parquet.write_table(table.replace_schema_metadata({"groundswell": json.dumps(meta)}), file)
+    return file
+
+
+def never(_options: DatasetOptions, _file: Path) -> None:
+    pytest.fail("rows were given")
+
+
+def trained(tmp_path: Path, recipe: Recipe = RECIPE, out: str = "out") -> Trained:
+    return train(recipe, never, tmp_path / out, write(tmp_path / "rows.parquet"))
+
+
+def test_rows_are_read_without_what_nothing_is_known_of(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.parquet")
+    table = parquet.read_table(file)
+    rows = read_data_set(file, FEATURES).rows
+    known = ~table["censored"].to_numpy()
+    assert len(rows) == int(known.sum())
+    assert rows.people[rows.voters].tolist() == [v for v, k in zip(table["voter"].to_pylist(), known, strict=True) if k]
+    assert rows.features[:, 1].tolist() == table[FEATURES[1]].to_numpy()[known].tolist()
+    tested = table["split"].to_numpy(zero_copy_only=False)[known] == "test"
+    assert ((rows.parts == TEST) == tested).all()
+    # Each voter is in one part, and a fifth of those who are not to test calibrate.
+    assert len({(v, p) for v, p in zip(rows.voters.tolist(), rows.parts.tolist(), strict=True)}) == len(rows.people)
+    assert np.mean(rows.parts[~tested] == CALIBRATE) == pytest.approx(0.2, abs=0.04)
+    assert (rows.parts == FIT).any()
+
+
+def test_moments_at_which_negatives_are_not_known_yet_are_left_out(tmp_path: Path) -> None:
+    late = pa.array(np.where(np.arange(4000) % 2 == 0, 44 * DAY_MS, 43 * DAY_MS))
+    rows = read_data_set(write(tmp_path / "rows.parquet", time_ms=late), FEATURES).rows
+    assert set(rows.times.tolist()) == {43 * DAY_MS}
+
+
+def test_file_of_another_catalogue_or_none_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.parquet", **{FEATURES[3]: None})
+    with pytest.raises(ConfigurationError, match=re.escape(f"{file} lacks {FEATURES[3]!r}")):
+        read_data_set(file, FEATURES)
+    file = write(tmp_path / "rows.parquet", more=pa.array(np.zeros(4000)))
+    with pytest.raises(ConfigurationError, match="has 'more'"):
+        read_data_set(file, FEATURES)
+    file.write_bytes(b"PAR1")
+    with pytest.raises(ConfigurationError, match="no file of `groundswell dataset`"):
+        read_data_set(file, FEATURES)
+
+
+def test_rows_of_another_label_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.parquet", text="donation.started within 7d")
+    with pytest.raises(ConfigurationError, match=r"label is 'donation.started within 7d', expected the recipe's"):
+        train(RECIPE, never, tmp_path, file)
+
+
+def test_too_few_positives_are_refused_with_what_would_help(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.parquet", n=60)
+    with pytest.raises(ConfigurationError, match="expected at least 10 positives and 10 others: a longer log"):
+        chosen_rows(RECIPE, read_data_set(file, FEATURES))
+
+
+def test_rows_that_are_not_eligible_are_left_out(tmp_path: Path) -> None:
+    rows = read_data_set(write(tmp_path / "rows.parquet"), FEATURES).rows
+    names = FEATURES[2:4]
+    conditions = [Eligible(name, ">=", 1.0, f"{name} >= 1") for name in names]
+    counts = eligible(conditions, rows)
+    assert counts.tolist() == ((rows.features[:, 2] >= 1) & (rows.features[:, 3] >= 1)).tolist()
+    recipe = replace(RECIPE, eligible=tuple(conditions))
+    assert len(chosen_rows(recipe, read_data_set(tmp_path / "rows.parquet", FEATURES))) == int(counts.sum())
+
+
+def test_experiment_compares_rows_of_the_moments_before_its_treatment(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, "message.delivered within 7d"))
+    times = np.random.default_rng(5).integers(0, 40, 4000) * DAY_MS
+    reached = (times >= 10 * DAY_MS) & (times < 17 * DAY_MS)
+    file = write(tmp_path / "rows.parquet", time_ms=pa.array(times))
+    given = write(tmp_path / "treatment.parquet", time_ms=pa.array(times), label=pa.array(reached.astype(np.int8)))
+    data = read_data_set(file, FEATURES)
+    rows = chosen_rows(recipe, data, read_data_set(given, FEATURES))
+    assert rows.times.min() == 10 * DAY_MS
+    assert rows.times.max() == 16 * DAY_MS
+    assert rows.treated is not None
+    for voter, treated in zip(rows.people[rows.voters].tolist(), rows.treated.tolist(), strict=True):
+        assert treated == 1.0 - held_out("letter", 0.5, voter)
+    with pytest.raises(ConfigurationError, match="rows of its treatment are needed too"):
+        chosen_rows(recipe, data)
+
+
+def test_model_file_and_card_can_stand_in_a_configuration(tmp_path: Path) -> None:
+    made = trained(tmp_path, out="models")
+    (tmp_path / "models" / "gives.toml").write_text("a recipe")
+    (tmp_path / "campaigns").mkdir()
+    [content] = read_contents(tmp_path)
+    assert content.file == made.model
+    assert content.data == made.imported.content
+    model = read_model(content.data, FEATURES)
+    assert model.name == "gives"
+    assert model.calibration is not None
+    assert model.training is not None
+    assert model.training.score is not None
+
+
+def test_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    first, again = trained(tmp_path, out="a"), trained(tmp_path, out="b")
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(files) >= 6
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+    assert first.judgement.auc == again.judgement.auc > 0.7
+
+
+def test_card_says_all_that_it_must_and_needs_nothing_beside_it(tmp_path: Path) -> None:
+    made = trained(tmp_path)
+    text = made.card.read_text()
+    for words in ("AUC", "log loss", "By region", "By age band", "By language", "What it goes by", "groundswell train"):
+        assert words in text, words
+    assert f"{made.judgement.auc:.3f}" in text
+    assert "1970-01-01 00:00" in text
+    assert "Whether &lt;they&gt; give." in text
+    assert "&lt;label&gt;" in text
+    assert "<they>" not in text
+    assert not re.findall(r'(?:src|href)="(?!data:)', text)
+    images = sorted(path.name for path in made.card.parent.glob("*.png"))
+    assert {"calibration.png", "gain.png", "importance.png"} <= set(images)
+    assert text.count("data:image/png;base64,") == len(images)
+    for name in images:
+        data = (made.card.parent / name).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        width, height = struct.unpack(">II", data[16:24])
+        assert min(width, height) > 200
+    figures = json.loads((made.card.parent / "figures.json").read_bytes())
+    assert figures["auc"] == made.judgement.auc
+    assert figures["counts"]["test"]["rows"] == made.judgement.counts["test"].rows
+
+
+def test_judgement_is_of_the_scores_that_the_stream_gives(tmp_path: Path) -> None:
+    made = trained(tmp_path)
+    rows = read_data_set(tmp_path / "rows.parquet", FEATURES).rows
+    test = rows.take(rows.parts == TEST)
+    found = scored(made.imported.content, test.features)
+    assert made.judgement.log_loss == pytest.approx(
+        -np.average(np.where(test.labels == 1, np.log(found), np.log(1 - found)), weights=test.weights)
+    )
+    assert np.average(found, weights=test.weights) == pytest.approx(made.judgement.counts["test"].rate, rel=0.15)
+
+
+def test_card_of_an_effect_has_a_qini_curve(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, "message.delivered within 7d"))
+    treatment = write(tmp_path / "treatment.parquet")
+    made = train(recipe, never, tmp_path / "out", write(tmp_path / "rows.parquet"), treatment)
+    assert made.judgement.qini is not None
+    assert (made.card.parent / "qini.png").exists()
+    text = made.card.read_text()
+    assert "effect on average" in text
+    assert "Qini coefficient" in text
+    assert "AUC" not in text.replace("base64", "").split("<h2>How it was made")[0].split("iVBOR")[0]
+    assert str(made).count("Qini") == 1
+
+
+def test_rows_count_as_often_as_their_voters_act(tmp_path: Path) -> None:
+    rows = read_data_set(write(tmp_path / "rows.parquet"), FEATURES).rows
+    expected = rows.features[:, BUSY_PLACES].astype(np.float64).sum(axis=1)
+    np.testing.assert_allclose(frequency(rows), expected)
+    still = replace(rows, features=np.zeros_like(rows.features))
+    assert frequency(still).tolist() == [1.0] * len(rows)
+
+
+def test_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        trained(tmp_path)
