@@ -106,6 +106,8 @@ class Job:
 
     models: tuple[Model, ...]
     campaigns: tuple[Campaign, ...]
+    taxonomy: bytes = b""
+    """What words and addresses stand for; empty: none is active, as where contenders have none."""
 
     @property
     def counts(self) -> tuple[Count, ...]:
@@ -158,11 +160,11 @@ def activity_document(weights: Mapping[str, float] = WEIGHTS) -> dict[str, Any]:
 
 
 def demo() -> Job:
-    """Return the campaign job: the demo's models and campaigns, and a sixth."""
+    """Return the campaign job: the demo's models, campaigns and taxonomy, and a sixth campaign."""
     models = tuple(_model(json.loads(path.read_bytes())) for path in sorted((_CONFIGS / "models").glob("*.json")))
     campaigns = [_campaign(tomllib.loads(path.read_text())) for path in sorted((_CONFIGS / "campaigns").glob("*.toml"))]
     campaigns.append(Campaign("thank_giver", "gives_online", False, 0.02, 0.03, 30 * _UNITS_MS["d"]))
-    return Job(models, tuple(campaigns))
+    return Job(models, tuple(campaigns), (_CONFIGS / "taxonomy.toml").read_bytes())
 
 
 def _model(fields: Mapping[str, Any]) -> Model:

@@ -22,6 +22,7 @@ from load_tests.job import Job, activity
 from load_tests.processes import cpu_seconds
 from stream.commands.broker import administration
 from stream.commands.config import apply
+from stream.commands.contents import TAXONOMY
 from stream.commands.topics import create, facts
 from stream.embedded.services import free_port
 from stream.records import Header
@@ -89,6 +90,8 @@ class Rig:
             (self.directory / folder).mkdir()
             for name, content in files.items():
                 (self.directory / folder / name).write_bytes(content)
+        if self.job.taxonomy:
+            (self.directory / TAXONOMY).write_bytes(self.job.taxonomy)
         create(self.settings)
         apply(self.settings)
         return self

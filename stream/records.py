@@ -223,7 +223,7 @@ class Header:
             fields: Any = orjson.loads(data)
             header = cls(**fields)
             # A header of before there were taxonomies has none active.
-            header.slots = {"taxonomy": [], **header.slots}
+            header.slots = {"taxonomy": [], **header.slots} if type(header.slots) is dict else header.slots
             fault = next(header._faults(), None)
         except (orjson.JSONDecodeError, TypeError) as error:
             fault = f"{str(error)[:200]}: {data[:120]!r}"

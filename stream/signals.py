@@ -18,7 +18,7 @@ METHODS: Final = ("", "online", "post", "other")
 MAX_ISSUES: Final = 12
 OTHER_REGION: Final = 65535
 OTHER_BAND: Final = 255
-"""Of age bands, languages, time zones and sources: one that is said and not listed."""
+"""Of age bands, languages, zones and sources: one that is said and not listed."""
 
 UNKNOWN: Final = (
     *("side", "issue", "page", "referrer", "tag", "device", "method", "channel"),
@@ -44,7 +44,7 @@ SIGNAL: Final = np.dtype(
         ("region", "<u2"),  # 1 + place among the taxonomy's regions; 0: not said
         ("age_band", "u1"),  # 1 + place among the taxonomy's age bands; 0: not said
         ("language", "u1"),  # likewise
-        ("zone", "u1"),  # likewise, among the time zones (IANA names)
+        ("zone", "u1"),  # 1 + place in zones.ZONES; 0: not said
         ("source", "u1"),  # likewise: where the profile record comes from
         ("reserved", "u1", (3,)),
     ]

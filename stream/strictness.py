@@ -17,7 +17,11 @@ _NAME_EXPECTED: Final = "1 to 64 characters of a-z, 0-9, _ and -, beginning with
 _DOTTED: Final = re.compile(rb"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){64}""")
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([\w.-]+)\s*\]")
 _KEY: Final = re.compile(r"\s*([\w.-]+)\s*=")
-_PATH: Final = re.compile(r"[\w-]+(?:\[[0-9]+\])?(?:\.[\w-]+(?:\[[0-9]+\])?)*")
+_STEP: Final = r"[\w-]+(?:\[[0-9]+\])?"
+_PATH: Final = re.compile(
+    rf"(?:a \w+ has the unknown key '|a campaign's |campaign '[^']*': |(?!a ))({_STEP}(?:\.{_STEP})*)"
+)
+"""The key that an error's text is about: a campaign may be named before it."""
 
 
 def read_toml(data: bytes, most_bytes: int, what: str) -> dict[str, Any]:
@@ -37,16 +41,15 @@ def read_toml(data: bytes, most_bytes: int, what: str) -> dict[str, Any]:
 
 
 def at_line(data: bytes, error: ConfigurationError) -> ConfigurationError:
-    """Return an error whose text begins with a key of a TOML file (``pages[3].class``), with that key's line before it.
+    """Return an error that is about a key of a TOML file (``pages[3].class is``), with that key's line before its text.
 
-    A key that the file says within another's value has that one's line; a text that begins with none is left.
+    A key that the file says within another's value has that one's line; an error that is about none is left.
     """
     found = _PATH.match(str(error))
     lines = _lines_of(data.decode()) if found else {}
-    path = found[0] if found else ""
+    path = found[1] if found else ""
     while path and path not in lines:
-        shorter = path.rpartition("[")[0] if path.endswith("]") else path.rpartition(".")[0]
-        path = shorter
+        path = path.rpartition("[")[0] if path.endswith("]") else path.rpartition(".")[0]
     return ConfigurationError(f"line {lines[path]}, {error}") if path else error
 
 
@@ -55,7 +58,7 @@ def _lines_of(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     counts: dict[str, int] = {}
     prefix, quote = "", ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if quote:
             quote = "" if quote in line else quote
             continue

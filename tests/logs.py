@@ -111,7 +111,7 @@ class Generator:
         """Draw the log's manner: partition, voters, pace, append times, configuration.
 
         ``place`` (partition, count) is drawn where None. ``steady_from_ms`` makes time begin there and pass evenly,
-        for a log that a broker will stamp itself. ``trials``: activations also name versions in other roles.
+        for a log that a broker will stamp itself. ``trials``: activations also name other roles and a taxonomy.
         """
         self.chance = random.Random(seed)
         self.has_trials = trials
@@ -358,6 +358,15 @@ class Generator:
                     entries.append(entry)
         return entries
 
+    def draw_taxonomies(self) -> list[dict[str, str]]:
+        """Return a taxonomy or none, seldom more of them than there is room for."""
+        chance = self.trying
+        names = chance.sample(["words", "other"], k=chance.choice([0, 1, 1, 1, 1, 1, 1, 1, 1, 2]))
+        known = chance.choice(['"example.org/issues"', '"nurses"'])
+        return [
+            self.put("taxonomy", name, f'accounts = [{{side = "own", names = [{known}]}}]'.encode()) for name in names
+        ]
+
     def draw_model(self, name: str, chance: random.Random | None = None) -> dict[str, str]:
         """Return a model whose score swings around 0 (linear) or 0.5 (logistic)."""
         chance = chance or self.chance
@@ -397,6 +406,7 @@ class Generator:
         self.chance.shuffle(contents)
         if self.has_trials:
             contents += self.draw_trials([entry["name"] for entry in contents if entry["kind"] == "model"])
+            contents += self.draw_taxonomies()
         self.serial += 1
         fields = {"specversion": "1.0", "id": f"a{self.serial}", "source": "/config", "type": "config.activated"}
         return self.spell({**fields, "data": {"engine": 1, "contents": contents}})

@@ -449,7 +449,7 @@ class Partition:
             return False
         listed = [{entry["name"] for entry in contents if entry["kind"] == kind} for kind in self.slots]
         assert data["engine"] == 1, "another engine decides from here on"
-        if any(len(names) > most for names, most in zip(listed, (8, 12, 0), strict=True)):
+        if any(len(names) > most for names, most in zip(listed, (8, 12, 0, 1), strict=True)):
             return False
         for kind, slots in self.slots.items():
             wanted = {entry["name"]: entry["sha256"] for entry in contents if entry["kind"] == kind}

@@ -1,4 +1,4 @@
-"""Mutated bytes as model and campaign files: each is read whole, or refused with a reason; nothing else is raised."""
+"""Mutated models, campaigns and taxonomies: each is read whole, or refused with a reason; nothing else is raised."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ import orjson
 
 from load_tests.fuzzing.mutation import change_bytes
 from load_tests.fuzzing.promises import BrokenPromiseError, held_to
+from stream.details import DETAIL, Details
 from stream.errors import ConfigurationError
-from stream.features import FEATURES
-from stream.records import MAX_CAMPAIGNS, MAX_MODELS
+from stream.features import FEATURES, CompiledTaxonomy
+from stream.features.compiling import compile_taxonomy
+from stream.features.taxonomy import read_taxonomy
+from stream.records import EVENT_TYPES, MAX_CAMPAIGNS, MAX_MODELS
 from stream.scoring import Model, compile_models, explain, read_model
+from stream.signals import SIGNAL
 from stream.triggers import Campaign, compile_campaigns, read_campaign
 
 MODELS: Final = (
@@ -37,7 +41,19 @@ CAMPAIGNS: Final = (
     b'description = "hello"\n\n[action]\nchannel = "email"\ntemplate = "w\xc3\xabl"\n',
     b'name = "win_back"\nmodel = "support"\ndirection = "down"\nthreshold = 0\nrearm = 1\ncooldown = 0\n',
 )
+TAXONOMIES: Final = (
+    b'[[issues]]\nname = "economy"\nwords.en = ["jobs", ["minimum wage", 2.0], "econom*"]\n'
+    b'words.de = ["L\xc3\xb6hne"]\n\n'
+    b'[stance]\nfor.en = ["good"]\nagainst.en = [["bad", 0.5]]\n[negations]\nen = ["don\'t"]\n',
+    b'[[accounts]]\nside = "own"\nnames = ["@us", "Us2"]\n'
+    b'[[pages]]\nclass = "donate"\npaths = ["/give", "/donate*", "*/x"]\n'
+    b'[referrers]\nsearch = ["google.com"]\n[[tags]]\nparameter = "utm_medium"\nad = ["cpc", "paid*"]\n',
+    b'[[devices]]\nclass = "tv"\nwords = ["smart tv"]\n[channels]\nmail = ["email"]\n[methods]\npost = ["check"]\n'
+    b'[profile]\nregions = ["a", ["b", "c"]]\nage_bands = ["18-24"]\nlanguages = ["en"]\nsources = ["form"]\n',
+)
 """Sound files to begin from."""
+
+SOUND: Final = {"model": MODELS, "campaign": CAMPAIGNS, "taxonomy": TAXONOMIES}
 
 TOKENS: Final = (
     *[b"null", b"true", b"false", b"NaN", b"nan", b"inf", b"-Infinity", b"1e999", b"1e308", b"-0.0", b"5e-324"],
@@ -70,8 +86,18 @@ def _replace_value(chance: random.Random, data: bytearray) -> None:
         data[first : min(ends, default=len(data))] = chance.choice(TOKENS)
 
 
-def examine(content: Model | Campaign) -> None:
+Content = Model | Campaign | CompiledTaxonomy
+_SAID: Final = b"econom\xc3\xa9 jobs don't bad /donate/x?utm_medium=paid&a=b https://google.com smart tv @us"
+
+
+def examine(content: Content) -> None:
     """Raise BrokenPromiseError where a content that was read cannot be compiled, or has a number out of bounds."""
+    if isinstance(content, CompiledTaxonomy):
+        kinds, details = np.arange(len(EVENT_TYPES)), np.zeros(len(EVENT_TYPES), DETAIL)
+        details["stops"] = len(_SAID)
+        signals, unknown = np.zeros(len(kinds), SIGNAL), np.zeros(len(kinds), np.uint16)
+        content.read(Details(np.frombuffer(_SAID, np.uint8), details), kinds, 0, len(kinds), signals, unknown)
+        return
     if isinstance(content, Model):
         numbers = [content.bias, *(content.calibration or ()), *[weight for _, weight in content.weights]]
         models = compile_models([content], np.ones(MAX_MODELS, np.uint32))
@@ -89,15 +115,17 @@ def examine(content: Model | Campaign) -> None:
         raise BrokenPromiseError(message)
 
 
-def read(kind: str, data: bytes) -> Model | Campaign:
-    """Read a file of either kind."""
+def read(kind: str, data: bytes) -> Content:
+    """Read a file of any kind."""
+    if kind == "taxonomy":
+        return compile_taxonomy(read_taxonomy(data))
     return read_model(data, FEATURES) if kind == "model" else read_campaign(data)
 
 
 @cache
 def _compile() -> None:
     """Compile what only accepted inputs need, before any is measured."""
-    for kind, files in (("model", MODELS), ("campaign", CAMPAIGNS)):
+    for kind, files in SOUND.items():
         for data in files:
             examine(read(kind, data))
 
@@ -112,8 +140,13 @@ def try_campaigns(chance: random.Random, inputs: int) -> Counter[str]:
     return try_files(chance, inputs, "campaign")
 
 
+def try_taxonomies(chance: random.Random, inputs: int) -> Counter[str]:
+    """Read and compile mutated taxonomies, and have them read some texts."""
+    return try_files(chance, inputs, "taxonomy")
+
+
 def try_files(
-    chance: random.Random, inputs: int, kind: str, reading: Callable[[str, bytes], Model | Campaign] = read
+    chance: random.Random, inputs: int, kind: str, reading: Callable[[str, bytes], Content] = read
 ) -> Counter[str]:
     """Read ``inputs`` mutated files of a kind; return how many were accepted and refused.
 
@@ -122,7 +155,7 @@ def try_files(
     _compile()
     counts: Counter[str] = Counter()
     for _ in range(inputs):
-        data = mutate(chance, MODELS if kind == "model" else CAMPAIGNS)
+        data = mutate(chance, SOUND[kind])
         with held_to(kind, data, (ConfigurationError,), counts):
             examine(reading(kind, data))
     return counts

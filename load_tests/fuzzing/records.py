@@ -28,6 +28,7 @@ _SLOTS: Final[dict[str, list[list[str] | None]]] = {
     "model": [["support", "0"], ["reach", "1"]],
     "campaign": [["welcome", "2"], ["win_back", "3"]],
     "policy": [],
+    "taxonomy": [],
 }
 
 

@@ -22,7 +22,8 @@ HEADERS: Final = tuple(
         Header("p8vN5dJ8T0mXkq1wX1nT1g", 8, "", 0, 0),
         Header(
             *("p8vN5dJ8T0mXkq1wX1nT1g", 8, "owner-1", 100, 12_345, 1_795_555_555_000),
-            slots={"model": [["support", "ab" * 32], None], "campaign": [["welcome", "cd" * 32]], "policy": []},
+            slots={"model": [["support", "ab" * 32], None], "campaign": [["welcome", "cd" * 32]], "policy": []}
+            | {"taxonomy": [["words", "ef" * 32]]},
             sequences={"triggers": 17, "rejects": 3, "forwards": 0},
             origins={"3": 17, "5": 0},
             restoring=True,

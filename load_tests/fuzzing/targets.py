@@ -47,7 +47,8 @@ TARGETS: Final = (
     Target("trees", "model files of trees", 40, 25, "trees", "try_model_files"),
     Target("lightgbm", "LightGBM's text", 40, 25, "trees", "try_lightgbm"),
     Target("treelite", "what treelite says of a model", 30, 25, "trees", "try_treelite"),
-    Target("campaign", "campaign files", 75, 25, "files", "try_campaigns"),
+    Target("campaign", "campaign files", 50, 25, "files", "try_campaigns"),
+    Target("taxonomy", "taxonomies", 25, 10, "files", "try_taxonomies"),
     Target("answers", "answers of a broken Redis", 50, 10, "answers", "try_answers"),
 )
 

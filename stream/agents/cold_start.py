@@ -17,9 +17,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+from stream.ahead import read_ahead
 from stream.columns import Columns, columns_of
 from stream.compiled import has_cache
 from stream.events import decode
+from stream.features import NO_TAXONOMY
 
 logger = logging.getLogger(__name__)
 
@@ -87,4 +89,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    decode(first_events(), 1, 0)
+    decode(first_events(), 1, 0, facts=read_ahead(first_events(), 1, NO_TAXONOMY).facts)

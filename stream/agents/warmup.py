@@ -11,11 +11,14 @@ import orjson
 
 from stream.activation import restore
 from stream.agents.cold_start import first_events
+from stream.ahead import Ahead
+from stream.events import read
 from stream.features import FEATURES
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import USE_FOLD, ContentId, Header
 from stream.scoring import Models, explain, score
 from stream.scoring.forest_kernels import WALKED_ROWS
+from stream.signals import SIGNAL
 from stream.spans import Spans
 from stream.stores.packing import warm_packing
 from stream.stores.table import Table
@@ -68,7 +71,14 @@ async def _take_events(*, reference: bool) -> None:
     header.versions = [ModelVersion("warmup", "", CANARY, 0.5).to_entry()]
     table = Table(16)
     state = PartitionState(0, "warmup", header, table, await restore(header, library), reference=reference)
-    await process_batch(state, first_events(), library, _no_records)
+    columns = first_events()
+    ahead = None
+    if reference:
+        # As if their signals were read, since the helper compiles that too.
+        n = len(columns)
+        facts = read(columns, 1, reference=True)
+        ahead = Ahead(facts, state.active.taxonomy, np.zeros(n, SIGNAL), np.zeros(n, np.uint16))
+    await process_batch(state, columns, library, _no_records, ahead)
     _score_block(state.active.models)
     # Whether any of them fires a trigger that explains itself is the models' affair.
     explain(state.active.models, np.zeros((1, 1)), np.zeros(1, np.int64), 0)

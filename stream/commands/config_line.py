@@ -10,18 +10,18 @@ import typer
 from stream.commands.given import in_partitions, settings_of
 from stream.errors import printable
 
-config = typer.Typer(help="Models and campaigns.", no_args_is_help=True)
+config = typer.Typer(help="Models, campaigns and the taxonomy.", no_args_is_help=True)
 
 
 @config.command("apply")
 def apply(
     context: typer.Context,
     directory: Annotated[
-        Path | None, typer.Argument(help="Holds models/ and campaigns/; else what the settings say.")
+        Path | None, typer.Argument(help="Holds models/, campaigns/, taxonomy.toml; else what the settings say.")
     ] = None,
     end_trials: Annotated[bool, typer.Option("--end-trials", help="Shadows and canaries end, too.")] = False,
 ) -> None:
-    """Activate all models and campaigns of a directory.
+    """Activate all models and campaigns of a directory, and its taxonomy.
 
     Validates them first, then activates them, and only them, in one Kafka transaction. Shadows and canaries of models
     that are in the directory go on.

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from stream.embedded.occasions import (
     AMOUNTS,
+    ARRIVALS,
+    ATTENDED,
+    BY_MAIL,
     COMPLETED,
     CONVERSIONS,
     DATA,
@@ -26,6 +29,7 @@ from stream.embedded.occasions import (
     UNSUBSCRIBED,
     VIRAL_MIX,
     VISIT,
+    WITHIN,
     events_by_occasion,
 )
 from stream.embedded.leanings import Leanings
@@ -181,11 +185,12 @@ class Electorate:
             mean * rhythm / self._events_by_occasion * np.array(list(QUIET_MIX.values()))
         ).tolist()
         happened: list[_Rows] = []
-        arrivals: list[tuple[Ints, Ints]] = []
+        arrivals: list[tuple[Ints, Ints, Ints]] = []
         for name, n in zip(QUIET_MIX, counts, strict=True):
             times, voters = self._moments(n, first_ms, stop_ms), self._voters(n, name)
             if name == "site.page_view":
-                arrivals.append((times, voters))
+                ways = self._chance.choice(len(ARRIVALS), n, p=[chance for _, _, chance in ARRIVALS])
+                arrivals.append((times, voters, ways))
             elif name == "message.delivered":
                 arrivals.append(self._message(times, voters, happened))
             elif name == "donation.completed":
@@ -193,8 +198,8 @@ class Electorate:
                 happened.append((times, voters, np.full(n, KIND[name]), by_post))
             else:
                 happened.append(self._happen(times, voters, KIND[name]))
-        times, voters = (np.concatenate(part) for part in zip(*arrivals, strict=True))
-        self._visit(times, voters, happened)
+        times, voters, ways = (np.concatenate(part) for part in zip(*arrivals, strict=True))
+        self._visit(times, voters, ways, happened)
         return happened
 
     def _dated(self, first_ms: int, stop_ms: int) -> list[_Rows]:
@@ -228,8 +233,8 @@ class Electorate:
     def _within(self, at_ms: int, span_ms: int, voters: Ints, name: str, variants: Ints) -> _Rows:
         return self._moments(len(voters), at_ms, at_ms + span_ms), voters, np.full(len(voters), KIND[name]), variants
 
-    def _message(self, times: Ints, voters: Ints, happened: list[_Rows]) -> tuple[Ints, Ints]:
-        """Deliver messages, and return who came to the site by them, when."""
+    def _message(self, times: Ints, voters: Ints, happened: list[_Rows]) -> tuple[Ints, Ints, Ints]:
+        """Deliver messages, and return who came to the site by them, when, and in which way."""
         truth, sent = self.truth, self._chance.integers(0, MESSAGES, len(times))
 
         def follow(name: str, chances: Floats, mean_seconds: float) -> tuple[Ints, Ints, Ints]:
@@ -243,7 +248,7 @@ class Electorate:
         follow("message.replied", np.full(len(voters), REPLIED), 120)
         follow("message.unsubscribed", UNSUBSCRIBED * truth.leaves[voters], 120)
         times, voters, _ = follow("message.clicked", truth.clicks[voters], 20)
-        return times + 500, voters
+        return times + 500, voters, np.full(len(times), BY_MAIL)
 
     def _some(
         self, times: Ints, voters: Ints, chance: float, mean_seconds: float, more_often: Floats | None = None
@@ -253,14 +258,16 @@ class Electorate:
         chosen = self._chance.random(len(times)) < chances
         return self._later_by(times[chosen], mean_seconds), voters[chosen]
 
-    def _visit(self, times: Ints, voters: Ints, happened: list[_Rows]) -> None:
-        """Walk the pages from each arrival until all have left."""
+    def _visit(self, times: Ints, voters: Ints, ways: Ints, happened: list[_Rows]) -> None:
+        """Walk the pages from each arrival (one of ARRIVALS) until all have left."""
         more_often = {KIND["donation.started"]: self.truth.online, KIND["volunteer.signed_up"]: self.truth.help}
         entries, steps = np.cumsum(ENTRIES), np.cumsum(TRANSITIONS, axis=1)
         pages = np.searchsorted(entries, self._chance.random(len(times)) * entries[-1])
         devices = self._chance.integers(0, len(DEVICES), len(times))
         while len(times):
-            happened.append((times, voters, np.full(len(times), VISIT), pages * len(DEVICES) + devices))
+            happened.append(
+                (times, voters, np.full(len(times), VISIT), (pages * len(DEVICES) + devices) * len(ARRIVALS) + ways)
+            )
             for page, (kind, chance) in CONVERSIONS.items():
                 here = pages == page
                 when, who = self._some(times[here], voters[here], chance, 40, more_often.get(kind))
@@ -268,9 +275,12 @@ class Electorate:
                 if kind == KIND["donation.started"]:
                     done = self._some(when, who, COMPLETED, 90)
                     happened.append(self._happen(*done, KIND["donation.completed"]))
+                elif kind == KIND["event.rsvp"]:
+                    happened.append(self._happen(*self._some(when, who, ATTENDED, 43_200), KIND["event.attended"]))
             pages = (steps[pages] < self._chance.random((len(pages), 1))).sum(axis=1)
             stay = pages < len(PAGES)
             times, voters, pages, devices = times[stay], voters[stay], pages[stay], devices[stay]
+            ways = np.full(len(times), WITHIN)
             times = self._later_by(times, _PAGE_SECONDS)
 
     def _viral(self, first_ms: int, stop_ms: int, mean: float) -> _Rows:

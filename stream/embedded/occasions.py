@@ -13,23 +13,40 @@ from stream.embedded.register import profiles
 from stream.records import EVENT_TYPES, KIND
 
 ISSUES: Final = ("economy", "health", "climate", "education", "housing")
+ACCOUNTS: Final = ("ada-for-senate", "greenalliance", "theothercampaign", "a-neighbour")
+"""By post, whose it is."""
 PAGES: Final = ("", *(f"issues/{issue}" for issue in ISSUES), "about", "events", "volunteer", "join", "donate")
 DEVICES: Final = ("phone", "computer", "tablet")
 NETWORKS: Final = ("mastodon.example", "photos.example", "videos.example")
 POSTS_BY_ISSUE: Final = 4
 CHANNELS: Final = ("email", "text", "push")
 AMOUNTS: Final = (5, 10, 15, 20, 27, 50, 100, 250)
+METHODS: Final = ("online", "post")
+HOME: Final = "https://ada.example/"
+ARRIVALS: Final = (
+    ("", "", 0.25),
+    ("", "https://www.google.com/", 0.3),
+    ("", "https://t.co/4fK2", 0.25),
+    ("?utm_source=newsletter&utm_medium=email", "", 0.05),
+    ("?gclid=Cj0KCQ", "https://www.google.com/", 0.1),
+    ("", "https://www.mobilize.us/", 0.05),
+    ("", HOME, 0.0),
+)
+"""How a page is come to: what stands behind its address, the referrer, and the chance of a visit beginning so."""
+BY_MAIL: Final = 3
+WITHIN: Final = len(ARRIVALS) - 1
+"""From another page of the site."""
 
 COMMENTS: Final = {
-    "en": ("Finally someone talks about {}!", "Not convinced yet on {}."),
-    "es": ("¡Por fin alguien habla de {}!", "Todavía no me convence lo de {}."),
+    "en": ("Finally someone talks about {}!", "I disagree with this on {}."),
+    "es": ("¡Por fin alguien habla de {}!", "No estoy de acuerdo sobre {}."),
     "zh": ("終於有人談到{}了!", "关于{},我还没有被说服。"),
     "vi": ("Cuối cùng cũng có người nói về {}!", "Tôi chưa thấy thuyết phục về {}."),
     "tl": ("Sa wakas may nagsalita tungkol sa {}!", "Hindi pa ako kumbinsido sa {}."),
     "ko": ("드디어 {} 이야기를 하는 사람이 나왔네요!", "{}에 대해서는 아직 잘 모르겠어요."),
     "fr": ("Enfin quelqu'un qui parle de {} !", "Pas encore convaincu sur {}."),
     "ar": ("أخيرًا هناك من يتحدث عن {}!", "لست مقتنعًا بعد بشأن {}."),
-    "de": ("Endlich redet jemand über {}!", "Bei {} bin ich noch nicht überzeugt."),
+    "de": ("Endlich redet jemand über {}!", "Bei {} bin ich dagegen."),
 }
 
 # Weight of each hour of the day (UTC) against the day's mean: a quiet night, a noon bump, a long evening.
@@ -72,6 +89,8 @@ CONVERSIONS: Final = {
     _DONATE: (KIND["donation.started"], 0.40),
 }
 """By page, what may follow from seeing it, and its chance."""
+ATTENDED: Final = 0.6
+"""The chance that whoever accepts an invitation comes."""
 COMPLETED: Final = 0.55
 """The chance that a donation that was started is completed."""
 OPENED: Final = 0.45
@@ -107,6 +126,7 @@ def events_by_occasion() -> float:
     # Expected views of each page in a visit: entries times the fundamental matrix of the absorbing chain.
     views = np.linalg.solve(np.eye(len(PAGES)) - TRANSITIONS.T, ENTRIES)
     visit = float(views.sum()) + sum(float(views[page]) * chance for page, (_, chance) in CONVERSIONS.items())
+    visit += float(views[_EVENTS]) * CONVERSIONS[_EVENTS][1] * ATTENDED
     visit += float(views[_DONATE]) * CONVERSIONS[_DONATE][1] * COMPLETED
     message = 1 + OPENED * (1 + CLICKED * (1 + visit) + REPLIED + UNSUBSCRIBED)
     shares = QUIET_MIX
@@ -123,7 +143,7 @@ MESSAGES: Final = len(CHANNELS) * len(ISSUES)
 def _social() -> list[dict[str, Any]]:
     posts = range(POSTS_BY_ISSUE)
     return [
-        {"platform": network, "account": "ada-for-senate", "post": f"{issue}-{post}"}
+        {"platform": network, "account": ACCOUNTS[post % len(ACCOUNTS)], "post": f"{issue}-{post}"}
         for issue, post, network in product(ISSUES, posts, NETWORKS)
     ]
 
@@ -133,7 +153,10 @@ def _data_of(name: str) -> list[dict[str, Any]]:
     if name == "social.comment":
         said = [(text, language) for language, texts in COMMENTS.items() for text in texts]
         return [
-            {"platform": NETWORKS[0], "post": f"{issue}-0", "text": text.format(issue), "language": language}
+            {
+                **{"platform": NETWORKS[0], "account": ACCOUNTS[0], "post": f"{issue}-0"},
+                **{"text": text.format(issue), "language": language},
+            }
             for issue, (text, language) in product(ISSUES, said)
         ]
     if name.startswith("social."):
@@ -142,13 +165,16 @@ def _data_of(name: str) -> list[dict[str, Any]]:
         sent = [{"channel": channel, "message": f"issue-{issue}"} for channel, issue in product(CHANNELS, ISSUES)]
         return [*sent, {"channel": "mail", "message": "letter", "campaign": "letter"}]
     if name == "site.page_view":
-        return [{"url": f"https://ada.example/{page}", "device": device} for page, device in product(PAGES, DEVICES)]
+        return [
+            {"url": f"{HOME}{page}{tag}", **({"referrer": referrer} if referrer else {}), "device": device}
+            for page, device, (tag, referrer, _) in product(PAGES, DEVICES, ARRIVALS)
+        ]
     if name == "donation.started":
-        return [{"amount": amount, "currency": "USD", "form": "main"} for amount in AMOUNTS]
+        return [{"amount": amount, "currency": "USD", "form": "main", "method": METHODS[0]} for amount in AMOUNTS]
     if name == "donation.completed":
         return [
             {"amount": amount, "currency": "USD", "recurring": amount < 20, "method": method}
-            for method, amount in product(("online", "post"), AMOUNTS)
+            for method, amount in product(METHODS, AMOUNTS)
         ]
     if name == "canvass.contacted":
         return [{"support": support, "issue": issue} for support, issue in product(range(1, 6), ISSUES)]
@@ -157,7 +183,11 @@ def _data_of(name: str) -> list[dict[str, Any]]:
     rest: dict[str, list[dict[str, Any]]] = {
         "signup.completed": [{"form": "join", "list": "newsletter"}],
         "volunteer.signed_up": [{"role": role} for role in ("calls", "doors", "rides")],
-        "event.rsvp": [{"event": f"town-hall-{n}", "answer": "yes", "guests": n % 3} for n in range(6)],
+        "event.rsvp": [
+            {"event": f"town-hall-{n}", "answer": answer, "guests": n % 3}
+            for n, answer in product(range(6), ("yes", "yes", "maybe", "no"))
+        ],
+        "event.attended": [{"event": f"town-hall-{n}"} for n in range(6)],
         "consent.granted": [{"purpose": "profiling", "text_version": "2026-05"}],
         "consent.withdrawn": [{"purpose": "profiling", "text_version": "2026-05"}],
         "privacy.erased": [{"request": "form"}],

@@ -69,9 +69,12 @@ def count_unknown(unknown: NDArray[np.uint16], use: NDArray[np.int64]) -> dict[s
     ``unknown`` (uint16[n]) is as ``read_signals`` wrote it, ``use`` int64[n].
     """
     counts = np.bincount(unknown[use == USE_FOLD])
-    masks = np.flatnonzero(counts)
-    found = {name: int(counts[masks[masks >> place & 1 == 1]].sum()) for place, name in enumerate(UNKNOWN)}
-    return {name: count for name, count in found.items() if count}
+    found: dict[str, int] = {}
+    for mask in np.flatnonzero(counts).tolist():
+        for place, name in enumerate(UNKNOWN):
+            if mask >> place & 1:
+                found[name] = found.get(name, 0) + int(counts[mask])
+    return found
 
 
 @lru_cache(_KEPT)

@@ -29,7 +29,7 @@ LISTS = 6
 
 NAME_BYTES = (0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB)
 """Bytes that UTF-8 never has: each begins the names of one kind."""
-ACCOUNTS, CHANNELS, DONATION_METHODS, ISSUES, REGIONS, AGE_BANDS, LANGUAGES, ZONES, SOURCES = NAME_BYTES
+ACCOUNTS, CHANNELS, DONATION_METHODS, ISSUES, REGIONS, AGE_BANDS, LANGUAGES, ZONE_NAMES, SOURCES = NAME_BYTES
 
 _FOLLOW, _COMMENT = KIND["social.follow"], KIND["social.comment"]
 _PAGE_VIEW = KIND["site.page_view"]
@@ -56,7 +56,7 @@ def _names_of() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             (_REGION, REGIONS),
             (_AGE_BAND, AGE_BANDS),
             (_LANGUAGE, LANGUAGES),
-            (_ZONE, ZONES),
+            (_ZONE, ZONE_NAMES),
             (_SOURCE, SOURCES),
         ),
     }

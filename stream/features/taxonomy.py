@@ -30,18 +30,19 @@ from stream.features.signal_kernels import (
     LANGUAGES,
     REGIONS,
     SOURCES,
-    ZONES,
+    ZONE_NAMES,
 )
 from stream.features.word_kernels import NEGATION, STANCE
 from stream.signals import DEVICES, MAX_ISSUES, MESSAGE_CHANNELS, METHODS, ORIGINS, OTHER_BAND, PAGES, SIDES
 from stream.strictness import at_line, name_of, read_toml, refuse_keys
+from stream.zones import ZONES
 
 MAX_TAXONOMY_BYTES: Final = 1024 * 1024
 MAX_WORDS: Final = 10_000
 MAX_OTHERS: Final = 10_000
 """Accounts, and so paths, hosts, tags and words for devices."""
 MAX_BANDS: Final = OTHER_BAND - 1
-"""Age bands, and so languages, time zones and sources."""
+"""Age bands, and so languages and sources."""
 MAX_WEIGHT: Final = 25.5
 NO_ISSUE: Final = -1
 _LANGUAGE: Final = re.compile("[a-z]{2,3}")
@@ -51,7 +52,6 @@ _PROFILE: Final = {
     "regions": (REGIONS, MAX_OTHERS),
     "age_bands": (AGE_BANDS, MAX_BANDS),
     "languages": (LANGUAGES, MAX_BANDS),
-    "zones": (ZONES, MAX_BANDS),
     "sources": (SOURCES, MAX_BANDS),
 }
 """By key, the byte of its names, and how many there may be."""
@@ -85,7 +85,7 @@ class Taxonomy:
     tags: Mapping[bytes, int]
     devices: Mapping[bytes, int]
     profile: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By key of the file (``regions``, ``zones``), the names by place."""
+    """By key of the file (``regions``, ``sources``), the names by place."""
 
 
 def read_taxonomy(data: bytes) -> Taxonomy:
@@ -112,6 +112,7 @@ def _read(fields: Mapping[str, Any]) -> Taxonomy:
         lengths=lengths,
         names={
             **_accounts(fields, issues),
+            **{name_pattern(ZONE_NAMES, name, "zones"): (place, NO_ISSUE) for place, name in enumerate(ZONES)},
             **{name_pattern(ISSUES, name, "issues"): (place, NO_ISSUE) for place, name in enumerate(issues)},
             **_classes(fields, "channels", MESSAGE_CHANNELS, CHANNELS, _CHANNELS),
             **_classes(fields, "methods", METHODS[1:], DONATION_METHODS, _METHODS, 1),
@@ -331,7 +332,8 @@ def _classes(
             pattern = name_pattern(kind, entry, what)
             _refuse_repeated(pattern in named, entry, what)
             named[pattern] = first + classes.index(name), NO_ISSUE
-    _refuse_many(key, len(named), MAX_OTHERS, "names")
+    if key in fields:
+        _refuse_many(key, len(named), MAX_OTHERS, "names")
     return named
 
 

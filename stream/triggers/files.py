@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stream.errors import ConfigurationError, quoted
-from stream.strictness import description_of, name_of, number_of, read_toml, refuse_keys
+from stream.strictness import at_line, description_of, name_of, number_of, read_toml, refuse_keys
 
 MAX_CAMPAIGN_BYTES: Final = 64 * 1024
 _COOLDOWN: Final = re.compile(r"([0-9]{1,9})([dhms])")
@@ -39,9 +39,17 @@ class Campaign:
 def read_campaign(data: bytes) -> Campaign:
     """Return the campaign in a file's bytes.
 
-    Raises ConfigurationError, quoting what is wrong and saying what was expected, for anything unusable.
+    Raises ConfigurationError, with the line, quoting what is wrong and saying what was expected, for anything unusable.
     """
-    fields = _read_table(data)
+    fields = read_toml(data, MAX_CAMPAIGN_BYTES, "a campaign")
+    try:
+        return _read(fields)
+    except ConfigurationError as error:
+        raise at_line(data, error) from None
+
+
+def _read(fields: dict[str, Any]) -> Campaign:
+    refuse_keys(fields, _REQUIRED, _OPTIONAL, "a campaign")
     name = name_of(fields["name"], "a campaign's name")
     direction = fields["direction"]
     if not isinstance(direction, str) or direction not in _DIRECTIONS:
@@ -64,12 +72,6 @@ def read_campaign(data: bytes) -> Campaign:
         action=_action(fields.get("action", {}), name),
         description=description,
     )
-
-
-def _read_table(data: bytes) -> dict[str, Any]:
-    fields = read_toml(data, MAX_CAMPAIGN_BYTES, "a campaign")
-    refuse_keys(fields, _REQUIRED, _OPTIONAL, "a campaign")
-    return fields
 
 
 def _cooldown_ms(value: object, name: str) -> int:

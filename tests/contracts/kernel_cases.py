@@ -306,7 +306,7 @@ def taxonomy(seed: int) -> CompiledTaxonomy:
     methods.post = ["{words[0]}"]
     profile.regions = ["{words[1]}", "{words[0]}"]
     profile.languages = [["{words[0]}", "{words[2]}"]]
-    profile.zones = ["{words[3]}"]
+    profile.sources = ["{words[3]}"]
     """
     return taxonomy_of(text.encode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import random
 from collections import Counter
 from typing import Any
@@ -18,7 +19,7 @@ from load_tests.fuzzing import BrokenPromiseError, run, scanning
 from load_tests.fuzzing.scanning import LOG_MS, batch_of, compare, mutate
 from load_tests.fuzzing.spelling import some_event, write
 from stream.columns import Columns
-from stream.details import DETAIL
+from stream.details import DETAIL, TEXTS
 from stream.embedded.electorate import Electorate
 from stream.events import decode, json_kernels
 from stream.events.field_kernels import SPANS
@@ -187,6 +188,52 @@ def test_one_in_a_hundred_of_the_demos_events_at_most_is_left_to_orjson() -> Non
     assert len(values) > 5000
     assert 0 < (kinds < 0).mean() <= 0.01
     compare(values)
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**15 - 1), st.integers(0, 14)), min_size=1, max_size=20))
+def test_amounts_of_fifteen_digits_are_scanned_to_the_bit(numbers: list[tuple[int, int]]) -> None:
+    texts = [str(decimal.Decimal(digits).scaleb(-decimals)) for digits, decimals in numbers]
+    texts = [text for text in texts if "E" not in text and 0 < float(text) <= 10**9]
+    values = [
+        RAW.replace(b"social.comment", b"donation.started").replace(
+            orjson.dumps(EVENT["data"]), b'{"amount":' + text.encode() + b"}"
+        )
+        for text in texts
+    ]
+    kinds, _, _ = scanned(batch_of(values))
+    assert (kinds >= 0).all()
+    decoded = compare(values)
+    assert decoded.details.values["amount"].tolist() == [float(text) for text in texts]
+
+
+def test_details_are_what_was_written() -> None:
+    datas: dict[str, tuple[dict[str, Any], list[bytes], int]] = {
+        "site.page_view": (
+            {"device": "phone", "title": "t", "url": "/é", "referrer": None},
+            ["/é".encode(), b"", b"phone"],
+            0,
+        ),
+        "event.rsvp": ({"answer": "maybe", "guests": 3}, [], 3),
+        "canvass.contacted": ({"support": 4, "issue": 'a"b', "answer": "yes"}, [b'a"b'], 4),
+        "message.clicked": ({"channel": "pigeon", "url": "/x"}, [b"pigeon"], 0),
+        "donation.completed": ({"amount": 5, "currency": "EUR", "method": "card"}, [b"card"], 0),
+        "profile.updated": (
+            {"source": "s", "time_zone": "z", "language": "l", "age_band": "a", "region": "r", "support": 2},
+            [b"r", b"a", b"l", b"z", b"s"],
+            0,
+        ),
+        "social.follow": ({"account": "@a"}, [b"@a"], 0),
+        "event.attended": ({"event": "e"}, [], 0),
+    }
+    values = [orjson.dumps({**EVENT, "type": kind, "data": data}) for kind, (data, _, _) in datas.items()]
+    decoded = compare(values)
+    assert not decoded.reject.any()
+    for row, (_, texts, code) in enumerate(datas.values()):
+        found = [decoded.details.text(row, place) for place in range(TEXTS)]
+        assert found == [*texts, *[b""] * (TEXTS - len(texts))]
+        assert decoded.details.values["code"][row] == code
+    assert decoded.details.values["amount"].tolist() == [0, 0, 0, 0, 5, 0, 0, 0]
 
 
 def test_events_as_other_languages_write_them_are_scanned() -> None:

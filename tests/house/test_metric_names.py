@@ -7,7 +7,7 @@ from prometheus_client import Metric
 from stream.metrics import Metrics
 
 LABELS = {
-    *("reason", "partition", "output", "outcome", "le"),
+    *("reason", "field", "partition", "output", "outcome", "le"),
     *("model", "role", "feature", "campaign"),
     *("version", "engine", "python"),
 }

@@ -45,7 +45,9 @@ def test_freed_slots_are_taken_again_before_new_ones() -> None:
     assert names(place(freed, contents("b", "y", "z", "x"), "model")) == ["x", "b", "y", "z"]
 
 
-@pytest.mark.parametrize(("kind", "most"), [("model", MAX_MODELS), ("campaign", MAX_CAMPAIGNS), ("policy", 0)])
+@pytest.mark.parametrize(
+    ("kind", "most"), [("model", MAX_MODELS), ("campaign", MAX_CAMPAIGNS), ("policy", 0), ("taxonomy", 1)]
+)
 def test_more_than_the_records_have_room_for_are_refused(kind: str, most: int) -> None:
     many = contents(*(f"m{n}" for n in range(most + 1)), kind=kind)
     assert len(place([], many[:most], kind)) == most
@@ -70,6 +72,7 @@ def test_activation_compiles_what_it_lists_and_moves_the_header() -> None:
         "model": [["likes", model.sha256]],
         "campaign": [["fan", campaign.sha256]],
         "policy": [],
+        "taxonomy": [],
     }
 
 
@@ -78,7 +81,7 @@ def test_activation_of_nothing_frees_every_slot() -> None:
     activate(header, Activation(1, (shelf.model(), shelf.campaign())), shelf)
     active = activate(header, Activation(1), shelf)
     assert active is not None
-    assert header.slots == {"model": [None], "campaign": [None], "policy": []}
+    assert header.slots == {"model": [None], "campaign": [None], "policy": [], "taxonomy": []}
     assert active.model_names == (None,)
     assert not active.models.tags.any()
 

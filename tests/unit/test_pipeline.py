@@ -342,10 +342,10 @@ async def test_header_moves_past_rows_and_gaps() -> None:
 
 async def test_reject_keeps_its_bytes_and_says_where_it_was_read() -> None:
     desk = await Desk().opened()
-    desk.tape.rows = [(b"key", b"\xff{", ()), (None, None, ())]
+    desk.tape.rows = [(b"key", b"-{", ()), (None, None, ())]
     await process_batch(desk.state, desk.tape.take(2), desk.shelf, desk.load)
     first, second = desk.state.outbox["rejects"]
-    assert (first.key, first.value, first.partition) == (b"key", b"\xff{", 0)
+    assert (first.key, first.value, first.partition) == (b"key", b"-{", 0)
     assert first.headers == (
         ("reason", b"not_json"),
         ("topic", TOPIC.encode()),

@@ -17,7 +17,7 @@ SOUND = Header(
     "owner",
     start=100,
     offset=120,
-    slots={"model": [["support", "ab"], None], "campaign": [], "policy": []},
+    slots={"model": [["support", "ab"], None], "campaign": [], "policy": [], "taxonomy": []},
     origins={"3": 17},
 )
 
@@ -25,6 +25,12 @@ SOUND = Header(
 def test_sound_header_comes_back() -> None:
     assert Header.from_bytes(SOUND.to_bytes()) == SOUND
     assert Header.from_bytes(replace(SOUND, restoring=True).to_bytes()).restoring
+
+
+def test_header_of_before_there_were_taxonomies_has_none_active() -> None:
+    fields = orjson.loads(SOUND.to_bytes())
+    del fields["slots"]["taxonomy"]
+    assert Header.from_bytes(orjson.dumps(fields)) == SOUND
 
 
 @pytest.mark.parametrize(
@@ -38,9 +44,9 @@ def test_sound_header_comes_back() -> None:
         ({"owner": None}, "owner is None, expected str"),
         ({"restoring": 0}, "restoring is 0, expected bool"),
         ({"slots": {"model": []}}, "slots has the keys"),
-        ({"slots": {"model": [["a"]], "campaign": [], "policy": []}}, "slots.model is"),
-        ({"slots": {"model": [["a", 1]], "campaign": [], "policy": []}}, "slots is"),
-        ({"slots": {"model": [None] * 7, "campaign": [], "policy": []}}, "expected at most 6"),
+        ({"slots": {"model": [["a"]], "campaign": [], "policy": [], "taxonomy": []}}, "slots.model is"),
+        ({"slots": {"model": [["a", 1]], "campaign": [], "policy": [], "taxonomy": []}}, "slots is"),
+        ({"slots": {"model": [None] * 7, "campaign": [], "policy": [], "taxonomy": []}}, "expected at most 6"),
         ({"sequences": {"triggers": 1, "rejects": 0}}, "sequences has the keys"),
         ({"sequences": {"triggers": -1, "rejects": 0, "forwards": 0}}, "sequences is"),
         ({"totals": []}, "totals is"),

@@ -7,6 +7,7 @@ import sys
 
 SCRIPT = """
 import asyncio, gc
+from pathlib import Path
 import orjson
 from numba.core.dispatcher import Dispatcher
 from stream.agents.warmup import warm_up
@@ -29,7 +30,9 @@ async def lively():
     other = desk.shelf.model(bias=0.5)
     trials = [ModelVersion("likes", other.sha256, "canary", 0.5), ModelVersion("likes", other.sha256, "shadow")]
     contents = (desk.shelf.model(), logistic, trees, desk.shelf.campaign())
-    await desk.take(activation(*contents, versions=trials), tick(1))
+    words = desk.shelf.add("taxonomy", "words", Path("configs/taxonomy.toml").read_bytes())
+    await desk.take(activation(*contents, words, versions=trials), tick(1))
+    await desk.take(event("social.comment", eve, "c", {"text": "Ünï health care", "account": "apnews"}))
     late = event("social.like", ada, "late", {}, time="2026-09-01T00:00:00Z")
     await desk.take(*(like(ada, n) for n in range(4)), late, like(eve, 1), b"broken")
     await desk.take(event("consent.withdrawn", bob, "w", {"channel": "email"}), event("privacy.erased", ada, "e", {}))

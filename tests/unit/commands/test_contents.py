@@ -53,6 +53,7 @@ def test_shipped_configuration_can_be_applied() -> None:
     kinds = [content.identity.kind for content in read_contents(ROOT / "configs")]
     assert kinds.count("model") == 3
     assert kinds.count("campaign") == 5
+    assert kinds.count("taxonomy") == 1
 
 
 def test_every_unusable_file_is_named_with_what_is_wrong(tmp_path: Path) -> None:
@@ -68,6 +69,30 @@ def test_every_unusable_file_is_named_with_what_is_wrong(tmp_path: Path) -> None
     assert "threshold" in text
     assert f"{stray}: " in text
     assert "fine.json" not in text
+
+
+def test_taxonomy_stands_beside_and_goes_by_its_files_name(tmp_path: Path) -> None:
+    model(tmp_path, "a")
+    campaign(tmp_path, "c", "a")
+    assert [content.identity.kind for content in read_contents(tmp_path)] == ["campaign", "model"]
+    (tmp_path / "taxonomy.toml").write_text('channels.mail = ["email"]\n')
+    (content,) = (content for content in read_contents(tmp_path) if content.identity.kind == "taxonomy")
+    assert content.identity.key().startswith("taxonomy/taxonomy/")
+
+
+def test_mistakes_are_quoted_with_file_line_and_key(tmp_path: Path) -> None:
+    model(tmp_path, "a")
+    path = campaign(tmp_path, "c", "a", threshold="'x'")
+    words = tmp_path / "taxonomy.toml"
+    words.write_text('# ours\n[[pages]]\nclass = "home"\npaths = ["/"]\n\n[[pages]]\nclass = "shop"\npaths = []\n')
+    text = refusal(tmp_path)
+    assert f"{path}: line 4, campaign 'c': threshold is 'x', expected a number" in text
+    assert f"{words}: line 7, pages[2].class is 'shop', expected home" in text
+    words.write_text("[[pages]\n")
+    assert f"{words}: a taxonomy is not readable as TOML: " in refusal(tmp_path)
+    assert "(at line 1" in refusal(tmp_path)
+    words.write_text("\n\ntopics = []\n")
+    assert f"{words}: line 3, a taxonomy has the unknown key 'topics'" in refusal(tmp_path)
 
 
 def test_name_given_twice_is_refused(tmp_path: Path) -> None:

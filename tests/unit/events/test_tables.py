@@ -75,9 +75,9 @@ def test_new_field_is_a_line_and_comes_out_as_span_or_code() -> None:
         return end > 0, found.tolist()
 
     sound = {"url": "/a", "device": "an uncommonly long one", "currency": "EUR", "count": 9, "amount": 0.5, "new": True}
-    assert scanned(orjson.dumps(sound)) == (True, [[8, 10, 0], [2, -7, -7]])
+    assert scanned(orjson.dumps(sound)) == (True, [[8, 10, 0], [2, 1, -7]])
     assert scanned(b'{"amount":10,"url":"\\u00fc"}') == (True, [[20, 26, 1], [-7, -7, -7]])
-    assert scanned(b'{"amount":10,"device":"p\\u0068one"}') == (True, [[-7, -7, -7], [0, -7, -7]])
+    assert scanned(b'{"amount":10,"device":"p\\u0068one"}') == (True, [[-7, -7, -7], [0, 1, -7]])
     assert scanned(b'{"amount":10,"device":null}')[0]
     unfit: list[tuple[str, Any]] = [("url", "/abcde"), ("url", 7), ("device", "phones"), ("currency", "EU"), ("new", 1)]
     unfit += [("currency", "EUr"), ("count", 10), ("count", 0.5), ("amount", 0), ("amount", 10.5), ("amount", None)]

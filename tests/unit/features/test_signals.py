@@ -22,6 +22,7 @@ from stream.details import (
 from stream.features import NO_TAXONOMY, count_unknown, taxonomy_of
 from stream.records import EVENT_TYPES, USE_FOLD
 from stream.signals import DEVICES, MESSAGE_CHANNELS, METHODS, ORIGINS, OTHER_BAND, OTHER_REGION, PAGES, SIDES, SIGNAL
+from stream.zones import ZONES
 from tests.signalled import signals_of
 
 TAXONOMY = taxonomy_of(
@@ -39,7 +40,6 @@ words.en = ["climate"]
 regions = ["North", ["South", "Süd"]]
 age_bands = ["18-24", "25-34"]
 languages = ["en", ["de", "deutsch"], "de-ch"]
-zones = ["Europe/Vienna"]
 sources = ["voter file"]
 """.encode()
 )
@@ -118,7 +118,7 @@ def test_answers_and_support_are_codes() -> None:
 def test_profile_gives_places_in_lists() -> None:
     texts = {REGION: "süd", AGE_BAND: "25-34", LANGUAGE: "Deutsch", ZONE: "europe/vienna", ORIGIN: "Voter File"}
     assert said("profile.updated", texts) == (
-        {"region": 2, "age_band": 2, "language": 2, "zone": 1, "source": 1},
+        {"region": 2, "age_band": 2, "language": 2, "zone": 1 + ZONES.index("Europe/Vienna"), "source": 1},
         set(),
     )
     others = dict.fromkeys(texts, "?")
