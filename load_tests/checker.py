@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
 
-from tests.oracle import LAYOUT, Key, Output, Partition, Row
+from tests.oracle import Key, Output, Partition, Row
 from tests.oracle_events import read_event
+from tests.oracle_record import COUNTS, LAYOUT
 
 KINDS: Final = (
     "events_lost",
@@ -166,8 +167,8 @@ def compare_records(expected: Mapping[str, bytes], found: Mapping[str, bytes], f
 
 
 def _compare_record(mine: tuple[Any, ...], theirs: tuple[Any, ...], findings: Findings) -> None:
-    # Fields: last offset 5, decayed counts 26 to 73.
-    counts, others = sum(mine[26:74]), sum(theirs[26:74])
+    # Field 5 is the last offset.
+    counts, others = sum(mine[COUNTS]), sum(theirs[COUNTS])
     what = f"a record's last offset is {theirs[5]}, expected {mine[5]}; its counts are {others}, expected {counts}"
     if theirs[5] < mine[5] or others < counts:
         findings.note("events_lost", what)

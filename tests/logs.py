@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.oracle import FEATURES, Key, Row, murmur2
+from tests.oracle import Key, Row, murmur2
 from tests.oracle_events import COUNTED, format_time
+from tests.oracle_record import FEATURES
 
 TOPIC = "engagement.events"
 BEGIN_MS = 1_790_000_000_000
@@ -43,6 +44,15 @@ def generate(seed: int, length: int = 150) -> Log:
 # Rising and falling kinds: a model weighs the first up and the second down, so that scores swing within a batch.
 RISING = ("social.share", "social.like", "donation.started", "site.page_view", "signup.completed")
 FALLING = ("message.unsubscribed", "message.delivered")
+RISING_FEATURES = (
+    *([f"{kind}.decayed_{life}" for life in ("1d", "7d", "30d", "90d")] for kind in RISING[:2]),
+    *([f"{kind}.decayed_7d", f"{kind}.recency"] for kind in RISING[2:4]),
+    ["signup.completed.count", "taking_part.recency"],
+)
+FALLING_FEATURES = (
+    ["message.unsubscribed.channels", "message.unsubscribed.mail"],
+    ["message.delivered.decayed_4w", "message.delivered.recency"],
+)
 CHANNELS = ("email", "text", "push", "call", "mail", "door", "social", "ad")
 
 
@@ -370,8 +380,8 @@ class Generator:
     def draw_model(self, name: str, chance: random.Random | None = None) -> dict[str, str]:
         """Return a model whose score swings around 0 (linear) or 0.5 (logistic)."""
         chance = chance or self.chance
-        weights = {f"{kind}.decayed_{chance.choice(['1d', '7d', '30d'])}": chance.uniform(0.1, 1) for kind in RISING}
-        weights |= {f"{kind}.decayed_{chance.choice(['1d', '7d', '30d'])}": -chance.uniform(0.5, 2) for kind in FALLING}
+        weights = {chance.choice(features): chance.uniform(0.1, 1) for features in RISING_FEATURES}
+        weights |= {chance.choice(features): -chance.uniform(0.5, 2) for features in FALLING_FEATURES}
         weights |= {feature: chance.uniform(-0.05, 0.05) for feature in chance.sample(FEATURES, k=chance.randint(0, 9))}
         items = list(weights.items())
         chance.shuffle(items)

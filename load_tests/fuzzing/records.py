@@ -17,6 +17,7 @@ from load_tests.fuzzing.promises import BrokenPromiseError, expect, held_to
 from stream.activation import Active, build
 from stream.columns import columns_of
 from stream.errors import CommitRefusedError, StateMismatchError
+from stream.layout import MARKS
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import KIND, RECORD_VERSION, RING_LENGTH, VOTER, ContentId, Header
 from stream.spans import Spans
@@ -58,10 +59,13 @@ def sound_record(chance: random.Random, last_offset: int) -> bytes:
     record["version"], record["last_offset"] = RECORD_VERSION, last_offset
     record["ring_next"], record["consent"] = chance.randrange(RING_LENGTH), chance.randrange(4)
     record["armed"] = chance.randrange(4)
-    record["first_seen_ms"], record["last_seen_ms"] = LOG_MS - 10**10, LOG_MS - chance.randrange(10**9)
+    record["first_seen_s"], record["last_seen_ms"] = LOG_MS // 1000 - 10**7, LOG_MS - chance.randrange(10**9)
+    record["last_s"] = LOG_MS // 1000 - chance.randrange(10**7)
     record["sessions"], record["session_events"] = 3, 2
     record["ring"] = np.frombuffer(chance.randbytes(8 * RING_LENGTH), "<u8")
-    record["decayed"] = chance.random() * 10
+    record["counts"] = chance.random() * 10
+    record["marks"] = np.frombuffer(chance.randbytes(len(MARKS)), np.uint8)
+    record["active_days"] = chance.randrange(1 << 28)
     record["score"] = chance.random()
     record["campaign_tag"][0, :2] = _active().campaigns.tags[:2]
     return record.tobytes()

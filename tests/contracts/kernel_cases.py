@@ -20,23 +20,14 @@ from stream.events.tables import EVENTS
 from stream.features import FEATURES, CompiledTaxonomy, fold, read_rows, taxonomy_of
 from stream.features.signal_kernels import read_signals
 from stream.privacy import gate
-from stream.records import (
-    COUNTED_KINDS,
-    EVENT_TYPES,
-    MAX_CAMPAIGNS,
-    MAX_MODELS,
-    PRIVACY_ERASED,
-    USE_ERASE,
-    USE_FOLD,
-    VOTER,
-)
+from stream.records import EVENT_TYPES, MAX_CAMPAIGNS, MAX_MODELS, PRIVACY_ERASED, USE_ERASE, USE_FOLD, VOTER
 from stream.scoring import Models, compile_models, read_model
 from stream.scoring.bitvectors import compile_forest
 from stream.scoring.forest_kernels import score_forest
 from stream.scoring.kernels import score_rows, take_canary
 from stream.scoring.shapley_kernels import explain_forest
 from stream.scoring.walk_kernels import walk_forest
-from stream.signals import SIGNAL
+from stream.signals import DEVICES, MESSAGE_CHANNELS, METHODS, ORIGINS, PAGES, SIDES, SIGNAL
 from stream.spans import Spans
 from stream.triggers import Campaigns, compile_campaigns, read_campaign
 from stream.triggers.kernels import decide_rows
@@ -71,15 +62,22 @@ def voters(chance: np.random.Generator, n: int) -> NDArray[Any]:
     records["consent"] = np.where(old, chance.choice(4, n, p=[0.6, 0.2, 0.1, 0.1]), 0)
     records["ring_next"] = chance.integers(0, 16, n)
     records["ring"] = chance.integers(0, 50, (n, 16))
-    records["first_seen_ms"] = np.where(old, BEGIN_MS - chance.integers(0, 10**9, n), 0)
+    records["first_seen_s"] = np.where(old, (BEGIN_MS - chance.integers(0, 10**9, n)) // 1000, 0)
     records["last_seen_ms"] = np.where(old, BEGIN_MS + chance.integers(0, 10**7, n), 0)
     records["sessions"] = old
     records["session_events"] = old
-    records["decayed"] = np.where(old[:, None, None], chance.random((n, COUNTED_KINDS, 3)), 0.0)
+    records["counts"] = np.where(old[:, None], chance.random(records["counts"].shape), 0.0)
+    records["last_s"] = np.where(old[:, None], BEGIN_MS // 1000 - chance.integers(0, 10**7, records["last_s"].shape), 0)
+    records["amount_last"] = chance.random(n)
+    for name in ("active_days", "session_seconds", "session_length_s", "page_views", "depth", "zone", "response_minutes"):
+        records[name] = np.where(old, chance.integers(0, 60, n), 0)
+    for name in ("parts_of_day", "hours", "messages", "tallies", "days", "marks"):
+        shape = records[name].shape
+        records[name] = np.where(old.reshape(n, *[1] * (len(shape) - 1)), chance.integers(0, 256, shape), 0)
     records["score"] = chance.random((n, MAX_MODELS))
     records["score_tag"] = chance.integers(0, 4, (n, MAX_MODELS))
     records["armed"] = chance.integers(0, 1 << MAX_CAMPAIGNS, n)
-    records["fired_ms"] = chance.choice([0, BEGIN_MS - 10**9, BEGIN_MS], (n, MAX_CAMPAIGNS))
+    records["fired_s"] = chance.choice([0, BEGIN_MS // 1000 - 10**6, BEGIN_MS // 1000], (n, MAX_CAMPAIGNS))
     records["campaign_tag"] = chance.integers(0, 4, (n, MAX_CAMPAIGNS))
     return records
 
@@ -135,6 +133,21 @@ def rows_of(chance: np.random.Generator, n: int) -> Arguments:
     }
 
 
+def signals(chance: np.random.Generator, n: int) -> NDArray[Any]:
+    """Return what ``n`` events say, whatever their kinds."""
+    made = np.zeros(n, SIGNAL)
+    made["amount"] = chance.choice([0.0, 0.5, 27.0, 1e9], n)
+    made["issues"] = chance.choice([0, 0, 10, 255], (n, 12))
+    for name, most in (("favour", 256), ("against", 256), ("device_bit", 17), ("support", 6), ("answer", 4)):
+        made[name] = chance.integers(0, most, n)
+    places = {"side": SIDES, "page": PAGES, "origin": ORIGINS, "device": DEVICES, "channel": MESSAGE_CHANNELS}
+    for name, choices in (places | {"method": METHODS}).items():
+        made[name] = chance.integers(0, len(choices), n)
+    for name in ("region", "age_band", "language", "zone", "source"):
+        made[name] = chance.integers(0, 70, n) * chance.integers(0, 2, n)
+    return made
+
+
 def use_of(chance: np.random.Generator, slots: NDArray[np.int64]) -> NDArray[np.int64]:
     use = chance.choice([USE_FOLD, USE_FOLD, USE_FOLD, USE_ERASE, 2, 3], len(slots))
     use[slots < 0] = 0
@@ -154,7 +167,7 @@ def fold_arguments(seed: int, n: int) -> Arguments:
     chosen = {name: rows[name] for name in ("records", "slots", "kinds", "times", "now")}
     use = use_of(chance, rows["slots"])
     out = np.full((n, len(columns)), -7.0)
-    return {**chosen, "use": use, "first": 0, "stop": n, "columns": columns, "rows": out}
+    return {**chosen, "signals": signals(chance, n), "use": use, "first": 0, "stop": n, "columns": columns, "rows": out}
 
 
 def read_arguments(seed: int, n: int) -> Arguments:

@@ -153,7 +153,7 @@ def test_record_at_or_past_the_next_offset_is_refused_and_nothing_is_filled(make
     table.fill(missing, [None, _value(8)], 9)
 
 
-@pytest.mark.parametrize("value", [b"", b"\x01", _value()[:-1], _value() + b"\0", _value(version=2), _value(version=0)])
+@pytest.mark.parametrize("value", [b"", b"\x01", _value()[:-1], _value() + b"\0", _value(version=3), _value(version=0)])
 def test_damaged_or_future_record_stops_and_does_not_name_the_voter(make: Make, value: bytes) -> None:
     table = make(10)
     _, missing = table.index(["ada", "bob"])
@@ -172,12 +172,13 @@ def test_record_whose_ring_ends_elsewhere_stops_and_nothing_is_filled(make: Make
     assert table.index(["ada"])[1] == ["ada"]
 
 
-def test_older_record_is_migrated_as_it_is_loaded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(table_module.MIGRATIONS, 0, lambda old: _value(sessions=old[2]))
+def test_older_record_is_migrated_as_it_is_loaded(make: Make) -> None:
+    old = written_by_version_1()[-1].records[0]
     table = make(10)
     slots, missing = table.index(["ada", "bob", "cyd"])
-    table.fill(missing, [_value(sessions=4), None, b"\0\0\x05"], 9)
-    assert table.records["sessions"][slots].tolist() == [4, 0, 5]
+    table.fill(missing, [_value(sessions=4), None, old], 2**62)
+    assert table.records["version"][slots].tolist() == [RECORD_VERSION] * 3
+    assert table.records[slots[2]].tobytes() == migrated(old) != old
 
 
 def test_forgotten_voters_are_loaded_anew_and_filled_ones_stay(make: Make) -> None:

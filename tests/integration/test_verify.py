@@ -211,10 +211,10 @@ def test_added_trigger_is_named(deployment: Deployment) -> None:
 
 
 def test_changed_byte_in_a_record_in_redis_is_named(deployment: Deployment) -> None:
-    report = deployment.verify_with_value("v:*", lambda data: data[:170] + bytes([data[170] ^ 1]) + data[171:])
+    report = deployment.verify_with_value("v:*", lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:])
     assert report.exit_status == 1
     assert "partition 0: record of voter" in str(report)
-    assert "field 'decayed'" in str(report)
+    assert "field 'counts'" in str(report)
 
 
 def test_changed_byte_in_a_header_in_redis_is_named(deployment: Deployment) -> None:

@@ -46,7 +46,7 @@ def test_header_of_before_there_were_taxonomies_has_none_active() -> None:
         ({"slots": {"model": []}}, "slots has the keys"),
         ({"slots": {"model": [["a"]], "campaign": [], "policy": [], "taxonomy": []}}, "slots.model is"),
         ({"slots": {"model": [["a", 1]], "campaign": [], "policy": [], "taxonomy": []}}, "slots is"),
-        ({"slots": {"model": [None] * 7, "campaign": [], "policy": [], "taxonomy": []}}, "expected at most 6"),
+        ({"slots": {"model": [None] * 9, "campaign": [], "policy": [], "taxonomy": []}}, "expected at most 8"),
         ({"sequences": {"triggers": 1, "rejects": 0}}, "sequences has the keys"),
         ({"sequences": {"triggers": -1, "rejects": 0, "forwards": 0}}, "sequences is"),
         ({"totals": []}, "totals is"),

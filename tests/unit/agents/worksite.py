@@ -275,8 +275,8 @@ class Site:
 
     def likes(self, voter: str) -> float:
         """Return the likes in a voter's record as Redis has it (all events are of one time)."""
-        record = np.frombuffer(self.server.values[f"{self.prefix}v:{voter}"], VOTER)[0]
-        return round(float(record["decayed"][KIND["social.like"], 2]), 3)
+        record = np.frombuffer(self.server.values[f"{self.prefix}v:{voter}"], VOTER)
+        return round(features_of(record)[0]["social.like.decayed_30d"], 3)
 
     def sent(self, output: str = "triggers") -> list[OutboxRow]:
         return [row for couriers in self.couriers for row in couriers[output].sent]

@@ -14,6 +14,7 @@ from stream.records import VOTER, ContentId, Header
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix
 from stream.triggers import Campaign
+from tests.voters import features_of, put_social
 
 DAY_MS = 86_400_000
 NOW_MS = 1_790_000_000_000
@@ -26,8 +27,9 @@ def model(weight: float, bias: float = 0.0) -> bytes:
 
 def sample(*likes: float, age_ms: int = 0) -> Sample:
     records = np.zeros(len(likes), VOTER)
-    records["first_seen_ms"] = records["last_seen_ms"] = NOW_MS - age_ms
-    records["decayed"][:, 1, 0] = likes
+    records["last_seen_ms"] = NOW_MS - age_ms
+    records["first_seen_s"] = (NOW_MS - age_ms) // 1000
+    put_social(records, "social.like", "1d", likes, NOW_MS - age_ms)
     return Sample(records, NOW_MS)
 
 
@@ -66,10 +68,11 @@ async def test_sample_is_of_so_many_voters_with_events() -> None:
     await store.claim("me", header)
     await store.begin_restore(replace(header, restoring=True))
     records = sample(*(float(number) for number in range(9))).records
-    records["first_seen_ms"][0] = 0
+    records["first_seen_s"][0] = 0
     pairs = [(f"v{number}", records[number].tobytes()) for number in range(9)]
     await store.fill_restore("me", pairs, {})
     await store.finish_restore(header)
-    assert sorted((await sample_of(store, 100)).records["decayed"][:, 1, 0]) == list(range(1, 9))
+    found = features_of((await sample_of(store, 100)).records)
+    assert sorted(row["social.like.decayed_1d"] for row in found) == pytest.approx(list(range(1, 9)))
     assert 3 <= len((await sample_of(store, 4)).records) <= 4
     assert (await sample_of(store, 100)).log_time_ms == NOW_MS

@@ -17,12 +17,14 @@ from stream.features import FEATURES, describe, read_rows
 from stream.records import VOTER, ContentId, Header
 from stream.settings import Settings
 from stream.versions import ModelVersion
+from tests.voters import put_social
 
 
 def report(last_event: dict[str, object] | None) -> VoterReport:
     record = np.zeros(1, VOTER)
-    record["version"], record["last_offset"], record["last_seen_ms"] = 1, 41, 1_795_557_751_123
-    record["decayed"][0, 2, 1] = 2.5
+    record["version"], record["last_offset"], record["last_seen_ms"] = 2, 41, 1_795_557_751_123
+    record["first_seen_s"] = 1_795_557_751
+    put_social(record, "social.share", "7d", 2.5, 1_795_557_751_123)
     record["score"][0, 0], record["score_tag"][0, 0] = 0.75, ContentId("model", "support", "").tag()
     fields = describe(record[0], ["support"], [])
     return VoterReport("[bold]voter", 3, 42, 0, tuple(fields), last_event)
@@ -54,7 +56,7 @@ def test_json_holds_the_same() -> None:
     assert document["last_event"] is None
     by_name = {item["name"]: item for item in document["fields"]}
     assert by_name["score.support"] == {"name": "score.support", "value": 0.75, "unit": "score"}
-    assert by_name["social.share.decayed_7d"]["value"] == 2.5
+    assert by_name["social.share.decayed_7d"]["value"] == pytest.approx(2.5)
     assert "no longer in the log" in rendered(shown)
 
 
@@ -82,14 +84,15 @@ MODEL = {
 
 def some_record() -> np.ndarray:
     record = np.zeros(1, VOTER)
-    record["first_seen_ms"], record["last_seen_ms"] = 10 * DAY_MS, 12 * DAY_MS
+    record["first_seen_s"], record["last_seen_ms"] = 10 * DAY_MS // 1000, 12 * DAY_MS
     record["sessions"], record["session_events"] = 2, 1
-    record["decayed"][0, FEATURES.index("social.share.decayed_1d") // 3, 0] = 3.0
+    put_social(record, "social.share", "1d", 3.0, 12 * DAY_MS)
     return record
 
 
 def test_features_now_are_the_counts_as_they_weigh_now() -> None:
-    columns = np.array([FEATURES.index(name) for name in ("social.share.decayed_1d", *FEATURES[-4:])])
+    names = ("social.share.decayed_1d", "sessions", "session_events", "days_since_first_seen", "hours_since_last_seen")
+    columns = np.array([FEATURES.index(name) for name in names])
     # The log's time may lie before the event's own.
     for record, now_ms, expected in (
         (some_record(), 13 * DAY_MS, [1.5, 2.0, 1.0, 3.0, 24.0]),

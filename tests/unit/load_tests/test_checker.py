@@ -12,7 +12,8 @@ import pytest
 
 from load_tests.checker import Findings, Found, compare_output, compare_records, compare_totals, decide
 from tests.logs import Generator, Log
-from tests.oracle import LAYOUT, Output, Partition
+from tests.oracle import Output, Partition
+from tests.oracle_record import LAYOUT
 
 TIMES = 200
 

@@ -13,6 +13,7 @@ from stream.columns import Columns, columns_of
 from stream.events import schema
 from stream.interfaces import Decoded, Fired, Strongest
 from stream.records import KIND, MAX_CAMPAIGNS, OutboxRow
+from stream.signals import SIGNAL
 from stream.spans import Spans
 from stream.triggers import Campaign, Campaigns, compile_campaigns, compose, spell
 
@@ -50,6 +51,7 @@ def batch(now_ms: int, n: int = 2) -> tuple[Columns, Decoded]:
         homes=np.full(n, 3),
         activations={},
         again=np.zeros(n, np.bool_),
+        signals=np.zeros(n, SIGNAL),
     )
     return columns, decoded
 

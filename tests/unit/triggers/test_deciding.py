@@ -25,6 +25,11 @@ def compiled(*campaigns: Campaign | None, tags: list[int] | None = None) -> Camp
     return compile_campaigns(campaigns, padded, slots, MODEL_SLOTS)
 
 
+def single(score: float) -> float:
+    """Return a score as records keep it."""
+    return float(np.float32(score))
+
+
 class Voter:
     """One voter whose scores are dictated."""
 
@@ -62,8 +67,8 @@ def voter() -> Voter:
 
 def test_rise_across_the_threshold_fires_once_with_both_scores(voter: Voter) -> None:
     assert voter.decide(compiled(UP), [0.5, 0.7, 0.9]) == [(1, 0, 0.5, 0.7)]
-    assert voter.records[0]["score"][SLOT] == 0.9
-    assert voter.records[0]["score_tag"].tolist() == [0, MODEL_TAG, 0, 0, 0, 0]
+    assert voter.records[0]["score"][SLOT] == np.float32(0.9)
+    assert voter.records[0]["score_tag"].tolist() == [0, MODEL_TAG, 0, 0, 0, 0, 0, 0]
 
 
 def test_reaching_the_threshold_is_crossing_it(voter: Voter) -> None:
@@ -77,7 +82,7 @@ def test_first_event_is_compared_with_the_empty_score(voter: Voter) -> None:
 def test_voter_above_from_the_beginning_is_not_armed(voter: Voter) -> None:
     voter.empty = 0.5
     assert voter.decide(compiled(UP), [0.8, 0.9]) == []
-    assert voter.decide(compiled(UP), [0.4, 0.8]) == [(1, 0, 0.4, 0.8)]
+    assert voter.decide(compiled(UP), [0.4, 0.8]) == [(1, 0, single(0.4), 0.8)]
 
 
 def test_it_fires_again_only_after_falling_to_the_rearm_level(voter: Voter) -> None:
@@ -86,7 +91,7 @@ def test_it_fires_again_only_after_falling_to_the_rearm_level(voter: Voter) -> N
 
 def test_fall_across_the_threshold_fires_downward(voter: Voter) -> None:
     # 0.2 is below from the beginning: not armed.
-    assert voter.decide(compiled(DOWN), [0.1, 0.5, 0.31, 0.3, 0.2]) == [(3, 0, 0.31, 0.3)]
+    assert voter.decide(compiled(DOWN), [0.1, 0.5, 0.31, 0.3, 0.2]) == [(3, 0, single(0.31), 0.3)]
 
 
 def test_both_directions_fire_in_slot_order(voter: Voter) -> None:
@@ -102,25 +107,35 @@ def test_both_directions_fire_in_slot_order(voter: Voter) -> None:
 
 def test_crossing_within_the_cooldown_is_passed_over_and_not_made_up_for(voter: Voter) -> None:
     campaign = compiled(Campaign("slow", "support", "up", 0.6, 0.4, 1000))
-    scores, now = [0.7, 0.3, 0.7, 0.8, 0.3, 0.7], [5, 6, 1004, 2000, 2001, 2002]
+    scores, now = [0.7, 0.3, 0.7, 0.8, 0.3, 0.7], [1000, 1001, 1999, 2000, 2001, 2002]
     assert [row for row, *_ in voter.decide(campaign, scores, now)] == [0, 5]
-    assert voter.records[0]["fired_ms"][0] == 2002
+    assert voter.records[0]["fired_s"][0] == 3
 
 
 def test_cooldown_ends_after_exactly_its_time(voter: Voter) -> None:
     campaign = compiled(Campaign("slow", "support", "up", 0.6, 0.4, 1000))
-    assert [row for row, *_ in voter.decide(campaign, [0.7, 0.3, 0.7], [5, 6, 1005])] == [0, 2]
+    assert [row for row, *_ in voter.decide(campaign, [0.7, 0.3, 0.7], [5000, 5001, 6000])] == [0, 2]
+
+
+def test_cooldown_begins_at_the_next_whole_second_and_is_never_too_short(voter: Voter) -> None:
+    campaign = compiled(Campaign("slow", "support", "up", 0.6, 0.4, 1000))
+    scores, now = [0.7, 0.3, 0.7, 0.3, 0.7], [5001, 5002, 6999, 6999, 7000]
+    assert [row for row, *_ in voter.decide(campaign, scores, now)] == [0, 4]
+
+
+def test_no_cooldown_holds_nothing_up(voter: Voter) -> None:
+    assert [row for row, *_ in voter.decide(compiled(UP), [0.7, 0.3, 0.7], [5001, 5002, 5003])] == [0, 2]
 
 
 def test_firing_while_the_log_knows_no_time_is_remembered(voter: Voter) -> None:
     campaign = compiled(Campaign("slow", "support", "up", 0.6, 0.4, 1000))
     assert [row for row, *_ in voter.decide(campaign, [0.7, 0.3, 0.7], [0, 0, 0])] == [0]
-    assert voter.records[0]["fired_ms"][0] == 1
+    assert voter.records[0]["fired_s"][0] == 1
 
 
 def test_new_campaign_in_an_old_slot_starts_afresh(voter: Voter) -> None:
     voter.decide(compiled(Campaign("slow", "support", "up", 0.6, 0.4, 10**9)), [0.7])
-    assert voter.decide(compiled(UP, tags=[777]), [0.8]) == [(0, 0, 0.7, 0.8)]
+    assert voter.decide(compiled(UP, tags=[777]), [0.8]) == [(0, 0, single(0.7), 0.8)]
     assert voter.records[0]["campaign_tag"][0] == 777
 
 
@@ -177,7 +192,7 @@ def test_first_score_of_a_canary_is_told_from_what_the_canary_gives_nothing(vote
 
 def test_canary_that_gives_nothing_more_than_the_rearm_level_begins_disarmed(voter: Voter) -> None:
     voter.is_drawn, voter.canary_empty = True, 0.65
-    assert voter.decide(compiled(UP), [0.7, 0.4, 0.7]) == [(2, 0, 0.4, 0.7)]
+    assert voter.decide(compiled(UP), [0.7, 0.4, 0.7]) == [(2, 0, single(0.4), 0.7)]
 
 
 def test_state_goes_on_where_a_voter_comes_under_a_canary(voter: Voter) -> None:
