@@ -6,7 +6,7 @@ SYNCED := .venv/.synced
 REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format integration bench bench-latency bench-scale bench-models faults storm soak fuzz audit simulate lock clean
+.PHONY: help setup demo test check format integration bench bench-latency bench-scale bench-models learn models faults storm soak fuzz audit simulate lock clean
 
 help: ## Show what there is to do
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -59,6 +59,13 @@ bench-scale: $(SYNCED) ## 1, 2 and 4 workers; what an event costs by voters, par
 
 bench-models: $(SYNCED) ## Models of trees beside LightGBM, lleaves, ONNX Runtime and treelite, one thread (ROUNDS)
 	@$(BIN)/python -m load_tests.models $(if $(ROUNDS),--rounds $(ROUNDS))
+
+learn: $(SYNCED) ## Trains every recipe from weeks of the electorate, and compares with its truth (RECIPES, VOTERS, DAYS, OUT)
+	@$(BIN)/python -m load_tests.learning $(RECIPES) $(if $(VOTERS),--voters $(VOTERS)) $(if $(DAYS),--days $(DAYS)) \
+		$(if $(OUT),--out $(OUT))
+
+models: $(SYNCED) ## Makes the models that the demo uses, with their cards, from weeks of the electorate
+	@$(BIN)/python -m load_tests.learning support gives_online volunteers --out configs/models --command "make models"
 
 faults: $(SYNCED) ## Brokers, Redis, workers and wires broken under load, and checked from outside: ROUNDS=200 SEED=1
 	@bash -c 'source .ci/bring; $(BIN)/python -m load_tests.faults --rounds $${ROUNDS:-200} --seed $${SEED:-1}'

@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--events-a-day", type=float, default=usual.events_a_day, help="of each voter")
     parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument("--out", type=Path, help="where model files and cards go; else nowhere")
+    parser.add_argument("--command", help="what cards say that made them")
     given = parser.parse_args()
     begin = time.monotonic()
     world = live(Scale(given.voters, given.days, given.events_a_day, given.seed))
@@ -30,7 +31,7 @@ def main() -> int:
     passed = True
     with tempfile.TemporaryDirectory() as place:
         for recipe in recipes(given.recipes):
-            line, _ = learn(world, recipe, given.out or Path(place))
+            line, _ = learn(world, recipe, given.out or Path(place), given.command)
             passed = passed and line.passes
             print(line, flush=True)
     print(f"{time.monotonic() - begin:.0f} s")

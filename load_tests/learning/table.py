@@ -15,7 +15,7 @@ from stream.commands.training import judging
 from stream.commands.training.judgement import scored
 from stream.commands.training.recipes import SUFFIX, Recipe, read_recipe
 from stream.commands.training.rows import TEST, Rows, chosen_rows, read_data_set
-from stream.commands.training.training import Trained, options_of, train, treatment_of
+from stream.commands.training.training import Trained, names_of_codes, options_of, train, treatment_of
 from stream.features import FEATURES
 
 RECIPES: Final = Path(__file__).parents[2] / "configs" / "models"
@@ -63,7 +63,7 @@ def recipes(names: Sequence[str] = ()) -> list[Recipe]:
     return [read_recipe(file, FEATURES) for file in files]
 
 
-def learn(world: World, recipe: Recipe, out: Path) -> tuple[Line, Trained]:
+def learn(world: World, recipe: Recipe, out: Path, command: str | None = None) -> tuple[Line, Trained]:
     """Train a recipe's model from a world's log into ``out``, and compare its ranking with the truth's."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="groundswell-") as place:
@@ -71,7 +71,7 @@ def learn(world: World, recipe: Recipe, out: Path) -> tuple[Line, Trained]:
         world.write(options_of(recipe), first)
         if (options := treatment_of(recipe)) is not None:
             world.write(options, second)
-        trained = train(recipe, world.write, out, first, second)
+        trained = train(recipe, world.write, out, first, second, names_of_codes(RECIPES.parent), command)
         treatment = read_data_set(second, FEATURES) if options is not None else None
         rows = chosen_rows(recipe, read_data_set(first, FEATURES), treatment)
     return compare(world, recipe, rows.take(rows.parts == TEST), trained), trained

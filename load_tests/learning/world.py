@@ -32,9 +32,9 @@ _DATES: Final = (0.5, 0.57, 0.8)
 class Scale:
     """How much happens."""
 
-    voters: int = 6000
-    days: int = 56
-    events_a_day: float = 1.2
+    voters: int = 8000
+    days: int = 49
+    events_a_day: float = 1.0
     """Of each voter, at an average hour without anything viral."""
     seed: int = 2026
 

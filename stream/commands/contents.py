@@ -20,7 +20,7 @@ from stream.triggers import Campaign, read_campaign
 DIRECTORIES: Final = {"model": ("models", ".json"), "campaign": ("campaigns", ".toml")}
 """By kind of content, the directory that holds its files, and their suffix."""
 BESIDE: Final[Mapping[str, tuple[str, ...]]] = {"model": (".toml", ".card"), "campaign": ()}
-"""By kind of content, the suffixes of what may lie beside its files: recipes that models are trained by, their cards."""
+"""By kind of content, the suffixes of what may lie beside its files: recipes that models are trained by, and cards."""
 TAXONOMY: Final = "taxonomy.toml"
 """The one file that may stand beside these directories; its content goes by its name."""
 

@@ -25,7 +25,7 @@ from stream.commands.keys import new as new_key
 from stream.commands.topics import create
 from stream.commands.verify import verify
 from stream.embedded import EmbeddedServices
-from stream.embedded.electorate import Electorate
+from stream.embedded.electorate import Calendar, Electorate
 from stream.embedded.services import free_port
 from stream.errors import GroundswellError
 from stream.settings import Settings
@@ -119,7 +119,8 @@ class _Run:
         self._seconds = options.seconds
         if self._seconds is None and not console.is_terminal:
             self._seconds = SECONDS
-        self._electorate = Electorate(options.seed, time.time_ns() // 1_000_000 - ELECTORATE_MS)
+        begin_ms = time.time_ns() // 1_000_000 - ELECTORATE_MS
+        self._electorate = Electorate(options.seed, begin_ms, calendar=Calendar(register_ms=begin_ms))
         pace = Pace(options.events_per_second, ELECTORATE_MS, SECONDS if self._seconds is None else self._seconds)
         topic, keyring = settings.topic("events"), settings.keyring()
         assert keyring is not None  # noqa: S101 (the demo has made one)

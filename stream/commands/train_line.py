@@ -32,10 +32,12 @@ def train(
     settings = settings_of(context)
     from stream.commands.broker import readable_errors
     from stream.commands.dataset import write_dataset
-    from stream.commands.training.training import find_recipe, train
+    from stream.commands.training.training import find_recipe, names_of_codes, train
 
     def write(options: DatasetOptions, file: Path) -> None:
         with readable_errors(settings, "reading the log"):
             typer.echo(str(write_dataset(settings, options, file)))
 
-    typer.echo(str(train(find_recipe(recipe, settings.configuration), write, out, rows, treatment)))
+    directory = settings.configuration
+    codes = names_of_codes(directory)
+    typer.echo(str(train(find_recipe(recipe, directory), write, out, rows, treatment, codes)))

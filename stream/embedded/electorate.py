@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.embedded.leanings import Leanings
 from stream.embedded.occasions import (
     AMOUNTS,
     ARRIVALS,
@@ -32,7 +33,6 @@ from stream.embedded.occasions import (
     WITHIN,
     events_by_occasion,
 )
-from stream.embedded.leanings import Leanings
 from stream.embedded.register import SURVEYED, VOTED, registered
 from stream.embedded.spelling import BREAKAGES, spell
 from stream.embedded.truth import answers, draw_truth
@@ -228,7 +228,9 @@ class Electorate:
 
     def _say_who_voted(self, at_ms: int) -> _Rows:
         everybody = np.arange(len(self.names))
-        return self._within(at_ms, _HALF_DAY_MS, everybody, "profile.updated", VOTED + self.truth.votes.astype(np.int64))
+        return self._within(
+            at_ms, _HALF_DAY_MS, everybody, "profile.updated", VOTED + self.truth.votes.astype(np.int64)
+        )
 
     def _within(self, at_ms: int, span_ms: int, voters: Ints, name: str, variants: Ints) -> _Rows:
         return self._moments(len(voters), at_ms, at_ms + span_ms), voters, np.full(len(voters), KIND[name]), variants

@@ -1,4 +1,4 @@
-"""How what people are like shows in what they do: who acts how often, and the ranking that an all-knowing model gives."""
+"""How what people are like shows in what they do, and the ranking by somebody who knows it all."""
 
 from __future__ import annotations
 

@@ -39,8 +39,6 @@ def profiles() -> list[dict[str, Any]]:
     return [*register, *surveys, *({"turnout": voted, "source": "voter_file"} for voted in (0, 1))]
 
 
-def registered(
-    wards: NDArray[np.int64], bands: NDArray[np.int64], languages: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def registered(wards: NDArray[np.int64], bands: NDArray[np.int64], languages: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the variants (int64[n]) that say people's ward, age band and language, by their places."""
     return wards * _PER_WARD + bands * _PER_BAND + languages

@@ -131,7 +131,7 @@ def html(made: Made, images: Mapping[str, bytes]) -> str:
         f"<pre>{escape(recipe.text.strip())}</pre>",
     ]
     return (
-        f'<!doctype html>\n<html lang=en>\n<head><meta charset=utf-8><title>{escape(recipe.name)}</title>\n'
+        f"<!doctype html>\n<html lang=en>\n<head><meta charset=utf-8><title>{escape(recipe.name)}</title>\n"
         f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(part for part in parts if part) + "\n</body>\n</html>\n"
     )
 
@@ -153,20 +153,29 @@ def _boxes(made: Made) -> str:
     test = found.counts["test"]
     boxes = [("held-out voters", f"{test.voters:,}", f"{test.rows:,} rows, {test.positives:,} positives")]
     if found.qini is not None:
-        boxes.append(("effect on average", _points(found.effect), f"\u00b1 {_points(1.96 * found.effect_error, sign=False)}"))
+        boxes.append(
+            ("effect on average", _points(found.effect), f"\u00b1 {_points(1.96 * found.effect_error, sign=False)}")
+        )
         boxes.append(("Qini coefficient", f"{100 * found.qini_coefficient:.2f}", "% of the voters; 0 at random"))
         boxes.append(("reached", f"{100 * found.reached:.1f} %", "of all rows of those moments"))
     else:
         better = 1 - found.log_loss / found.plain_loss
         boxes.append(("AUC", f"{found.auc:.3f}", f"\u00b1 {1.96 * found.auc_error:.3f}"))
-        boxes.append(("log loss", f"{found.log_loss:.4f}", f"{found.plain_loss:.4f} for the mean, {100 * better:.0f} % less"))
+        boxes.append(
+            ("log loss", f"{found.log_loss:.4f}", f"{100 * better:.0f} % below the mean's {found.plain_loss:.4f}")
+        )
         boxes.append(("of positives", f"{100 * found.gain[10]:.0f} %", "in the best tenth"))
         boxes.append(("base rate", f"{100 * test.rate:.2f} %", "of the held-out rows, weighted"))
     gaps = sum(bool(one.gaps) for groups in found.groups.values() for one in groups)
     boxes.append(("gaps", str(gaps), "groups served worse" if gaps else "no group served worse"))
-    return "<div class=figures>" + "".join(
-        f"<div class=figure><span>{title}</span><b>{value}</b><span>{note}</span></div>" for title, value, note in boxes
-    ) + "</div>"
+    return (
+        "<div class=figures>"
+        + "".join(
+            f"<div class=figure><span>{title}</span><b>{value}</b><span>{note}</span></div>"
+            for title, value, note in boxes
+        )
+        + "</div>"
+    )
 
 
 def _by_group(what: str, groups: Sequence[Group] | None, images: Mapping[str, bytes], made: Made) -> str:

@@ -140,9 +140,7 @@ def _effect(rows: Rows) -> tuple[float, float]:
     return means[0] - means[1], variance**0.5
 
 
-def _groups(
-    rows: Rows, scores: Floats, values: Floats, codes: Mapping[str, Sequence[str]]
-) -> dict[str, list[Group]]:
+def _groups(rows: Rows, scores: Floats, values: Floats, codes: Mapping[str, Sequence[str]]) -> dict[str, list[Group]]:
     found = {}
     for what, pattern in GROUPS.items():
         places = matching(pattern, rows.names)

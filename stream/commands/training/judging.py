@@ -63,7 +63,9 @@ class Bin:
     rows: int
 
 
-def calibration(scores: Floats, values: Floats, weights: Floats, voters: NDArray[np.int64], bins: int = 10) -> list[Bin]:
+def calibration(
+    scores: Floats, values: Floats, weights: Floats, voters: NDArray[np.int64], bins: int = 10
+) -> list[Bin]:
     """Return up to ``bins`` bins of equal weight, from the lowest scores up.
 
     ``values`` is what the scores estimate, ``voters`` int64[n]: rows of one voter are not independent, so errors are

@@ -106,9 +106,7 @@ class Recipe:
     def columns(self, names: Sequence[str]) -> list[int]:
         """Return the places of the features that the recipe learns from; raise ConfigurationError if there are none."""
         chosen = [
-            place
-            for place, name in enumerate(names)
-            if _fits(name, self.include) and not _fits(name, self.exclude)
+            place for place, name in enumerate(names) if _fits(name, self.include) and not _fits(name, self.exclude)
         ]
         if not chosen:
             message = f"recipe {self.name!r}: no feature is left of {', '.join(self.include)}"
@@ -249,9 +247,7 @@ class _Reader:
             self._refuse(key, f"is {quoted(value)}, expected a text", section)
         return value
 
-    def _strings(
-        self, table: Mapping[str, Any], key: str, usual: Sequence[str], section: str = ""
-    ) -> tuple[str, ...]:
+    def _strings(self, table: Mapping[str, Any], key: str, usual: Sequence[str], section: str = "") -> tuple[str, ...]:
         values = table.get(key, list(usual))
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             self._refuse(key, f"is {quoted(values)}, expected a list of texts", section)
@@ -266,8 +262,9 @@ class _Reader:
     def _known(self, key: str, pattern: str, section: str = "") -> None:
         if not matching(pattern, self._features):
             some = f"{', '.join(self._features[:2])}, ..., {self._features[-1]}"
-            self._refuse(key, f"holds {quoted(pattern)}, which fits none of {len(self._features)} features ({some})",
-                         section)
+            self._refuse(
+                key, f"holds {quoted(pattern)}, which fits none of {len(self._features)} features ({some})", section
+            )
 
     def _number(
         self,

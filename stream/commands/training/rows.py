@@ -42,9 +42,9 @@ class Rows:
     names: tuple[str, ...]
     """Of the f features."""
     treated: NDArray[np.float64] | None = None
-    """float64[n]: 1 where the experiment left the voter to the treatment, 0 where it was held out; None: no experiment."""
+    """float64[n]: 0 where the experiment kept the treatment from the voter, else 1; None: no experiment."""
     reached: float = 1.0
-    """The share of the treated whom the treatment reached."""
+    """The share of the rows that the treatment followed, held out or not."""
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -112,9 +112,7 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
 
 def missing(package: str) -> str:
     """Return what to say where a package of the extra is not installed."""
-    return (
-        f"{package} is not installed: pip install 'groundswell[train]' (in a checkout `uv sync --inexact --extra train`)"
-    )
+    return f"{package} is not installed: pip install 'groundswell[train]' (in a checkout: make setup)"
 
 
 def chosen_rows(recipe: Recipe, data: DataSet, treatment: DataSet | None = None) -> Rows:
@@ -156,14 +154,13 @@ def eligible(conditions: Sequence[Eligible], rows: Rows) -> NDArray[np.bool_]:
 
 
 def _moments(treatment: DataSet) -> tuple[int, int, float]:
-    """Return between which moments rows are that the treatment followed, and the share of the treated that it reached."""
+    """Return the first and last moment that the treatment followed, and the share of all rows between that it reached."""
     followed = treatment.rows.labels == 1
     if not followed.any():
         message = "the treatment reached nobody in the log: there is nothing to compare the holdout with"
         raise ConfigurationError(message)
     times = treatment.rows.times
     first, last = int(times[followed].min()), int(times[followed].max())
-    treated = treatment.rows.treated
     within = (times >= first) & (times <= last)
     return first, last, float(np.mean(followed[within]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import tempfile
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,15 @@ from stream.commands.training import card
 from stream.commands.training.fitting import Fitted, fit
 from stream.commands.training.judgement import Judgement, judge
 from stream.commands.training.recipes import SUFFIX, Recipe, read_recipe
-from stream.commands.training.rows import DataSet, Rows, chosen_rows, read_data_set
+from stream.commands.training.rows import DataSet, chosen_rows, read_data_set
 from stream.commands.training.watching import watched
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 
 CARD_SUFFIX: Final = ".card"
 """Of the directory beside a model file that holds its card."""
+
+_PROFILE: Final = {"region": "regions", "age band": "age_bands", "language": "languages"}
 
 Writer = Callable[[DatasetOptions, Path], None]
 """Writes the rows that options ask for to a file."""
@@ -73,6 +76,21 @@ def find_recipe(given: str, directory: Path) -> Recipe:
     return read_recipe(file, FEATURES)
 
 
+def names_of_codes(directory: Path) -> dict[str, list[str]]:
+    """Return by what groups are formed by (``judgement.GROUPS``) the names of its codes, as the taxonomy says them.
+
+    ``directory`` is the configuration's; without a readable taxonomy there are none, and codes stand for themselves.
+    """
+    try:
+        profile = tomllib.loads((directory / "taxonomy.toml").read_text()).get("profile", {})
+        return {
+            what: [entry if isinstance(entry, str) else entry[0] for entry in profile.get(key, [])]
+            for what, key in _PROFILE.items()
+        }
+    except (OSError, ValueError):
+        return {}
+
+
 def options_of(recipe: Recipe) -> DatasetOptions:
     """Return what rows a recipe asks ``groundswell dataset`` for."""
     return DatasetOptions(recipe.label, recipe.every, recipe.negatives, recipe.split, recipe.test, recipe.seed)
@@ -92,11 +110,13 @@ def train(
     rows: Path | None = None,
     treatment: Path | None = None,
     codes: Mapping[str, Sequence[str]] | None = None,
+    command: str | None = None,
 ) -> Trained:
     """Make the model of a recipe: ``NAME.json`` in ``out``, and its card in ``NAME.card`` beside it.
 
     ``rows`` and ``treatment`` are files that ``groundswell dataset`` wrote; what is not given is written by ``write``
-    and gone afterwards. ``codes`` names the codes of groups, from 1 up. Raises ConfigurationError where rows, recipe or
+    and gone afterwards. ``codes`` names the codes of groups, from 1 up, ``command`` is what the card says that made it.
+    Raises ConfigurationError where rows, recipe or
     installation do not allow it; nothing of a former model is lost then.
     """
     with tempfile.TemporaryDirectory(prefix="groundswell-") as place:
@@ -118,7 +138,7 @@ def train(
         fitted = fit(recipe, chosen)
         imported = watched(recipe.name, model_file(recipe, fitted, Path(place)), chosen, Path(place))
     judgement = judge(recipe, chosen, imported.content, codes or {})
-    command = shlex.join(["groundswell", "train", recipe.name])
+    command = command or shlex.join(["groundswell", "train", recipe.name])
     digest = hashlib.sha256(imported.content).hexdigest()
     # Wherever the rows happened to lie.
     meta = {**first.meta, "command": options_of(recipe).command(Path("rows.parquet"))}

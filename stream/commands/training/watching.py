@@ -30,7 +30,9 @@ def watched(name: str, imported: Imported, rows: Rows, place: Path) -> Imported:
     named = [(FEATURES.index(feature), feature) for feature in imported.features]
     training = Training(
         histogram_of(scored(imported.content, fitted.features), weights),
-        tuple((index, histogram_of(fitted.features[:, index].astype(np.float64), weights)) for index, _ in sorted(named)),
+        tuple(
+            (index, histogram_of(fitted.features[:, index].astype(np.float64), weights)) for index, _ in sorted(named)
+        ),
     )
     model, file = place / "model.json", place / "training.json"
     model.write_bytes(imported.content)
@@ -39,7 +41,7 @@ def watched(name: str, imported: Imported, rows: Rows, place: Path) -> Imported:
 
 
 def frequency(rows: Rows) -> Floats:
-    """Return float64[n]: about how often the voter of each row acts; 1 each where no feature says so, or nobody acts."""
+    """Return float64[n]: about how often the voter of each row acts; 1 each where no feature says so."""
     busy = np.zeros(len(rows))
     for column in matching(BUSY, rows.names):
         busy += np.nan_to_num(rows.features[:, column].astype(np.float64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+import lightgbm
 import numpy as np
 import pytest
 
@@ -109,8 +110,6 @@ def test_effect_is_found_where_it_is() -> None:
     # What is known of the outcome otherwise is taken off, so that it spreads less than twice the label does.
     assert outcome.std() < 2 * np.sqrt((rows.labels**2).mean())
     model = fitting.fit(recipe, rows)
-    import lightgbm
-
     test = rows.take(rows.parts == TEST)
     found = model.slope * lightgbm.Booster(model_str=model.text).predict(test.features) + model.intercept
     persuadable = (test.features[:, 0] > 0.5).astype(np.float64)

@@ -92,7 +92,11 @@ def test_what_is_left_out_has_its_usual_value(tmp_path: Path) -> None:
         ("views < 3", "views three", "gives.toml:5: eligible holds 'views three', expected such as"),
         ("views < 3", "visits < 3", "gives.toml:5: eligible holds 'visits', which fits none of 4 features"),
         ('["l*", "region"]', '"l*"', "gives.toml:10: features.include is 'l*', expected a list of texts"),
-        ('exclude = ["*_week"]', 'exclude = ["*_day"]', "gives.toml:11: features.exclude holds '*_day', which fits none"),
+        (
+            'exclude = ["*_week"]',
+            'exclude = ["*_day"]',
+            "gives.toml:11: features.exclude holds '*_day', which fits none",
+        ),
         ("rounds = 40", "rounds = 0.5", "gives.toml:15: model.rounds is 0.5, expected a whole number from 1 to 5000"),
         ("seed = 3", "speed = 3", "gives.toml:16: model.speed is unknown, expected rounds, seed, lightgbm"),
         ("num_leaves = 7", "num_leafs = 7", "gives.toml:19: model.lightgbm.num_leafs is unknown, expected num_leaves"),
