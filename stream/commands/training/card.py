@@ -140,8 +140,8 @@ def _of_whom(recipe: Recipe) -> str:
     if recipe.holdout is not None:
         share = f"{100 * recipe.holdout.share:g} %"
         return (
-            f": by how much more likely <code>{escape(recipe.holdout.treatment)}</code> makes it; {share} of the voters "
-            f"were held out of the experiment <code>{escape(recipe.holdout.experiment)}</code>"
+            f": by how much more likely <code>{escape(recipe.holdout.treatment)}</code> makes it; {share} of the "
+            f"voters were held out of the experiment <code>{escape(recipe.holdout.experiment)}</code>"
         )
     if recipe.eligible:
         return ", of voters with " + ", ".join(f"<code>{escape(one.text)}</code>" for one in recipe.eligible)

@@ -154,7 +154,7 @@ def eligible(conditions: Sequence[Eligible], rows: Rows) -> NDArray[np.bool_]:
 
 
 def _moments(treatment: DataSet) -> tuple[int, int, float]:
-    """Return the first and last moment that the treatment followed, and the share of all rows between that it reached."""
+    """Return the first and last moment that the treatment followed, and the share that it reached of those between."""
     followed = treatment.rows.labels == 1
     if not followed.any():
         message = "the treatment reached nobody in the log: there is nothing to compare the holdout with"
