@@ -57,8 +57,11 @@ bench-scale: $(SYNCED) ## 1, 2 and 4 workers; what an event costs by voters, par
 	@bash -c '$(REAL); $(BIN)/python -m load_tests.scale $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(PARTS),--parts $(PARTS)) $(if $(EVENTS),--events $(EVENTS) --worker-events $(EVENTS))'
 
-bench-models: $(SYNCED) ## Models of trees beside LightGBM, lleaves, ONNX Runtime and treelite, one thread (ROUNDS)
-	@$(BIN)/python -m load_tests.models $(if $(ROUNDS),--rounds $(ROUNDS))
+bench-models: $(SYNCED) ## Models of trees beside LightGBM, lleaves, ONNX Runtime, treelite; eight of them end to end (PARTS, ROUNDS, EVENTS)
+	@bash -c 'status=0; for part in $(or $(PARTS),models tree_models); do \
+		flags=($(if $(ROUNDS),--rounds $(ROUNDS))); \
+		if [[ $$part == tree_models ]]; then $(REAL); flags+=($(if $(EVENTS),--events $(EVENTS))); fi; \
+		$(BIN)/python -m load_tests.$$part "$${flags[@]}" || status=$$?; done; exit $$status'
 
 learn: $(SYNCED) ## Trains every recipe from weeks of the electorate, and compares with its truth (RECIPES, VOTERS, DAYS, OUT)
 	@$(BIN)/python -m load_tests.learning $(RECIPES) $(if $(VOTERS),--voters $(VOTERS)) $(if $(DAYS),--days $(DAYS)) \

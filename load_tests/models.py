@@ -1,7 +1,8 @@
-"""How fast models of trees are scored, beside LightGBM, lleaves, ONNX Runtime and treelite: ``make bench-models``.
+"""How fast models of trees are scored, beside LightGBM, lleaves, ONNX Runtime and treelite.
 
-One thread each, in rounds of all of them; per size of batch the median over the rounds of each one's best time. Models
-are trained here from seeds, 100 trees of 31 leaves and 500 of 63. The exit status is 0 only if the goals are met.
+``make bench-models PARTS=models``. One thread each, in rounds of all of them; per size of batch the median over the
+rounds of each one's best time. Models are trained here from seeds, 100 trees of 31 leaves and 500 of 63. The exit
+status is 0 only if the goals are met.
 """
 
 from __future__ import annotations

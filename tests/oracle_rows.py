@@ -25,6 +25,7 @@ class Asked:
     """What rows are asked for."""
 
     type: str
+    """Or beginnings of some, with a space between them."""
     horizon_ms: int
     every_ms: int
     fits: Judge = lambda _data: True
@@ -57,15 +58,15 @@ class Seen:
 
 
 class Watched(Partition):
-    """A partition that notes the events of one type that were used."""
+    """A partition that notes the events of some types that were used."""
 
     def __init__(self, log: Log, kind: str) -> None:
         super().__init__(log.partition, log.count, log.contents, TOPIC, log.start, log.secrets)
-        self.kind = kind
+        self.kinds = tuple(kind.split())
         self.seen: list[Seen] = []
 
     def fold(self, event: Event, voter: Voter) -> list[float]:
-        if event.type == self.kind:
+        if event.type.startswith(self.kinds):
             time = self.now if event.time is None else event.time
             self.seen.append(Seen(event.voter, self.now, time, event.data or {}))
         return super().fold(event, voter)
@@ -129,7 +130,7 @@ def rows_of_partition(log: Log, asked: Asked, cutoff: int | None) -> dict[tuple[
     for row, time in zip(log.rows, now, strict=True):
         if time > looked_until:
             for name, voter in partition.voters.items():
-                if voter.first_seen_ms and voter.consent not in {NO, ERASED}:
+                if voter.last_seen_ms and voter.consent not in {NO, ERASED}:
                     for moment in moments_of(name, asked, looked_until, time):
                         records[name, moment] = voter.pack()
             looked_until = time

@@ -18,7 +18,7 @@ from stream.commands.labels import Label, duration_ms
 from stream.commands.leaks import check_moment, spread
 from stream.commands.moments import Schedule
 from stream.commands.reading import ReadContents
-from stream.commands.rows import RowFile
+from stream.commands.rows import RowFile, parquet
 from stream.commands.sampling import Counts, Design, Sampler, sample
 from stream.commands.surveys import Survey, survey
 from stream.commands.verify import Sources, sources_of
@@ -117,6 +117,7 @@ def write_dataset(settings: Settings, options: DatasetOptions, out: Path, *, pro
     kafka-python's errors where something cannot be read.
     """
     options.design()
+    parquet()
     sources = sources_of(settings)
     with _progress_bar(shown=progress) as step:
         return asyncio.run(write_sources(sources, options, out, step))
@@ -242,7 +243,7 @@ def _metadata(
         "command": options.command(out),
         "label": {
             "text": label.text,
-            "type": label.type,
+            "types": list(label.types),
             "horizon_ms": label.horizon_ms,
             "where": " and ".join(map(str, label.where)),
             "among": " and ".join(map(str, label.among)),

@@ -18,6 +18,7 @@ from stream.scoring.files import KINDS
 from stream.scoring.forest import write_forest
 from stream.scoring.histograms import Training, read_training, write_training
 from stream.scoring.imports import read_lightgbm
+from stream.scoring.shapley import compile_shapley
 from stream.scoring.usage import of_most_used
 from stream.strictness import name_of, number_of, refuse_keys
 
@@ -48,6 +49,8 @@ class Imported:
     """By name, those that it asks for."""
     watched: tuple[str, ...]
     """By name, those whose drift from the training data will be measured."""
+    work: int
+    """What a trigger's contributions would take; above MOST_WORK they are left out."""
 
 
 def import_model(
@@ -93,6 +96,7 @@ def import_model(
 
 def _imported(content: bytes, model: Model) -> Imported:
     leaves = model.forest.leaves.tolist() if model.forest is not None else []
+    shapley = compile_shapley(model.forest, (1.0, 0.0)) if model.forest is not None else None
     watched = model.training.features if model.training is not None else ()
     return Imported(
         content,
@@ -100,6 +104,7 @@ def _imported(content: bytes, model: Model) -> Imported:
         sum(leaves),
         tuple(FEATURES[index] for index in model.asked),
         tuple(FEATURES[index] for index, _ in watched),
+        shapley.work if shapley is not None else 0,
     )
 
 

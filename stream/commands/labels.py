@@ -1,13 +1,14 @@
 """Labels: what is to be foretold of a voter, in words such as ``donation.completed where method=online within 14d``.
 
-    LABEL     = TYPE ["where" CONDITIONS] ["among" CONDITIONS] "within" DURATION
+    LABEL      = TYPE {"or" TYPE} ["where" CONDITIONS] ["among" CONDITIONS] "within" DURATION
+    TYPE       = an event's type, or the beginning of some: ``social.*``
     CONDITIONS = CONDITION {"and" CONDITION}
-    CONDITION = FIELD [("=" | "!=" | "<" | "<=" | ">" | ">=") VALUE]
-    VALUE     = a word, or any text between double quotes
-    DURATION  = a whole number, then "s", "m", "h", "d" or "w"
+    CONDITION  = FIELD [("=" | "!=" | "<" | "<=" | ">" | ">=") VALUE]
+    VALUE      = a word, or any text between double quotes
+    DURATION   = a whole number, then "s", "m", "h", "d" or "w"
 
 A condition is about a field of the event's data; a field that is not given fits no condition, not even ``!=``, and one
-without an operator is fit once it is given. The label is 1 where an event of the type that fits all that stands behind
+without an operator is fit once it is given. The label is 1 where an event of a type that fits all that stands behind
 ``where`` comes within the duration. With ``among`` it is the first event that fits what stands there which decides,
 whichever way, and without such an event nothing is known: answers of a survey, say, of which most voters give none.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -51,7 +52,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_WORDS: Final = frozenset({"where", "and", "among", "within"})
+_WORDS: Final = frozenset({"or", "where", "and", "among", "within"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ class Condition:
 class Label:
     """What is to be foretold."""
 
-    type: str
+    types: tuple[str, ...]
+    """In the order of their kind codes."""
     horizon_ms: int
     where: tuple[Condition, ...] = ()
     among: tuple[Condition, ...] = ()
@@ -109,9 +111,9 @@ class Label:
         return _Parser(text).label()
 
     @property
-    def kind(self) -> int:
-        """The type's kind code."""
-        return KIND[self.type]
+    def kinds(self) -> tuple[int, ...]:
+        """The types' kind codes."""
+        return tuple(KIND[name] for name in self.types)
 
     @property
     def reads_data(self) -> bool:
@@ -119,7 +121,7 @@ class Label:
         return bool(self.where or self.among)
 
     def judge(self, data: object) -> bool | None:
-        """Return what an event of the type with this data (parsed JSON) decides; None: nothing."""
+        """Return what an event of such a type with this data (parsed JSON) decides; None: nothing."""
         fields: Mapping[str, Any] = data if isinstance(data, dict) else {}
         fits = all(condition.holds(fields) for condition in self.where)
         if self.among:
@@ -154,13 +156,11 @@ class _Parser:
         self._next = 0
 
     def label(self) -> Label:
-        token = self._take()
-        if token.sort != "word" or token.text not in LABEL_TYPES:
-            self._refuse(token, f"a type of event: {', '.join(LABEL_TYPES)}")
-        where = self._conditions(token.text) if self._take_word("where") else ()
-        among = self._conditions(token.text) if self._take_word("among") else ()
+        types = self._types()
+        where = self._conditions(types) if self._take_word("where") else ()
+        among = self._conditions(types) if self._take_word("among") else ()
         if not self._take_word("within"):
-            open_to = ["'and'"] if where or among else ["'where'"]
+            open_to = ["'and'"] if where or among else ["'or'", "'where'"]
             if not among:
                 open_to.append("'among'")
             self._refuse(self._tokens[self._next], f"{', '.join(open_to)} or 'within'")
@@ -171,19 +171,36 @@ class _Parser:
         end = self._take()
         if end.sort != "end":
             self._refuse(end, "the end of the label")
-        return Label(token.text, horizon_ms, where, among, self._text)
+        return Label(types, horizon_ms, where, among, self._text)
 
-    def _conditions(self, kind: str) -> tuple[Condition, ...]:
-        found = [self._condition(kind)]
+    def _types(self) -> tuple[str, ...]:
+        found = set(self._type())
+        while self._take_word("or"):
+            found.update(self._type())
+        return tuple(name for name in LABEL_TYPES if name in found)
+
+    def _type(self) -> list[str]:
+        token = self._take()
+        stem = token.text.removesuffix("*")
+        is_stem = token.text.endswith(".*")
+        found = [name for name in LABEL_TYPES if name == token.text or (is_stem and name.startswith(stem))]
+        if token.sort != "word" or not found:
+            self._refuse(token, f"a type of event: {', '.join(LABEL_TYPES)}")
+        return found
+
+    def _conditions(self, types: Sequence[str]) -> tuple[Condition, ...]:
+        known: dict[str, Rule] = {}
+        for name in types:
+            known |= FIELDS[name]
+        found = [self._condition(types, known)]
         while self._take_word("and"):
-            found.append(self._condition(kind))
+            found.append(self._condition(types, known))
         return tuple(found)
 
-    def _condition(self, kind: str) -> Condition:
+    def _condition(self, types: Sequence[str], known: Mapping[str, Rule]) -> Condition:
         name = self._take()
-        known = FIELDS[kind]
-        if name.sort != "word" or name.text in _WORDS or (name.text not in known and kind != _OPEN_TYPE):
-            self._refuse(name, f"a field of {kind}: {', '.join(known) or 'it has none'}")
+        if name.sort != "word" or name.text in _WORDS or (name.text not in known and _OPEN_TYPE not in types):
+            self._refuse(name, f"a field of {' or '.join(types)}: {', '.join(known) or 'there is none'}")
         if self._tokens[self._next].sort != "operator":
             return Condition(name.text)
         comparison = self._take()

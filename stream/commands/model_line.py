@@ -36,6 +36,7 @@ def import_(
     `config apply` activates it, from the directory's models/; `model shadow` and `model canary` try it out.
     """
     from stream.commands.imports import import_model
+    from stream.scoring.shapley import MOST_WORK
 
     made = import_model(file, name, calibration, features, description, training)
     target = out or Path(f"{name}.json")
@@ -48,6 +49,11 @@ def import_(
         f"{target}: {made.trees} trees, {made.leaves} leaves, {len(made.content)} bytes, "
         f"{len(made.features)} features: {', '.join(made.features)}"
     )
+    if made.work > MOST_WORK:
+        typer.echo(
+            f"triggers will have no contributions: a row takes {made.work:,} splits times points to be explained, and "
+            f"more than {MOST_WORK:,} would hold all events up; `voter show --why` explains it still"
+        )
     if made.watched:
         typer.echo(f"drift is measured of {', '.join(made.watched)}")
 

@@ -148,7 +148,7 @@ class Collector:
     def _note_events(self, columns: Columns, decoded: Decoded, use: NDArray[np.int64]) -> None:
         """Note the events that decide a label; what was not used (duplicates, no consent) decides none."""
         label = self._label
-        rows = np.flatnonzero((decoded.kinds == label.kind) & ((use == USE_FOLD) | (use == USE_CONSENT)))
+        rows = np.flatnonzero(np.isin(decoded.kinds, label.kinds) & ((use == USE_FOLD) | (use == USE_CONSENT)))
         found = list[tuple[int, int, int, bool]]()
         for row in rows.tolist():
             verdict = label.judge(orjson.loads(columns.value(row)).get("data") if label.reads_data else None)

@@ -65,7 +65,7 @@ class RecordFile:
         # A snapshot's, whose voter has done nothing since: loading is what knows older versions.
         table = Table(len(voters))
         slots, _ = table.index(Spans.of_texts(voters))
-        table.fill(slots, values, int(records["last_offset"].max()) + 1)
+        table.fill(slots, values, np.iinfo(np.int64).max)
         return table.records[slots]
 
     def get(self, voter: str) -> bytes | None:

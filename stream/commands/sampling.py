@@ -118,7 +118,7 @@ class Sampler:
         chosen = np.flatnonzero(kept)
         chosen = chosen[np.argsort(self._voters[seen[chosen]], kind="stable")]
         found = records.read([self._names[voter] for voter in seen[chosen].tolist()])
-        usable = (found["first_seen_s"] != 0) & (found["consent"] != CONSENT_NO) & (found["consent"] != CONSENT_ERASED)
+        usable = (found["last_seen_ms"] != 0) & (found["consent"] != CONSENT_NO) & (found["consent"] != CONSENT_ERASED)
         self.counts.without_consent += len(found) - int(np.count_nonzero(usable))
         if not usable.any():
             return None

@@ -51,13 +51,14 @@ class Leanings:
         truth = self.truth
         visits = QUIET_MIX["site.page_view"] * self._visits
         visits = visits + QUIET_MIX["message.delivered"] * self._even * truth.opens.mean(axis=1) * truth.clicks
+        own = visits + sum(QUIET_MIX[name] for name in QUIET_MIX if name.startswith("social.")) * self._social
         everybody = {
             "turnout": truth.turnout,
             "gives_online": visits * truth.online,
             "gives_by_post": truth.post,
             "volunteers": visits * truth.help,
             "persuadable": truth.persuasion,
-            "woken": visits,
+            "woken": own,
             **{f"opens_{channel}": truth.opens[:, place] for place, channel in enumerate(CHANNELS)},
         }
         support = truth.support[voters] + LETTER_SHIFT * self.persuaded(voters, times)

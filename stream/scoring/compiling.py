@@ -136,6 +136,14 @@ def score(
         forest.score(rows, use, first, stop, out, slot)
 
 
+def work(models: Models, slot: int) -> int:
+    """Return what explaining a row by a model takes, as ``Shapley.work`` says; 0 for a weighted sum."""
+    for at, forest in models.forests:
+        if at == slot and forest.shapley is not None:
+            return forest.shapley.work
+    return 0
+
+
 def explain(
     models: Models, rows: NDArray[np.float64], picked: NDArray[np.int64], slot: int
 ) -> NDArray[np.float64] | None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.interfaces import Strongest
-from stream.scoring.compiling import Models, explain
+from stream.scoring.compiling import Models, explain, work
+from stream.scoring.shapley import MOST_WORK
 
 MOST_FEATURES: Final = 5
 """That a trigger names."""
@@ -19,14 +20,14 @@ def rank(models: Models, rows: NDArray[np.float64], picked: NDArray[np.int64], s
 
     ``rows`` float64[n, len(models.columns)]; ``picked``, ``slots`` int64[k]. By size of the contribution, equal ones in
     the catalogue's order, at most MOST_FEATURES, none that contributes nothing; and none for a model that cannot be
-    explained.
+    explained, or not within MOST_WORK.
     """
     most = min(MOST_FEATURES, len(models.columns))
     places = np.zeros((len(picked), most), np.int64)
     contributions = np.zeros((len(picked), most))
     for slot in np.unique(slots).tolist():
         mine = np.flatnonzero(slots == slot)
-        found = explain(models, rows, picked[mine], slot)
+        found = explain(models, rows, picked[mine], slot) if work(models, slot) <= MOST_WORK else None
         if found is not None:
             places[mine] = np.argsort(-np.abs(found), axis=1, kind="stable")[:, :most]
             contributions[mine] = np.take_along_axis(found, places[mine], axis=1)

@@ -68,6 +68,10 @@ def test_wrong_usage_is_status_2(
         ((*NOWHERE, "publish", "-", "--rate", "-1"), "rate is -1.0, expected a number above 0"),
         ((*NOWHERE, "voter", "show", ""), "expected 1 to 64"),
         ((*NOWHERE, "verify", "--from", "noon"), "'noon' is neither an offset nor a time"),
+        (
+            (*NOWHERE, "dataset", "--label", "social.poke within 1d", "--out", "rows.parquet"),
+            "label 'social.poke within 1d': at character 1 there is 'social.poke'",
+        ),
         ((*NOWHERE, "init", "--from", "noon"), "'noon' is neither an offset nor a time"),
     ],
 )

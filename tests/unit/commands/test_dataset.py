@@ -111,6 +111,10 @@ CASES = [
         ),
     ),
     (
+        DatasetOptions("message.* or event.rsvp where channel=text within 1d", every="6h", negatives=0.9),
+        Asked("message. event.rsvp", DAY_MS, 6 * HOUR_MS, lambda data: data.get("channel") == "text", negatives=0.9),
+    ),
+    (
         DatasetOptions("profile.updated where region=North within 1w", every="1d"),
         Asked("profile.updated", 7 * DAY_MS, DAY_MS, lambda data: data["region"] == "North"),
     ),
@@ -149,6 +153,24 @@ async def test_every_partition_gives_its_rows(tmp_path: Path) -> None:
     require_equal(tmp_path / "rows.parquet", rows_of(logs, asked))
     assert [one["partition"] for one in done.metadata["partitions"]] == [0, 1]
     assert all(one["begun"] == "where the deployment began" for one in done.metadata["partitions"])
+
+
+async def test_both_passes_say_how_far_they_are(tmp_path: Path) -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+
+    def step(what: str, partition: int, done: int, total: int) -> None:
+        assert partition == 0
+        told.setdefault(what, []).append((done, total))
+
+    log = log_of(6)
+    await write_sources(MemoryDeployment([log]).sources(), CASES[1][0], tmp_path / "rows.parquet", step)
+    total = log.rows[-1].offset + 1 - log.start
+    assert list(told) == ["looking at", "taking rows of"]
+    for steps in told.values():
+        assert steps == sorted(steps)
+        assert {of for _, of in steps} == {total}
+    assert told["looking at"][-1] == (total, total)
+    assert told["taking rows of"][-1][0] > total // 2
 
 
 @pytest.mark.parametrize("page", [1, 7, 1000])

@@ -14,7 +14,7 @@ DAY_MS = 86_400_000
 
 def test_label_has_a_type_conditions_and_a_horizon() -> None:
     label = Label.parse("donation.completed where method=online and amount>=50 within 14d")
-    assert (label.type, label.horizon_ms) == ("donation.completed", 14 * DAY_MS)
+    assert (label.types, label.horizon_ms) == (("donation.completed",), 14 * DAY_MS)
     assert [str(condition) for condition in label.where] == ['method="online"', "amount>=50"]
     assert label.among == ()
 
@@ -22,7 +22,21 @@ def test_label_has_a_type_conditions_and_a_horizon() -> None:
 @pytest.mark.parametrize("name", LABEL_TYPES)
 def test_every_type_that_voters_do_can_be_foretold(name: str) -> None:
     label = Label.parse(f"{name} within 12h")
-    assert (label.type, label.reads_data, label.judge({})) == (name, False, True)
+    assert (label.types, label.reads_data, label.judge({})) == ((name,), False, True)
+
+
+def test_label_may_be_about_several_types() -> None:
+    label = Label.parse("site.page_view or social.* or social.like where url within 7d")
+    social = ("social.follow", "social.like", "social.share", "social.comment")
+    assert label.types == (*social, "site.page_view")
+    assert label.kinds == tuple(LABEL_TYPES.index(name) for name in label.types)
+    assert label.judge({"url": "https://example.org"}) is True
+
+
+def test_condition_is_about_a_field_of_any_of_the_types() -> None:
+    label = Label.parse("donation.* where amount>=50 and transaction within 7d")
+    assert label.judge({"amount": 50, "transaction": "t"}) is True
+    assert label.judge({"amount": 50}) is None
 
 
 @pytest.mark.parametrize(
@@ -96,8 +110,12 @@ def test_value_of_a_field_that_is_not_known_is_what_its_spelling_says(
         ("privacy.erased within 1d", 1, "'privacy.erased', expected a type"),
         ("consent.withdrawn within 1d", 1, "'consent.withdrawn', expected a type"),
         ("clock.tick within 1d", 1, "'clock.tick', expected a type"),
-        ("donation.completed", 19, "its end, expected 'where', 'among' or 'within'"),
-        ("donation.completed when x", 20, "'when', expected 'where', 'among' or 'within'"),
+        ("social.* or pigeon.* within 1d", 13, "'pigeon.*', expected a type of event"),
+        ("* within 1d", 1, "'*', expected a type of event"),
+        ("privacy.* within 1d", 1, "'privacy.*', expected a type of event"),
+        ('"social.like" within 1d', 1, "'social.like', expected a type of event"),
+        ("donation.completed", 19, "its end, expected 'or', 'where', 'among' or 'within'"),
+        ("donation.completed when x", 20, "'when', expected 'or', 'where', 'among' or 'within'"),
         ("donation.completed where within 1d", 26, "'within', expected a field of donation.completed: amount"),
         ("donation.completed where methd=online within 1d", 26, "'methd', expected a field of donation.completed"),
         ("donation.completed where method= within", 40, "its end, expected 'and', 'among' or 'within'"),
@@ -118,7 +136,7 @@ def test_value_of_a_field_that_is_not_known_is_what_its_spelling_says(
         ("donation.completed within 14d or so", 31, "'or', expected the end of the label"),
         ('donation.completed where form="x within 1d', 31, "expected words, and quotes in pairs"),
         ("consent.granted where x=1 within 1d", 23, "expected a field of consent.granted: channel"),
-        ("donation.completed \N{THUMBS UP SIGN} within 1d", 20, "expected 'where', 'among' or 'within'"),
+        ("donation.completed \N{THUMBS UP SIGN} within 1d", 20, "expected 'or', 'where', 'among' or 'within'"),
     ],
 )
 def test_unreadable_label_is_quoted_with_the_place(text: str, place: int, words: str) -> None:

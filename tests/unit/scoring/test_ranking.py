@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from stream.scoring import Model, compile_models, explain, rank
+from stream.scoring import Model, compile_models, explain, rank, ranking
+from stream.scoring.compiling import work
 from tests.forests import some_forest, some_rows
 
 TAGS = np.array([11, 12, 13, 0, 0, 0], np.uint32)
@@ -32,6 +34,23 @@ def test_features_that_contribute_nothing_are_left_out() -> None:
     assert found.features.tolist() == [2, 4, 1, 4, 1]
     assert found.values.tolist() == [7.0, 1.0, 2.0, 5.0, 2.0]
     assert found.contributions.tolist() == [14.0, 3.0, 2.0, 15.0, -6.0]
+
+
+def test_model_too_large_to_be_explained_in_time_leaves_the_others_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    forest = replace(some_forest(3, 5, 20, 8), categories={})
+    models = compile_models([Model("t", "trees", forest=forest), NARROW], TAGS)
+    shapley = models.forests[0][1].shapley
+    assert shapley is not None
+    assert shapley.work == len(forest.features) * shapley.points.shape[1]
+    assert [work(models, slot) for slot in (0, 1, 2)] == [shapley.work, 0, 0]
+    rows = np.ascontiguousarray(np.abs(some_rows(1, 2, 8))[:, models.columns])
+    rows[:] = np.where(np.isnan(rows), 0.0, rows) + 1.0
+    picked, slots = np.array([0, 0]), np.array([0, 1])
+    monkeypatch.setattr(ranking, "MOST_WORK", shapley.work)
+    assert rank(models, rows, picked, slots).counts.tolist() == [5, 1]
+    monkeypatch.setattr(ranking, "MOST_WORK", shapley.work - 1)
+    assert rank(models, rows, picked, slots).counts.tolist() == [0, 1]
+    assert explain(models, rows, picked, 0) is not None
 
 
 def test_trees_are_ranked_beside_weights_and_say_nothing_without_cover() -> None:
