@@ -153,8 +153,8 @@ async def process_batch(
 ) -> Outcome:
     """Take the batch's rows through steps 1 to 7; change ``state`` only when nothing more is awaited.
 
-    ``ahead`` is what was read of the batch before its turn. ``load`` returns the record
-    bytes of voters (None for one never seen). Whatever it or ``library`` raises leaves the state as it was.
+    ``ahead`` is what was read of the batch before its turn. ``load`` returns the record bytes of voters (None for one
+    never seen). Whatever it or ``library`` raises leaves the state as it was.
     """
     header = state.header
     # 1 decode: bytes to columns; what cannot be read is rejected with its reason
@@ -361,7 +361,7 @@ def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int,
     Of what no broker would take again only the beginning goes, with its ``length``: a row that cannot be sent would
     hold up all that follow.
     """
-    key, value, length = columns.key(row), columns.value(row), 0
+    key, value, length = columns.key(row), columns.value(row), -1
     if len(value) > MAX_REJECT_BYTES or (key is not None and len(key) > MAX_REJECT_KEY_BYTES):
         length = len(value)
         key = None if key is None else key[:MAX_REJECT_KEY_BYTES]
@@ -373,7 +373,7 @@ def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int,
         ("offset", b"%d" % columns.offsets[row]),
         ("time", b"%d" % decoded.now[row]),
     )
-    if length:
+    if length >= 0:
         headers = (*headers, ("length", b"%d" % length))
     _append(state, "rejects", state.partition, key, without_texts(value), headers)
 

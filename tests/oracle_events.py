@@ -260,8 +260,8 @@ def walk(value: bytes, at: int, names: set[str], is_hidden: bool) -> tuple[bytes
         assert found is not None
         text, at = found[0], found.end()
         if text.startswith(b'"'):
-            inner = re.search(rb'\\"[^"]*text|text[^"]*\\"', text, re.DOTALL)
-            text = b'""' if is_hidden or inner else text
+            inner = orjson.loads(text)
+            text = b'""' if is_hidden or ('"' in inner and "text" in inner) else text
         elif is_hidden and text not in (b"true", b"false", b"null"):
             text = b"0"
         shown = before + text

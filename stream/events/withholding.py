@@ -15,15 +15,14 @@ from stream.records import EVENT_TYPES
 _TEXTS: Final = frozenset(("social.comment", "message.replied"))
 """The types whose data has a ``text``."""
 _PLAIN_TYPES: Final = frozenset(EVENT_TYPES) - _TEXTS
-_TOKEN: Final = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|[\[\]{}]|[^\s\[\]{}",:]+', re.DOTALL)
+_TOKEN: Final = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[\[\]{}]|[^\s\[\]{}",:]+', re.DOTALL)
 """Of sound JSON: a string, and the colon behind it if it is a name; a bracket; a number, true, false or null."""
 _TYPE: Final = re.compile(rb'"type"\s*:\s*"([a-z_.]{1,64})"')
 _ATTRIBUTE: Final = re.compile(
     rb'"(?:specversion|id|source|type|subject|time|datacontenttype)"\s*:\s*"[^"\\\x00-\x1f\x80-\xff]*"'
 )
-_ENCODED: Final = re.compile(rb'\\"[^"]*text|text[^"]*\\"', re.DOTALL)
-"""In a string: JSON that was written as a text."""
-_HIDDEN: Final = re.compile(rb"[0-9A-Za-z\x80-\xff]")
+_HIDING: Final = bytes(0x78 if byte >= 0x80 or chr(byte).isalnum() else byte for byte in range(256))
+"""By byte, what stands in its place: x for letters, digits and what is not ASCII."""
 _SUSPICIOUS: Final = re.compile(rb"text|comment|repl|\\|[\x00\x80-\xff]", re.IGNORECASE)
 _ATTRIBUTES_ONLY: Final = re.compile(rb"data\"|text|\\", re.IGNORECASE)
 
@@ -60,9 +59,9 @@ def _masked(value: bytes) -> bytes:
     pieces: list[bytes] = []
     at = 0
     for attribute in _ATTRIBUTE.finditer(value, 0, stop):
-        pieces += [_HIDDEN.sub(b"x", value[at : attribute.start()]), attribute[0]]
+        pieces += [value[at : attribute.start()].translate(_HIDING), attribute[0]]
         at = attribute.end()
-    return b"".join([*pieces, _HIDDEN.sub(b"x", value[at:])])
+    return b"".join([*pieces, value[at:].translate(_HIDING)])
 
 
 def _blanked(value: bytes, names: set[str]) -> bytes:
@@ -87,10 +86,18 @@ def _blanked(value: bytes, names: set[str]) -> bytes:
                 depth = 1
             else:
                 pieces.append(_emptied(text))
-        elif _ENCODED.search(text):
+        elif _is_encoded(text):
             pieces += [value[at : token.start()], b'""']
             at = token.end()
     return b"".join([*pieces, value[at:]])
+
+
+def _is_encoded(token: bytes) -> bool:
+    """Return whether a token is a text that holds quotes and the word that names texts."""
+    if b"\\" not in token:
+        return False
+    text = orjson.loads(token)
+    return '"' in text and "text" in text
 
 
 def _name(token: bytes) -> Any:

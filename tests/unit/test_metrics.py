@@ -14,7 +14,10 @@ from stream.metrics import SCORE_BOUNDS, Metrics
 from stream.records import REJECT_REASONS
 from stream.scoring import Model, drift, histograms
 
-LABELS = {"partition", "output", "reason", "role", "model", "campaign", "version", "engine", "python", "feature", "le"}
+LABELS = {
+    *("partition", "output", "reason", "field", "role", "model", "campaign", "version", "engine", "python", "feature"),
+    "le",
+}
 UNITS = (
     "seconds",
     "bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import orjson
@@ -72,6 +73,7 @@ def test_what_stands_in_the_place_of_a_text_is_emptied_too(text: object, left: b
         orjson.dumps({**COMMENT, "data": orjson.dumps(COMMENT["data"]).decode()}),
         orjson.dumps({**COMMENT, "type": "social.coment", "data": orjson.dumps(COMMENT["data"]).decode()}),
         orjson.dumps({**COMMENT, "text": PHRASE}),
+        orjson.dumps({"event": RAW.decode()}).replace(b'\\"', b"\\u0022"),
         PHRASE.encode(),
         orjson.dumps(PHRASE),
     ],
@@ -82,6 +84,15 @@ def test_no_spelling_of_a_comment_shows_its_words(value: bytes) -> None:
     assert PHRASE.encode() not in left
     assert PHRASE not in left.decode("utf-16", "replace")
     assert withheld(value) == left
+
+
+@pytest.mark.parametrize("piece", [b"text", b'\\"', b'\\"text', b'"id":"', b'"type":"', b'"text":', b"[", b"\\u0022"])
+@pytest.mark.parametrize("frame", [b'{"x":"%b"}', b'{"x":%b', b"%b", b'{"text":%b}'])
+def test_hostile_rows_take_no_time(piece: bytes, frame: bytes) -> None:
+    value = frame % (piece * (400_000 // len(piece)))
+    started = time.process_time()
+    without_texts(value)
+    assert time.process_time() - started < 0.5
 
 
 def test_of_what_is_no_json_attributes_and_places_stay() -> None:
