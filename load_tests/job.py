@@ -4,9 +4,9 @@
 decayed with HALF_LIFE_MS, as of log time (the append time of the record); a trigger leaves where it reaches THRESHOLD,
 and the voter can trigger again once it has come down to REARM.
 
-*Campaign*: the demo's three models and five campaigns and a sixth, over decayed counts (what the models say of sessions
-is left out). Every event of a voter who has not withdrawn consent is counted, scored by each model and held against
-each campaign, as of log time or of the event's own where that is later.
+*Campaign*: the demo's three models and five campaigns and a sixth, over counts of events by type, decayed or not (what
+the models say of anything else is left out). Every event of a voter who has not withdrawn consent is counted, scored by
+each model and held against each campaign, as of log time or of the event's own where that is later.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ WEIGHTS: Final = {
     "site.page_view": 0.5,
     "donation.started": 3.0,
 }
-HALF_LIVES_MS: Final = {"1d": 86_400_000.0, "7d": 604_800_000.0, "30d": 2_592_000_000.0}
+EVER: Final = "ever"
+HALF_LIVES_MS: Final = {"1d": 86_400_000.0, "7d": 604_800_000.0, "30d": 2_592_000_000.0, EVER: 1e300}
 GRANTED: Final = "consent.granted"
 WITHDRAWN: Final = "consent.withdrawn"
 ERASED: Final = "privacy.erased"
 _CONFIGS: Final = Path(__file__).parents[1] / "configs"
-_COUNT: Final = ".decayed_"
+_DECAYED: Final = ".decayed_"
+_COUNT: Final = ".count"
 _UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000}
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """One decayed count: of a type's events, with a half-life by its name."""
+    """One count: of a type's events, with a half-life by its name, EVER where it does not decay."""
 
     type: str
     half_life: str
@@ -48,12 +50,20 @@ class Count:
     @property
     def feature(self) -> str:
         """Its name in a model file."""
-        return f"{self.type}{_COUNT}{self.half_life}"
+        return f"{self.type}{_COUNT}" if self.half_life == EVER else f"{self.type}{_DECAYED}{self.half_life}"
+
+    @classmethod
+    def of(cls, feature: str) -> Count | None:
+        """Return the count that a feature is; None for another feature."""
+        name, decays, half_life = feature.partition(_DECAYED)
+        if decays:
+            return cls(name, half_life) if half_life in HALF_LIVES_MS else None
+        return cls(feature.removesuffix(_COUNT), EVER) if feature.endswith(_COUNT) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A linear or logistic model over decayed counts."""
+    """A linear or logistic model over counts."""
 
     name: str
     is_logistic: bool
@@ -169,9 +179,8 @@ def demo() -> Job:
 
 def _model(fields: Mapping[str, Any]) -> Model:
     calibration = fields.get("calibration", {"slope": 1.0, "intercept": 0.0})
-    weights = {
-        Count(*feature.split(_COUNT)): weight for feature, weight in fields["weights"].items() if _COUNT in feature
-    }
+    named = [(Count.of(feature), weight) for feature, weight in fields["weights"].items()]
+    weights = {count: weight for count, weight in named if count is not None}
     is_logistic = fields["kind"] == "logistic"
     return Model(fields["name"], is_logistic, fields["bias"], weights, calibration["slope"], calibration["intercept"])
 

@@ -247,6 +247,25 @@ def voter_show(
 
 
 @app.command()
+def features(
+    json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the page in the docs, docs/features.md.")] = False,
+) -> None:
+    """List every feature that a model may name.
+
+    Name, unit, horizon, provenance, whether it can reveal opinion, source events and meaning.
+    """
+    from stream.commands.features import to_json, to_markdown, to_table
+
+    if json:
+        typer.echo(to_json())
+    elif markdown:
+        typer.echo(to_markdown(), nl=False)
+    else:
+        _console().print(to_table())
+
+
+@app.command()
 def verify(
     context: typer.Context,
     from_: Annotated[str | None, typer.Option("--from", help="Compare from this offset or time on.")] = None,

@@ -127,7 +127,7 @@ def decayed(count: float, last_s: int, at_ms: int, days: int) -> float:
     """Return a count kept as of the landmark at or before ``last_s``, as it is at a time."""
     life = days * DAY_MS
     fraction = (at_ms - at_ms // life * life) / life
-    return halve(count, at_ms // life - last_s * 1000 // life) * power(-fraction)
+    return halve(count, at_ms // life - last_s * 1000 // life) / power(fraction)
 
 
 def ratio(part: float, whole: float) -> float:

@@ -74,6 +74,8 @@ class VoterReport:
             unit = item.unit
             if "_ms" in item.name and isinstance(item.value, int):
                 unit = f"ms: {moment(item.value)}"
+            elif unit == "s since the epoch":
+                unit = f"s: {moment(int(item.value) * 1000)}"
             table.add_row(Text(item.name), Text(value), Text(unit))
         event = self.last_event
         last = "no longer in the log" if event is None else f"{event['type']} {event['id']} from {event['source']}"

@@ -23,13 +23,7 @@ _UNITS: Final = {
     "sessions": "sessions",
     "session_events": "events",
 }
-_TOLD: Final = (
-    "score",
-    "score_tag",
-    "fired_s",
-    "campaign_tag",
-    "armed",
-    "last_s", "counts")
+_TOLD: Final = ("score", "score_tag", "fired_s", "campaign_tag", "armed", "last_s", "counts")
 """Fields that are told by the names of their parts, or as features: their numbers are as of landmarks."""
 
 

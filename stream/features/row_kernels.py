@@ -77,8 +77,9 @@ def _ways() -> NDArray[np.int64]:
         "profile.zone": _ZONE,
     }
     titles = {"session.landing_page": "landing", "session.exit_page": "exit", "session.next_step": "next_step"}
+    titles["canvass.support"] = "support"
     for feature, name in enumerate(FEATURES):
-        title = titles.get(name, name.removeprefix("profile.").removeprefix("canvass.").removesuffix(".count"))
+        title = titles.get(name, name.removeprefix("profile.").removesuffix(".count"))
         if name in others:
             ways[feature] = _OTHER, others[name]
         elif title in MARKS:
@@ -124,11 +125,11 @@ def _half_life_of(place: int) -> int:
 
 @kernel_part
 def find_factors(at_ms: int, wanted: NDArray[np.uint8], factors: NDArray[np.float64]) -> None:
-    """Write for each half-life that is wanted what a count weighs at ``at_ms``, if it is 1 at the last landmark."""
+    """Write for each half-life that is wanted by what a count has fallen at ``at_ms`` since the last landmark."""
     day = at_ms // DAY_MS
     for h in range(HALF_LIVES):
         if wanted[h] == 1:
-            factors[h] = power(-fraction_of(day, at_ms - day * DAY_MS, h))
+            factors[h] = power(fraction_of(day, at_ms - day * DAY_MS, h))
 
 
 @kernel_part
@@ -167,14 +168,17 @@ def read_row(
 
 @kernel_part
 def _faded(records: NDArray[Any], j: int, place: int, day: int, factors: NDArray[np.float64]) -> float:
-    """Return a count that decays, as it is on ``day``; ``factors`` bring it from the last landmark to now."""
+    """Return a count that decays, as it is on ``day``; ``factors`` are what it falls by since the last landmark.
+
+    Divided and not multiplied, so that one event counts exactly 1 when it comes.
+    """
     r = records[j]
     h = _half_life_of(place)
     moment = place // HALF_LIVES
     if place >= SOCIAL_COUNTS:
         moment = min(FIRST_VISIT + place - SOCIAL_COUNTS, LAST_VISIT)
     last_s = np.int64(r["last_s"][moment])
-    return halved(r["counts"][place], period_of(day, h) - period_of(last_s // DAY_S, h)) * factors[h]
+    return halved(r["counts"][place], period_of(day, h) - period_of(last_s // DAY_S, h)) / factors[h]
 
 
 @kernel_part

@@ -69,7 +69,8 @@ def voters(chance: np.random.Generator, n: int) -> NDArray[Any]:
     records["counts"] = np.where(old[:, None], chance.random(records["counts"].shape), 0.0)
     records["last_s"] = np.where(old[:, None], BEGIN_MS // 1000 - chance.integers(0, 10**7, records["last_s"].shape), 0)
     records["amount_last"] = chance.random(n)
-    for name in ("active_days", "session_seconds", "session_length_s", "page_views", "depth", "zone", "response_minutes"):
+    lately = ("active_days", "session_seconds", "session_length_s", "page_views", "depth", "zone", "response_minutes")
+    for name in lately:
         records[name] = np.where(old, chance.integers(0, 60, n), 0)
     for name in ("parts_of_day", "hours", "messages", "tallies", "days", "marks"):
         shape = records[name].shape

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from stream.errors import CommitRefusedError, StateMismatchError
 from stream.interfaces import VoterTable
+from stream.migration import migrated
 from stream.records import RECORD_VERSION, VOTER
 from stream.spans import Spans
-from stream.stores import table as table_module
 from stream.stores.table import Table
+from tests.migration.fixtures import written_by_version_1
 
 
 class Named:

@@ -39,7 +39,7 @@ SHORT_SESSIONS = {
 
 MODEL = """
 {"name": "eager", "kind": "linear", "bias": 0.0, "weights": {
-  "donation.started.decayed_1d": 1.0, "social.share.decayed_1d": 1.0, "signup.completed.decayed_1d": 1.0}}
+  "donation.started.decayed_7d": 1.0, "social.share.decayed_1d": 1.0, "signup.completed.count": 1.0}}
 """
 CAMPAIGN = """
 name = "hello"

@@ -1,4 +1,4 @@
-"""Records that version 1 wrote, as this version reads them: what it kept is kept, and what it did not is as documented."""
+"""Records that version 1 wrote, as this one reads them: what it kept is kept, and the rest is as documented."""
 
 from __future__ import annotations
 

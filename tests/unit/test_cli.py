@@ -13,7 +13,7 @@ from stream.cli import main
 
 COMMANDS = (
     *("worker", "topics", "check", "publish", "watch", "config", "voter", "verify", "init", "restore", "embedded"),
-    *("demo", "snapshot", "keys", "model", "dataset"),
+    *("demo", "snapshot", "keys", "model", "dataset", "train", "features"),
 )
 HEAVY = ("numba", "numpy", "faust", "kafka", "aiokafka", "redis", "pydantic", "rich")
 NOWHERE = ("--kafka", "127.0.0.1:1", "--redis", "redis://127.0.0.1:1/0")

@@ -18,11 +18,12 @@ from stream.agents.surroundings import Limits, Log, Observer, Relaying
 from stream.columns import Columns, columns_of
 from stream.interfaces import PartitionStore
 from stream.pipeline import Outcome
-from stream.records import KIND, VOTER, Commit, ContentId, Header, OutboxRow
+from stream.records import VOTER, Commit, ContentId, Header, OutboxRow
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix
 from stream.stores.table import Table
 from stream.versions import CANARY, ModelVersion
+from tests.voters import features_of
 
 TOPIC = "engagement.events"
 TOPIC_ID = "topic-1"

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from stream.features import FEATURES, fold
 from stream.records import KIND, SESSION_GAP_MS, USE_ERASE, USE_FOLD, USE_SUPPRESSED, VOTER
+from stream.signals import SIGNAL
+from tests.voters import features_of
 
 DAY_MS = 86_400_000
 BEGIN_MS = 1_790_000_000_000
@@ -19,11 +21,16 @@ Events = list[tuple[int, int]]
 
 
 def fold_all(
-    records: NDArray[Any], events: Events, now: list[int] | None = None, use: list[int] | None = None
+    records: NDArray[Any],
+    events: Events,
+    now: list[int] | None = None,
+    use: list[int] | None = None,
+    signals: NDArray[Any] | None = None,
 ) -> list[dict[str, float]]:
     """Fold into the first record; return each feature row by name."""
     n = len(events)
     times = np.array([time for _, time in events], np.int64)
+    said = np.zeros(n, SIGNAL) if signals is None else signals
     rows = np.full((n, len(FEATURES)), -1.0)
     fold(
         records,
@@ -31,6 +38,7 @@ def fold_all(
         np.array([kind for kind, _ in events], np.int64),
         times,
         times if now is None else np.array(now, np.int64),
+        said,
         np.array([USE_FOLD] * n if use is None else use, np.int64),
         0,
         n,
@@ -47,14 +55,14 @@ def records() -> NDArray[Any]:
 
 def test_first_event_counts_one_at_every_half_life(records: NDArray[Any]) -> None:
     (row,) = fold_all(records, [(SHARE, BEGIN_MS)])
+    names = ["decayed_1d", "decayed_7d", "decayed_30d", "decayed_90d", "count_24h", "count_28d", "recency"]
     assert {name: value for name, value in row.items() if value} == {
-        "social.share.decayed_1d": 1.0,
-        "social.share.decayed_7d": 1.0,
-        "social.share.decayed_30d": 1.0,
-        "sessions": 1.0,
-        "session_events": 1.0,
+        **{f"social.share.{name}": pytest.approx(1.0, rel=1e-15) for name in names},
+        **dict.fromkeys(("social.share.burst", "social.burst"), pytest.approx(30.0, rel=1e-15)),
+        **dict.fromkeys(("sessions", "session_events"), 1.0),
+        **{f"rhythm.{name}": 1.0 for name in ("active_days_7d", "active_days_28d", "streak_days", "afternoon_share")},
     }
-    assert records[0]["first_seen_ms"] == records[0]["last_seen_ms"] == BEGIN_MS
+    assert int(records[0]["first_seen_s"]) * 1000 == records[0]["last_seen_ms"] == BEGIN_MS
 
 
 def test_count_halves_with_its_half_life(records: NDArray[Any]) -> None:
@@ -70,8 +78,8 @@ def test_late_event_weighs_what_it_would_have_in_time(records: NDArray[Any]) -> 
     other = np.zeros(1, VOTER)
     fold_all(records, [(LIKE, BEGIN_MS), (LIKE, BEGIN_MS + DAY_MS), (SHARE, BEGIN_MS + 2 * DAY_MS)])
     fold_all(other, [(LIKE, BEGIN_MS + DAY_MS), (SHARE, BEGIN_MS + 2 * DAY_MS), (LIKE, BEGIN_MS)])
-    assert np.allclose(records["decayed"], other["decayed"], rtol=1e-13)
-    assert other[0]["first_seen_ms"] == BEGIN_MS
+    assert np.allclose(records["counts"], other["counts"], rtol=1e-13)
+    assert other[0]["first_seen_s"] == BEGIN_MS // 1000
     assert other[0]["last_seen_ms"] == BEGIN_MS + 2 * DAY_MS
     assert other[0]["sessions"] == 2
 
@@ -84,7 +92,7 @@ def test_session_ends_only_after_a_longer_gap(records: NDArray[Any]) -> None:
 
 def test_profile_change_is_seen_but_counted_in_no_kind(records: NDArray[Any]) -> None:
     fold_all(records, [(PROFILE, BEGIN_MS)])
-    assert not records["decayed"].any()
+    assert not records["counts"].any()
     assert records[0]["sessions"] == 1
 
 
@@ -93,22 +101,22 @@ def test_features_are_as_of_the_logs_time(records: NDArray[Any]) -> None:
     assert rows[0]["social.like.decayed_1d"] == pytest.approx(0.5, rel=1e-14)
     assert rows[0]["hours_since_last_seen"] == 0.0
     assert rows[1]["hours_since_last_seen"] == 24.0
-    assert records[0]["decayed"][LIKE, 0] == 2.0
+    assert features_of(records)[0]["social.like.decayed_1d"] == pytest.approx(2.0, rel=1e-15)
 
 
 def test_event_ahead_of_the_log_is_seen_at_its_own_time(records: NDArray[Any]) -> None:
     (row,) = fold_all(records, [(LIKE, BEGIN_MS + DAY_MS)], [BEGIN_MS])
-    assert row["social.like.decayed_1d"] == 1.0
+    assert row["social.like.decayed_1d"] == pytest.approx(1.0, rel=1e-15)
     assert row["days_since_first_seen"] == 0.0
 
 
 def test_only_wanted_columns_are_written_and_they_are_the_same(records: NDArray[Any]) -> None:
     whole = fold_all(records, [(LIKE, BEGIN_MS), (SHARE, BEGIN_MS + DAY_MS)])[-1]
-    wanted = np.array([2, 4, 49, 50, 51])
+    wanted = np.array([2, 4, 20, 23, 30, 44, 52, 70, 170, 178, 186])
     rows = np.zeros((2, len(wanted)))
     kinds, times = np.array([LIKE, SHARE]), np.array([BEGIN_MS, BEGIN_MS + DAY_MS])
     zeros, use = np.zeros(2, np.int64), np.full(2, USE_FOLD, np.int64)
-    fold(np.zeros(1, VOTER), zeros, kinds, times, times, use, 0, 2, wanted, rows)
+    fold(np.zeros(1, VOTER), zeros, kinds, times, times, np.zeros(2, SIGNAL), use, 0, 2, wanted, rows)
     assert rows[1].tolist() == [whole[FEATURES[index]] for index in wanted]
 
 
