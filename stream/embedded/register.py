@@ -36,7 +36,7 @@ def profiles() -> list[dict[str, Any]]:
         for ward, band, language in product(range(WARDS), AGE_BANDS, LANGUAGES)
     ]
     surveys = [{"support": answer, "source": "survey"} for answer in range(1, ANSWERS + 1)]
-    return [*register, *surveys, *({"turnout": voted, "source": "voter_file"} for voted in (0, 1))]
+    return [*register, *surveys, *({"turnout": voted, "source": "voter_file"} for voted in (False, True))]
 
 
 def registered(wards: NDArray[np.int64], bands: NDArray[np.int64], languages: NDArray[np.int64]) -> NDArray[np.int64]:

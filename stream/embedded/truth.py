@@ -99,7 +99,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
         turnout=turnout,
         online=_more_often(0.6 * support - 0.5 * old + own(0.2)),
         post=_more_often(1.3 * old + 0.6 * support + own(0.2)),
-        help=_more_often(0.6 * support + 0.6 * _ISSUE_HELP[issues] + own(0.2)),
+        help=_more_often(0.7 * support + 0.4 * _ISSUE_HELP[issues] + own(0.1)),
         opens=np.stack(opens, axis=1),
         clicks=_logistic(-1.3 + 1.1 * _WARD_CLICKS[wards] + own(0.2)),
         leaves=_more_often(-1.0 * support),

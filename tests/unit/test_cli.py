@@ -72,6 +72,8 @@ def test_wrong_usage_is_status_2(
             (*NOWHERE, "dataset", "--label", "social.poke within 1d", "--out", "rows.parquet"),
             "label 'social.poke within 1d': at character 1 there is 'social.poke'",
         ),
+        ((*NOWHERE, "train", "fame"), "models/fame.toml: no such recipe, expected a file, or one of"),
+        ((*NOWHERE, "train", "fame.toml"), "fame.toml cannot be read"),
         ((*NOWHERE, "init", "--from", "noon"), "'noon' is neither an offset nor a time"),
     ],
 )

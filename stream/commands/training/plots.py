@@ -16,6 +16,7 @@ from stream.errors import ConfigurationError
 _BLUE: Final = "#2b5d8a"
 _RED: Final = "#b3392f"
 _GREY: Final = "#8a8f96"
+_PALE: Final = "#c9d3dd"
 _DOTS: Final = 160
 """An inch."""
 _WIDE: Final = (6.4, 4.4)
@@ -105,8 +106,11 @@ def groups_png(title: str, groups: Sequence[Group], whole: float) -> bytes:
         left.set(xlabel="AUC", yticks=places, yticklabels=[group.name for group in groups])
         left.set_xlim(min(0.5, *aucs) - 0.02, 1.0)
         left.set_ylim(-0.6, len(groups) - 0.1)
-        right.barh(places + 0.18, [100 * group.rate for group in groups], 0.34, color=colors, label="observed")
-        right.barh(places - 0.18, [100 * group.predicted for group in groups], 0.34, color="#c9d3dd", label="foretold")
+        right.barh(places + 0.18, [100 * group.rate for group in groups], 0.34, color=colors)
+        right.barh(places - 0.18, [100 * group.predicted for group in groups], 0.34, color=_PALE)
+        # By patches of their own: the first bar may be a gap's.
+        for color, name in ((_BLUE, "observed"), (_PALE, "foretold")):
+            right.barh([0], [0], color=color, label=name)
         right.set(xlabel="rate, %", yticks=places, yticklabels=[])
         right.set_ylim(-0.6, len(groups) - 0.1)
         right.legend(frameon=False, fontsize=8, loc="best")

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from stream.commands.labels import Label, duration_ms
 from stream.errors import ConfigurationError, quoted
 from stream.strictness import name_of
 
@@ -163,8 +164,8 @@ class _Reader:
         model = self._table("model", _MODEL)
         return Recipe(
             name=name,
-            label=self._string(fields, "label"),
-            every=self._string(fields, "every"),
+            label=self._label(fields, "label"),
+            every=self._every(),
             description=self._string(fields, "description", ""),
             eligible=tuple(map(self._eligible, self._strings(fields, "eligible", ()))),
             split=self._split(),
@@ -189,6 +190,20 @@ class _Reader:
             self._refuse("name", f"is {quoted(name)}, expected {quoted(self._file.stem)}, as the file is called")
         return name
 
+    def _label(self, table: Mapping[str, Any], key: str, section: str = "") -> str:
+        text = self._string(table, key, section=section)
+        try:
+            Label.parse(text)
+        except ConfigurationError as error:
+            self._refuse(key, f"is no label: {error}", section)
+        return text
+
+    def _every(self) -> str:
+        text = self._string(self._fields, "every")
+        if duration_ms(text) is None:
+            self._refuse("every", f"is {quoted(text)}, expected a duration such as 7d, 12h, 30m")
+        return text
+
     def _split(self) -> str:
         split = self._string(self._fields, "split", "voter")
         if split not in ("voter", "time"):
@@ -209,7 +224,7 @@ class _Reader:
         return Holdout(
             self._string(table, "experiment", section="holdout"),
             self._number(table, "share", 0.0, 0.001, 0.999, "holdout"),
-            self._string(table, "treatment", section="holdout"),
+            self._label(table, "treatment", "holdout"),
         )
 
     def _parameters(self, table: object) -> dict[str, int | float]:

@@ -86,7 +86,7 @@ def test_register_says_what_everybody_is() -> None:
         ("opens_text", "message.opened", {"channel": "text"}, 0.6),
         ("opens_push", "message.opened", {"channel": "push"}, 0.6),
         ("woken", "site.page_view", {}, 0.7),
-        ("turnout", "profile.updated", {"turnout": 1}, 0.7),
+        ("turnout", "profile.updated", {"turnout": True}, 0.7),
     ],
 )
 def test_truth_ranks_those_who_do_it_over_others(recipe: str, kind: str, data: dict[str, Any], least: float) -> None:
@@ -121,7 +121,7 @@ def test_letter_reaches_all_but_the_holdout_and_moves_those_whom_it_can() -> Non
 
 def test_all_votes_are_said_once() -> None:
     counts = collections.Counter(event["data"]["turnout"] for event in lived()[1] if "turnout" in event["data"])
-    assert counts == {1: int(lived()[0].truth.votes.sum()), 0: int((~lived()[0].truth.votes).sum())}
+    assert counts == {True: int(lived()[0].truth.votes.sum()), False: int((~lived()[0].truth.votes).sum())}
 
 
 def test_nothing_is_dated_without_a_calendar() -> None:
