@@ -45,7 +45,7 @@ _SURVEY_SHARE: Final = 0.8
 """Of the updates of profiles; the others repeat what the register says."""
 _REGISTER_MS: Final = 2 * 3_600_000
 _HALF_DAY_MS: Final = 12 * 3_600_000
-_ANSWERING: Final = 0.75
+_ANSWERING: Final = 0.9
 """The share of the voters that answers the survey that asks all."""
 
 Ints = NDArray[np.int64]

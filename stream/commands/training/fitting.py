@@ -16,6 +16,8 @@ from stream.errors import ConfigurationError
 
 _STEPS: Final = 50
 _FOLDS: Final = 3
+_EXPECTING: Final = 80
+"""Trees that foretell an outcome whatever the treatment."""
 _PARAMETERS: Final = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50, "lambda_l2": 1.0}
 _FIXED: Final = {
     "num_threads": 1,
@@ -54,7 +56,7 @@ def fit(recipe: Recipe, rows: Rows) -> Fitted:
     categorical = [at for at, name in enumerate(names) if name in chosen]
     first, second = (rows.take(rows.parts == part) for part in (FIT, CALIBRATE))
     parameters = {**_PARAMETERS, **recipe.parameters, **_FIXED, "seed": recipe.seed}
-    outcome = outcome_of(recipe, rows, places, parameters)
+    outcome = outcome_of(recipe, rows)
     targets = {FIT: outcome[rows.parts == FIT], CALIBRATE: outcome[rows.parts == CALIBRATE]}
     objective = "binary" if rows.treated is None else "regression"
     booster = _train(
@@ -83,12 +85,13 @@ def fit(recipe: Recipe, rows: Rows) -> Fitted:
     )
 
 
-def outcome_of(recipe: Recipe, rows: Rows, places: Sequence[int], parameters: dict[str, Any]) -> Floats:
+def outcome_of(recipe: Recipe, rows: Rows) -> Floats:
     """Return what is estimated (float64[n]): the label, or where there is a holdout the transformed outcome.
 
     Its mean at any features is the effect of the treatment there (Athey & Imbens, PNAS 113, 2016, section 3): outcome
     times (t - p) / (p (1 - p)). From the outcome its expectation whatever the treatment is taken first, which changes
-    no mean and takes off most of the spread; it is fitted to other voters than those whose rows it is used for.
+    no mean and takes off most of the spread; it is foretold from all features there are, and fitted to other voters
+    than those whose rows it is used for.
     """
     if rows.treated is None:
         return rows.labels
@@ -100,15 +103,15 @@ def outcome_of(recipe: Recipe, rows: Rows, places: Sequence[int], parameters: di
         known = (folds != fold) & (rows.parts == FIT)
         booster = _train(
             lightgbm,
-            {**parameters, "objective": "binary"},
-            rows.features[known][:, places],
+            {**_PARAMETERS, **_FIXED, "feature_fraction": 0.5, "seed": recipe.seed, "objective": "binary"},
+            rows.features[known],
             rows.labels[known],
             rows.weights[known],
-            [rows.names[place] for place in places],
+            rows.names,
             [],
-            recipe.rounds,
+            _EXPECTING,
         )
-        expected[folds == fold] = booster.predict(rows.features[folds == fold][:, places])
+        expected[folds == fold] = booster.predict(rows.features[folds == fold])
     return np.asarray((rows.labels - expected) * (rows.treated - share) / (share * (1 - share)), np.float64)
 
 

@@ -103,7 +103,7 @@ def test_categories_are_split_as_such() -> None:
 def test_effect_is_found_where_it_is() -> None:
     rows = of_an_experiment(1)
     recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, ""))
-    outcome = fitting.outcome_of(recipe, rows, [0, 1, 2], {"verbosity": -1, "num_threads": 1})
+    outcome = fitting.outcome_of(recipe, rows)
     moved = rows.features[:, 0] > 0.5
     assert outcome[moved].mean() == pytest.approx(0.5, abs=0.08)
     assert outcome[~moved].mean() == pytest.approx(0.0, abs=0.05)
