@@ -16,6 +16,7 @@ from stream.commands.training.judgement import scored
 from stream.commands.training.recipes import SUFFIX, Recipe, read_recipe
 from stream.commands.training.rows import TEST, Rows, chosen_rows, read_data_set
 from stream.commands.training.training import Trained, names_of_codes, options_of, train, treatment_of
+from stream.embedded.truth import movable
 from stream.features import FEATURES
 
 RECIPES: Final = Path(__file__).parents[2] / "configs" / "models"
@@ -32,7 +33,7 @@ class Line:
     positives: int
     """Of those that judge."""
     model: float
-    """The model's AUC; of an uplift model against who is persuadable."""
+    """The model's AUC; of an uplift model against who would be moved."""
     truth: float
     """The AUC of the truth's own ranking of the same rows."""
 
@@ -85,7 +86,7 @@ def compare(world: World, recipe: Recipe, test: Rows, trained: Trained) -> Line:
     labels = test.labels
     if recipe.holdout is not None:
         # What a label says of one voter is noise mostly; the truth says who they are.
-        labels = world.electorate.truth.persuadable[voters].astype(np.float64)
+        labels = movable(world.electorate.truth)[voters].astype(np.float64)
     found = scored(trained.imported.content, test.features)
     return Line(
         recipe.name,

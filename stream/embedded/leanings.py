@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.embedded.occasions import CHANNELS, QUIET_MIX
-from stream.embedded.truth import HELD_OUT, LETTER, LETTER_SHIFT, Floats, Ints, Truth
+from stream.embedded.truth import HELD_OUT, LETTER, LETTER_SHIFT, Floats, Ints, Truth, chance_of_moving
 from stream.holdouts import held_out
 
 _ZIPF_EXPONENT: Final = 1.05
@@ -57,7 +57,7 @@ class Leanings:
             "gives_online": visits * truth.online,
             "gives_by_post": truth.post,
             "volunteers": visits * truth.help,
-            "persuadable": truth.persuasion,
+            "persuadable": chance_of_moving(truth),
             "woken": own,
             **{f"opens_{channel}": truth.opens[:, place] for place, channel in enumerate(CHANNELS)},
         }

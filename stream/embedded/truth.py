@@ -21,6 +21,8 @@ HELD_OUT: Final = 0.5
 LETTER_SHIFT: Final = 3.0
 """By how much it moves the support of those whom it can persuade."""
 _ANSWER_NOISE: Final = 0.5
+_BACKING: Final = 0.5
+"""Support from which on most answers are 4 or 5."""
 
 # What a ward, an age band or an issue that one cares about goes with, in standard deviations or so.
 _WARD_LEANS: Final = np.array((1.4, -1.2, 0.3, -0.5, 1.0, -1.5, 0.6, -0.2, 1.2, -0.9, 0.0, -0.7))
@@ -82,13 +84,14 @@ def draw_truth(seed: int, voters: int) -> Truth:
         return scale * chance.standard_normal(voters)
 
     activity = own(0.9) - 0.3 * old
-    support = 0.9 * lean - 0.4 * old + 0.7 * _ISSUE_LEANS[issues] + own(0.4)
+    persuasion = _logistic(-1.2 - 2.0 * old + 1.8 * _WARD_CLICKS[wards])
+    # Those whom a letter persuades do not back the candidate yet, mostly.
+    support = 0.4 + 0.9 * lean - 0.6 * old + 0.5 * _ISSUE_LEANS[issues] - 1.6 * persuasion + own(0.35)
     turnout = _logistic(0.3 + 1.3 * old + 0.6 * activity + 0.6 * _WARD_CLICKS[wards] + own(0.3))
     opens = [
         _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.25))
         for c in range(len(CHANNELS))
     ]
-    persuasion = _logistic(-1.2 - 2.0 * old + 1.8 * _WARD_CLICKS[wards])
     return Truth(
         wards=wards,
         bands=bands,
@@ -107,6 +110,17 @@ def draw_truth(seed: int, voters: int) -> Truth:
         persuadable=chance.random(voters) < persuasion,
         votes=chance.random(voters) < turnout,
     )
+
+
+def movable(truth: Truth) -> NDArray[np.bool_]:
+    """Return whom the letter makes a supporter: who can be persuaded, and is none yet."""
+    return truth.persuadable & (truth.support < _BACKING)
+
+
+def chance_of_moving(truth: Truth) -> Floats:
+    """Return the chance of being movable by all that can be known: what ranks voters best for the letter."""
+    # About the chance that an answer of somebody like them is below 4.
+    return truth.persuasion * _logistic((_BACKING - truth.support) / (_ANSWER_NOISE / 1.7))
 
 
 def answers(truth: Truth, voters: Ints, persuaded: NDArray[np.bool_], chance: np.random.Generator) -> Ints:
