@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.embedded.occasions import CHANNELS, QUIET_MIX
-from stream.embedded.truth import HELD_OUT, LETTER, LETTER_SHIFT, Floats, Ints, Truth, chance_of_moving
+from stream.embedded.truth import (
+    HELD_OUT,
+    LETTER,
+    LETTER_SHIFT,
+    Floats,
+    Ints,
+    Truth,
+    chance_of_backing,
+    chance_of_moving,
+)
 from stream.holdouts import held_out
 
 _ZIPF_EXPONENT: Final = 1.05
@@ -61,8 +70,16 @@ class Leanings:
             "woken": own,
             **{f"opens_{channel}": truth.opens[:, place] for place, channel in enumerate(CHANNELS)},
         }
-        support = truth.support[voters] + LETTER_SHIFT * self.persuaded(voters, times)
-        return {"support": support, **{name: score[voters] for name, score in everybody.items()}}
+        return {"support": self._backing(times, voters), **{name: score[voters] for name, score in everybody.items()}}
+
+    def _backing(self, times: Ints, voters: Ints) -> Floats:
+        """Return the chance of an answer of 4 or 5; before the letter whom it will reach is chance, too."""
+        own = self.truth.support[voters]
+        backing = chance_of_backing(own + LETTER_SHIFT * self.persuaded(voters, times))
+        if self.letter_ms is None:
+            return backing
+        moved = chance_of_backing(own + LETTER_SHIFT * self.truth.persuadable[voters])
+        return np.where(times > self.letter_ms, backing, HELD_OUT * backing + (1 - HELD_OUT) * moved)
 
 
 def _zipf(liveliness: Floats) -> Floats:

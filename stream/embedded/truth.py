@@ -87,7 +87,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
     persuasion = _logistic(-1.2 - 2.0 * old + 1.8 * _WARD_CLICKS[wards])
     # Those whom a letter persuades do not back the candidate yet, mostly.
     support = 0.4 + 0.9 * lean - 0.6 * old + 0.5 * _ISSUE_LEANS[issues] - 1.6 * persuasion + own(0.35)
-    turnout = _logistic(0.3 + 1.3 * old + 0.6 * activity + 0.6 * _WARD_CLICKS[wards] + own(0.3))
+    turnout = _logistic(0.3 + 1.5 * old + 0.5 * activity + 0.7 * _WARD_CLICKS[wards] + own(0.15))
     opens = [
         _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.25))
         for c in range(len(CHANNELS))
@@ -119,8 +119,12 @@ def movable(truth: Truth) -> NDArray[np.bool_]:
 
 def chance_of_moving(truth: Truth) -> Floats:
     """Return the chance of being movable by all that can be known: what ranks voters best for the letter."""
-    # About the chance that an answer of somebody like them is below 4.
-    return truth.persuasion * _logistic((_BACKING - truth.support) / (_ANSWER_NOISE / 1.7))
+    return truth.persuasion * (1 - chance_of_backing(truth.support))
+
+
+def chance_of_backing(support: Floats) -> Floats:
+    """Return the chance of an answer of 4 or 5, about: a logistic curve for a normal one."""
+    return _logistic((support - _BACKING) / (_ANSWER_NOISE / 1.7))
 
 
 def answers(truth: Truth, voters: Ints, persuaded: NDArray[np.bool_], chance: np.random.Generator) -> Ints:

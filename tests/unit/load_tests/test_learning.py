@@ -1,0 +1,74 @@
+"""Training from the electorate's log, small: the same code, fewer voters, and a lower bar."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from load_tests.learning.table import GOAL, Line, learn, recipes
+from load_tests.learning.world import BEGIN_MS, LogReader, Scale, World, live
+from stream.commands.reading import Record
+from stream.embedded.truth import chance_of_moving, movable
+
+SMALL = Scale(voters=1600, days=35, events_a_day=1.2, seed=4)
+
+
+@cache
+def world() -> World:
+    return live(SMALL)
+
+
+def test_log_in_memory_is_read_in_order_from_any_place() -> None:
+    records = [Record(offset, 1000 + 10 * (offset // 2), b"k", b"v", ()) for offset in range(10_000)]
+    reader = LogReader(records)
+    assert reader.bounds() == (0, 10_000)
+    reader.seek(3)
+    taken = []
+    while rows := reader.read(9_000):
+        taken += rows
+    assert taken == records[3:9_000]
+    assert reader.position == 9_000
+    assert [reader.offset_at(time_ms) for time_ms in (0, 1000, 1001, 1010, 10**9)] == [0, 0, 2, 2, 10_000]
+
+
+def test_log_is_the_same_from_the_same_scale() -> None:
+    few = Scale(voters=60, days=3)
+    records = live(few).records
+    assert records == live(few).records
+    assert len(records) > 100
+    assert [record.offset for record in records] == list(range(len(records)))
+    times = [record.append_time_ms for record in records]
+    assert times == sorted(times)
+    assert BEGIN_MS <= times[0] < times[-1] <= BEGIN_MS + few.days * 86_400_000
+
+
+def test_model_ranks_voters_nearly_as_well_as_their_truth_does(tmp_path: Path) -> None:
+    [recipe] = recipes(["gives_online"])
+    line, trained = learn(world(), recipe, tmp_path)
+    assert line.truth > 0.8
+    assert line.reached > 0.8
+    assert trained.judgement.auc == line.model
+    assert (tmp_path / "gives_online.json").exists()
+    # What it foretells is what comes, by tenths.
+    off = [abs(one.predicted - one.observed) / one.error for one in trained.judgement.bins if one.error]
+    assert np.mean(off) < 2
+
+
+def test_those_whom_the_letter_moves_are_found(tmp_path: Path) -> None:
+    [recipe] = recipes(["persuadable"])
+    line, trained = learn(world(), recipe, tmp_path)
+    assert line.reached > 0.6
+    assert trained.judgement.effect > 0.1
+    assert trained.judgement.qini_coefficient > 0.03
+    truth = world().electorate.truth
+    assert 0.1 < movable(truth).mean() < 0.5
+    assert abs(chance_of_moving(truth).mean() - movable(truth).mean()) < 0.05
+
+
+def test_line_says_what_is_reached() -> None:
+    line = Line("support", 100, 50, 20, 0.86, 0.90)
+    assert abs(line.reached - 0.9) < 1e-9
+    assert "below" not in str(line)
+    assert f"below {GOAL}" in str(Line("support", 100, 50, 20, 0.85, 0.90))
