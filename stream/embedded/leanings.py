@@ -37,8 +37,8 @@ class Leanings:
         self.letter_ms = letter_ms
         self.held_out: NDArray[np.bool_] = np.array([held_out(LETTER, HELD_OUT, name) for name in names])
         self._even = np.full(len(names), 1 / len(names))
-        self._social = _zipf(truth.activity + _SOCIAL_SUPPORT * truth.support)
-        self._visits = _zipf(truth.activity + _VISIT_SUPPORT * truth.support)
+        self._social = _zipf(truth.activity + _SOCIAL_SUPPORT * truth.support, truth.stirring)
+        self._visits = _zipf(truth.activity + _VISIT_SUPPORT * truth.support, truth.stirring)
         gifts = truth.post / truth.post.sum()
         weights = {"site.page_view": self._visits, "donation.completed": gifts}
         weights |= {name: self._social for name in QUIET_MIX if name.startswith("social.")}
@@ -82,9 +82,9 @@ class Leanings:
         return np.where(times > self.letter_ms, backing, HELD_OUT * backing + (1 - HELD_OUT) * moved)
 
 
-def _zipf(liveliness: Floats) -> Floats:
-    """Return each voter's share of all that is done: Zipf's law over the ranks by liveliness."""
+def _zipf(liveliness: Floats, stirring: Floats) -> Floats:
+    """Return each voter's share of all that is done: Zipf's law over the ranks by liveliness, but for sleepers."""
     ranks = np.empty(len(liveliness), np.int64)
     ranks[np.argsort(-liveliness, kind="stable")] = np.arange(len(liveliness))
-    shares = (ranks + 1 + _ZIPF_OFFSET) ** -_ZIPF_EXPONENT
+    shares = stirring * (ranks + 1 + _ZIPF_OFFSET) ** -_ZIPF_EXPONENT
     return np.asarray(shares / shares.sum(), np.float64)

@@ -21,6 +21,8 @@ HELD_OUT: Final = 0.5
 LETTER_SHIFT: Final = 3.0
 """By how much it moves the support of those whom it can persuade."""
 _ANSWER_NOISE: Final = 0.5
+_SLEEPERS: Final = 0.3
+_ASLEEP: Final = 0.06
 _BACKING: Final = 0.5
 """Support from which on most answers are 4 or 5."""
 
@@ -47,6 +49,8 @@ class Truth:
     """The issue that each cares about most."""
     activity: Floats
     """How lively, a standard normal number or so: busier people do more of everything that is their own."""
+    stirring: Floats
+    """By what their own doing is multiplied: 1, and much less for those who are asleep."""
     support: Floats
     """Above 0.5 or so they back the candidate."""
     turnout: Floats
@@ -92,12 +96,14 @@ def draw_truth(seed: int, voters: int) -> Truth:
         _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.25))
         for c in range(len(CHANNELS))
     ]
+    stirring = _ASLEEP * np.exp(1.1 * _WARD_CLICKS[wards] - 0.7 * old + own(0.2))
     return Truth(
         wards=wards,
         bands=bands,
         languages=languages,
         issues=issues,
         activity=activity,
+        stirring=np.where(chance.random(voters) < _SLEEPERS, stirring, 1.0),
         support=support,
         turnout=turnout,
         online=_more_often(0.6 * support - 0.5 * old + own(0.2)),
