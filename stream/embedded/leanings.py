@@ -73,13 +73,14 @@ class Leanings:
         return {"support": self._backing(times, voters), **{name: score[voters] for name, score in everybody.items()}}
 
     def _backing(self, times: Ints, voters: Ints) -> Floats:
-        """Return the chance of an answer of 4 or 5; before the letter whom it will reach is chance, too."""
+        """Return the chance of an answer of 4 or 5; before the letter, whom it will reach and move is chance, too."""
         own = self.truth.support[voters]
         backing = chance_of_backing(own + LETTER_SHIFT * self.persuaded(voters, times))
         if self.letter_ms is None:
             return backing
-        moved = chance_of_backing(own + LETTER_SHIFT * self.truth.persuadable[voters])
-        return np.where(times > self.letter_ms, backing, HELD_OUT * backing + (1 - HELD_OUT) * moved)
+        chance = (1 - HELD_OUT) * self.truth.persuasion[voters]
+        coming = (1 - chance) * chance_of_backing(own) + chance * chance_of_backing(own + LETTER_SHIFT)
+        return np.where(times > self.letter_ms, backing, coming)
 
 
 def _zipf(liveliness: Floats, stirring: Floats) -> Floats:
