@@ -21,8 +21,8 @@ HELD_OUT: Final = 0.5
 LETTER_SHIFT: Final = 3.0
 """By how much it moves the support of those whom it can persuade."""
 _ANSWER_NOISE: Final = 0.5
-_SLEEPERS: Final = 0.35
-_ASLEEP: Final = 0.06
+_SLEEPERS: Final = 0.5
+_ASLEEP: Final = 0.04
 _BACKING: Final = 0.5
 """Support from which on most answers are 4 or 5."""
 
@@ -96,7 +96,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
         _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.25))
         for c in range(len(CHANNELS))
     ]
-    stirring = _ASLEEP * np.exp(1.2 * _WARD_CLICKS[wards] - 0.8 * old + own(0.2))
+    stirring = _ASLEEP * np.exp(1.4 * _WARD_CLICKS[wards] - 1.0 * old + own(0.2))
     return Truth(
         wards=wards,
         bands=bands,
@@ -108,7 +108,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
         turnout=turnout,
         online=_more_often(0.6 * support - 0.5 * old + own(0.2)),
         post=_more_often(1.3 * old + 0.6 * support + own(0.2)),
-        help=_more_often(0.7 * support + 0.4 * _ISSUE_HELP[issues] + own(0.1)),
+        help=_more_often(0.7 * support + 0.3 * _ISSUE_HELP[issues] + own(0.1)),
         opens=np.stack(opens, axis=1),
         clicks=_logistic(-1.3 + 1.1 * _WARD_CLICKS[wards] + own(0.2)),
         leaves=_more_often(-1.0 * support),

@@ -68,7 +68,7 @@ def test_those_whom_the_letter_moves_are_found(tmp_path: Path) -> None:
 
 
 def test_line_says_what_is_reached() -> None:
-    line = Line("support", 100, 50, 20, 0.86, 0.90)
-    assert abs(line.reached - 0.9) < 1e-9
+    line = Line("support", 100, 50, 20, 0.88, 0.90)
+    assert abs(line.reached - 0.95) < 1e-9
     assert "below" not in str(line)
     assert f"below {GOAL}" in str(Line("support", 100, 50, 20, 0.85, 0.90))
