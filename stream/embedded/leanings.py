@@ -87,5 +87,6 @@ def _zipf(liveliness: Floats, stirring: Floats) -> Floats:
     """Return each voter's share of all that is done: Zipf's law over the ranks by liveliness, but for sleepers."""
     ranks = np.empty(len(liveliness), np.int64)
     ranks[np.argsort(-liveliness, kind="stable")] = np.arange(len(liveliness))
-    shares = stirring * (ranks + 1 + _ZIPF_OFFSET) ** -_ZIPF_EXPONENT
+    shares = (ranks + 1 + _ZIPF_OFFSET) ** -_ZIPF_EXPONENT
+    shares = np.where(stirring > 0, stirring * np.median(shares), shares)
     return np.asarray(shares / shares.sum(), np.float64)

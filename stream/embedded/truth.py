@@ -22,7 +22,7 @@ LETTER_SHIFT: Final = 3.0
 """By how much it moves the support of those whom it can persuade."""
 _ANSWER_NOISE: Final = 0.5
 _SLEEPERS: Final = 0.5
-_ASLEEP: Final = 0.04
+_ASLEEP: Final = 0.08
 _BACKING: Final = 0.5
 """Support from which on most answers are 4 or 5."""
 
@@ -50,7 +50,7 @@ class Truth:
     activity: Floats
     """How lively, a standard normal number or so: busier people do more of everything that is their own."""
     stirring: Floats
-    """By what their own doing is multiplied: 1, and much less for those who are asleep."""
+    """Of those who are asleep how much they do, as a share of what a middling voter does; 0: of those who are not."""
     support: Floats
     """Above 0.5 or so they back the candidate."""
     turnout: Floats
@@ -103,7 +103,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
         languages=languages,
         issues=issues,
         activity=activity,
-        stirring=np.where(chance.random(voters) < _SLEEPERS, stirring, 1.0),
+        stirring=np.where(chance.random(voters) < _SLEEPERS, stirring, 0.0),
         support=support,
         turnout=turnout,
         online=_more_often(0.6 * support - 0.5 * old + own(0.2)),
