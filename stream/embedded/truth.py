@@ -90,8 +90,8 @@ def draw_truth(seed: int, voters: int) -> Truth:
     activity = own(0.9) - 0.3 * old
     persuasion = _logistic(-1.2 - 2.0 * old + 1.8 * _WARD_CLICKS[wards])
     # Those whom a letter persuades do not back the candidate yet, mostly.
-    support = 0.4 + 0.9 * lean - 0.6 * old + 0.5 * _ISSUE_LEANS[issues] - 1.6 * persuasion + own(0.35)
-    turnout = _logistic(0.3 + 1.5 * old + 0.5 * activity + 0.7 * _WARD_CLICKS[wards] + own(0.15))
+    support = 0.4 + 0.9 * lean - 0.6 * old + 0.5 * _ISSUE_LEANS[issues] - 1.6 * persuasion + own(0.25)
+    turnout = _logistic(0.3 + 1.5 * old + 0.35 * activity + 0.8 * _WARD_CLICKS[wards] + own(0.1))
     opens = [
         _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.25))
         for c in range(len(CHANNELS))
@@ -108,7 +108,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
         turnout=turnout,
         online=_more_often(0.6 * support - 0.5 * old + own(0.2)),
         post=_more_often(1.3 * old + 0.6 * support + own(0.2)),
-        help=_more_often(0.7 * support + 0.3 * _ISSUE_HELP[issues] + own(0.1)),
+        help=_more_often(0.8 * support + 0.2 * _ISSUE_HELP[issues] + own(0.1)),
         opens=np.stack(opens, axis=1),
         clicks=_logistic(-1.3 + 1.1 * _WARD_CLICKS[wards] + own(0.2)),
         leaves=_more_often(-1.0 * support),
