@@ -69,8 +69,6 @@ class Decoded:
     """By row, the activations."""
     again: NDArray[np.bool_]
     """Control records that were taken just before: they change nothing."""
-    signals: NDArray[Any]
-    """SIGNAL: what the event says, in codes; zeros for rejected rows and control records."""
     authority: Authority | None = None
     """Whose control records count after these rows; None where none are signed."""
     details: Details = field(default_factory=lambda: Details(np.empty(0, np.uint8), np.zeros(0, DETAIL)))
