@@ -111,7 +111,8 @@ def test_effect_is_found_where_it_is() -> None:
     assert outcome.std() < 2 * np.sqrt((rows.labels**2).mean())
     model = fitting.fit(recipe, rows)
     test = rows.take(rows.parts == TEST)
-    found = model.slope * lightgbm.Booster(model_str=model.text).predict(test.features) + model.intercept
+    raw = np.asarray(lightgbm.Booster(model_str=model.text).predict(test.features))
+    found = model.slope * raw + model.intercept
     persuadable = (test.features[:, 0] > 0.5).astype(np.float64)
     assert auc(found, persuadable, test.weights) > 0.95
     assert found[persuadable == 1].mean() == pytest.approx(0.5, abs=0.12)

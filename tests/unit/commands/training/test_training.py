@@ -40,7 +40,9 @@ DAY_MS = 86_400_000
 BUSY_PLACES = matching(BUSY, FEATURES)
 
 
-def write(file: Path, seed: int = 1, *, text: str = LABEL, n: int = 4000, **changes: Any) -> Path:
+def write(
+    file: Path, seed: int = 1, *, text: str = LABEL, n: int = 4000, changes: dict[str, Any] | None = None
+) -> Path:
     """Write a file as ``groundswell dataset`` does: the label goes by the first two features."""
     chance = np.random.default_rng(seed)
     features = chance.gamma(1.0, 2.0, (n, len(FEATURES))).astype(np.float32)
@@ -59,7 +61,7 @@ def write(file: Path, seed: int = 1, *, text: str = LABEL, n: int = 4000, **chan
         "censored": pa.array(censored),
         "split": pa.array(np.where(voters % 4 == 0, "test", "train").tolist()),
         **{name: pa.array(np.ascontiguousarray(features[:, place])) for place, name in enumerate(FEATURES)},
-        **changes,
+        **(changes or {}),
     }
     meta = {
         "command": "groundswell dataset --out somewhere",
@@ -102,15 +104,15 @@ def test_rows_are_read_without_what_nothing_is_known_of(tmp_path: Path) -> None:
 
 def test_moments_at_which_negatives_are_not_known_yet_are_left_out(tmp_path: Path) -> None:
     late = pa.array(np.where(np.arange(4000) % 2 == 0, 44 * DAY_MS, 43 * DAY_MS))
-    rows = read_data_set(write(tmp_path / "rows.parquet", time_ms=late), FEATURES).rows
+    rows = read_data_set(write(tmp_path / "rows.parquet", changes={"time_ms": late}), FEATURES).rows
     assert set(rows.times.tolist()) == {43 * DAY_MS}
 
 
 def test_file_of_another_catalogue_or_none_is_refused(tmp_path: Path) -> None:
-    file = write(tmp_path / "rows.parquet", **{FEATURES[3]: None})
+    file = write(tmp_path / "rows.parquet", changes={FEATURES[3]: None})
     with pytest.raises(ConfigurationError, match=re.escape(f"{file} lacks {FEATURES[3]!r}")):
         read_data_set(file, FEATURES)
-    file = write(tmp_path / "rows.parquet", more=pa.array(np.zeros(4000)))
+    file = write(tmp_path / "rows.parquet", changes={"more": pa.array(np.zeros(4000))})
     with pytest.raises(ConfigurationError, match="has 'more'"):
         read_data_set(file, FEATURES)
     file.write_bytes(b"PAR1")
@@ -144,8 +146,9 @@ def test_experiment_compares_rows_of_the_moments_before_its_treatment(tmp_path: 
     recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, "message.delivered within 7d"))
     times = np.random.default_rng(5).integers(0, 40, 4000) * DAY_MS
     reached = (times >= 10 * DAY_MS) & (times < 17 * DAY_MS)
-    file = write(tmp_path / "rows.parquet", time_ms=pa.array(times))
-    given = write(tmp_path / "treatment.parquet", time_ms=pa.array(times), label=pa.array(reached.astype(np.int8)))
+    file = write(tmp_path / "rows.parquet", changes={"time_ms": pa.array(times)})
+    labels = pa.array(reached.astype(np.int8))
+    given = write(tmp_path / "treatment.parquet", changes={"time_ms": pa.array(times), "label": labels})
     data = read_data_set(file, FEATURES)
     rows = chosen_rows(recipe, data, read_data_set(given, FEATURES))
     assert rows.times.min() == 10 * DAY_MS
