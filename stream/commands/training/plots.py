@@ -74,7 +74,7 @@ def qini_png(curves: Sequence[Curve]) -> bytes:
         axes.axhline(0, color=_GREY, linewidth=0.6)
         axes.set(xlim=(0, 100), xlabel="% of the voters treated, best first", ylabel="more positives, % of the voters")
         axes.set_title("Qini curve")
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="center right", frameon=False)
 
     return _png(draw)
 
@@ -93,30 +93,45 @@ def importance_png(gains: Sequence[tuple[str, float]]) -> bytes:
 
 
 def groups_png(title: str, groups: Sequence[Group], whole: float) -> bytes:
-    """Draw the AUC, and foretold beside observed rates, of each group; gaps are red."""
+    """Draw the AUC (not of effects, which have none: NaN), and foretold beside observed rates, of each group.
 
-    def draw(left: Any, right: Any) -> None:
-        places = np.arange(len(groups))[::-1]
-        colors = [_RED if group.gaps else _BLUE if group.judged else _GREY for group in groups]
+    Gaps are red, groups too small to be judged grey.
+    """
+    places = np.arange(len(groups))[::-1]
+    names = [group.name for group in groups]
+    colors = [_RED if group.gaps else _BLUE if group.judged else _GREY for group in groups]
+
+    def rates(axes: Any) -> None:
+        axes.barh(places + 0.18, [100 * group.rate for group in groups], 0.34, color=colors)
+        axes.barh(places - 0.18, [100 * group.predicted for group in groups], 0.34, color=_PALE)
+        # By patches of their own: the first bar may be a gap's.
+        for color, name in ((_BLUE, "observed"), (_PALE, "foretold")):
+            axes.barh([0], [0], color=color, label=name)
+        axes.set(yticks=places, yticklabels=names)
+        axes.set_ylim(-0.6, len(groups) - 0.1)
+        axes.legend(frameon=False, fontsize=8, loc="best")
+
+    def effects(axes: Any) -> None:
+        rates(axes)
+        axes.axvline(0, color=_GREY, linewidth=0.6)
+        axes.set_xlabel("effect, points")
+        axes.set_title(title, loc="left")
+
+    def both(left: Any, right: Any) -> None:
         aucs = [0.5 if np.isnan(group.auc) else group.auc for group in groups]
         left.hlines(places, 0.5, aucs, color=colors, linewidth=1.4)
         left.scatter(aucs, places, color=colors, zorder=3)
         left.axvline(whole, color=_GREY, linestyle="--", linewidth=1)
         left.text(whole, len(groups) - 0.35, " all", color=_GREY, fontsize=8, va="bottom")
-        left.set(xlabel="AUC", yticks=places, yticklabels=[group.name for group in groups])
+        left.set(xlabel="AUC", yticks=places, yticklabels=names)
         left.set_xlim(min(0.5, *aucs) - 0.02, 1.0)
         left.set_ylim(-0.6, len(groups) - 0.1)
-        right.barh(places + 0.18, [100 * group.rate for group in groups], 0.34, color=colors)
-        right.barh(places - 0.18, [100 * group.predicted for group in groups], 0.34, color=_PALE)
-        # By patches of their own: the first bar may be a gap's.
-        for color, name in ((_BLUE, "observed"), (_PALE, "foretold")):
-            right.barh([0], [0], color=color, label=name)
-        right.set(xlabel="rate, %", yticks=places, yticklabels=[])
-        right.set_ylim(-0.6, len(groups) - 0.1)
-        right.legend(frameon=False, fontsize=8, loc="best")
         left.set_title(title, loc="left")
+        rates(right)
+        right.set(xlabel="rate, %", yticklabels=[])
 
-    return _png(draw, (7.6, 1.3 + 0.34 * len(groups)), 2)
+    high = 1.3 + 0.34 * len(groups)
+    return _png(effects, (6.0, high)) if np.isnan(whole) else _png(both, (7.6, high), 2)
 
 
 def _png(draw: Callable[..., None], size: tuple[float, float] = _WIDE, columns: int = 1) -> bytes:
