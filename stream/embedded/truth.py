@@ -21,7 +21,7 @@ HELD_OUT: Final = 0.5
 LETTER_SHIFT: Final = 3.0
 """By how much it moves the support of those whom it can persuade."""
 _ANSWER_NOISE: Final = 0.5
-_SLEEPERS: Final = 0.5
+_SLEEPERS: Final = 0.6
 _ASLEEP: Final = 0.08
 _BACKING: Final = 0.5
 """Support from which on most answers are 4 or 5."""
@@ -96,7 +96,7 @@ def draw_truth(seed: int, voters: int) -> Truth:
         _logistic(-0.3 + 1.1 * _OPEN_AGES[c] * old + 1.2 * _OPEN_WARDS[c] * lean + 0.4 * support + own(0.25))
         for c in range(len(CHANNELS))
     ]
-    stirring = _ASLEEP * np.exp(1.4 * _WARD_CLICKS[wards] - 1.0 * old + own(0.2))
+    stirring = _ASLEEP * np.exp(1.4 * _WARD_CLICKS[wards] - 1.0 * old + own(0.1))
     return Truth(
         wards=wards,
         bands=bands,
