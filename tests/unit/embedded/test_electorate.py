@@ -172,7 +172,8 @@ def test_what_people_do_means_something_under_the_taxonomy_that_is_shipped() -> 
     for name, values_of in (("region", 12), ("age_band", 6), ("language", len(COMMENTS)), ("zone", 3), ("source", 2)):
         # What surveys bring in says nothing else of a profile.
         found = set(signals[name][kinds == KIND["profile.updated"]].tolist()) - {0}
-        assert len(found) == values_of, name
+        # The rarest of nine languages may not come up in two days.
+        assert values_of - (name == "language") <= len(found) <= values_of, name
     assert set(signals["method"][kinds == KIND["donation.completed"]].tolist()) == {1, 2}
     assert set(signals["answer"][kinds == KIND["event.rsvp"]].tolist()) == {1, 2, 3}
 
