@@ -4,10 +4,10 @@
 decayed with HALF_LIFE_MS, as of log time (the append time of the record); a trigger leaves where it reaches THRESHOLD,
 and the voter can trigger again once it has come down to REARM.
 
-*Campaign*: the demo's traffic under three linear models and five campaigns of ``load_tests/campaign`` and a sixth, over
-counts of events by type, decayed or not (what the models say of anything else is left out). Every event of a voter who
-has not withdrawn consent is counted, scored by each model and held against each campaign, as of log time or of the
-event's own where that is later.
+*Campaign*: three linear models and five campaigns (``load_tests/linear``) and a sixth, over counts of events by type,
+decayed or not (what the models say of anything else is left out). Every event of a voter who has not withdrawn consent
+is counted, scored by each model and held against each campaign, as of log time or of the event's own where that is
+later.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HALF_LIVES_MS: Final = {"1d": 86_400_000.0, "7d": 604_800_000.0, "30d": 2_592_00
 GRANTED: Final = "consent.granted"
 WITHDRAWN: Final = "consent.withdrawn"
 ERASED: Final = "privacy.erased"
-_CAMPAIGN: Final = Path(__file__).parent / "campaign"
+_LINEAR: Final = Path(__file__).parent / "linear"
 _TAXONOMY: Final = Path(__file__).parents[1] / "configs" / "taxonomy.toml"
 _DECAYED: Final = ".decayed_"
 _COUNT: Final = ".count"
@@ -172,9 +172,9 @@ def activity_document(weights: Mapping[str, float] = WEIGHTS) -> dict[str, Any]:
 
 
 def demo() -> Job:
-    """Return the campaign job: its models and campaigns, a sixth campaign, and the shipped taxonomy."""
-    models = tuple(_model(json.loads(path.read_bytes())) for path in sorted(_CAMPAIGN.glob("models/*.json")))
-    campaigns = [_campaign(tomllib.loads(path.read_text())) for path in sorted(_CAMPAIGN.glob("campaigns/*.toml"))]
+    """Return the campaign job: linear models and campaigns, the shipped taxonomy, and a sixth campaign."""
+    models = tuple(_model(json.loads(path.read_bytes())) for path in sorted((_LINEAR / "models").glob("*.json")))
+    campaigns = [_campaign(tomllib.loads(path.read_text())) for path in sorted((_LINEAR / "campaigns").glob("*.toml"))]
     campaigns.append(Campaign("thank_giver", "gives_online", False, 0.02, 0.03, 30 * _UNITS_MS["d"]))
     return Job(models, tuple(campaigns), _TAXONOMY.read_bytes())
 

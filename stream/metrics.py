@@ -81,22 +81,6 @@ class Metrics:
         for field in UNKNOWN:
             self.unknown.labels(field)
 
-    def _register_events(self, r: CollectorRegistry) -> None:
-        self.events = Counter("groundswell_events_total", "Log rows processed", registry=r)
-        self.folded = Counter("groundswell_folded_total", "Events folded into a voter's record", registry=r)
-        self.rejects = Counter("groundswell_rejects_total", "Rows rejected, by reason", ["reason"], registry=r)
-        self.duplicates = Counter("groundswell_duplicates_total", "Events dropped as duplicates", registry=r)
-        self.suppressed = Counter(
-            "groundswell_suppressed_total", "Events dropped because the voter withdrew or was erased", registry=r
-        )
-        self.unknown = Counter(
-            "groundswell_unknown_total",
-            "Folded events with a text that the taxonomy does not list, by what it is",
-            ["field"],
-            registry=r,
-        )
-        self.forwards = Counter("groundswell_forwards_total", "Events sent on to their own partition", registry=r)
-
     def _register_models(self, r: CollectorRegistry) -> None:
         labels = ["model", "role"]
         self.score = Histogram(
@@ -114,6 +98,22 @@ class Metrics:
             ["model", "feature"],
             registry=r,
         )
+
+    def _register_events(self, r: CollectorRegistry) -> None:
+        self.events = Counter("groundswell_events_total", "Log rows processed", registry=r)
+        self.folded = Counter("groundswell_folded_total", "Events folded into a voter's record", registry=r)
+        self.rejects = Counter("groundswell_rejects_total", "Rows rejected, by reason", ["reason"], registry=r)
+        self.duplicates = Counter("groundswell_duplicates_total", "Events dropped as duplicates", registry=r)
+        self.suppressed = Counter(
+            "groundswell_suppressed_total", "Events dropped because the voter withdrew or was erased", registry=r
+        )
+        self.unknown = Counter(
+            "groundswell_unknown_total",
+            "Folded events with a text that the taxonomy does not list, by what it is",
+            ["field"],
+            registry=r,
+        )
+        self.forwards = Counter("groundswell_forwards_total", "Events sent on to their own partition", registry=r)
 
     def _register_snapshots(self, r: CollectorRegistry) -> None:
         self.snapshots = Counter("groundswell_snapshots_total", "Snapshots taken", registry=r)

@@ -169,10 +169,11 @@ def test_what_people_do_means_something_under_the_taxonomy_that_is_shipped() -> 
     assert (signals["issues"][said].sum(axis=1) > 0).mean() > 0.5
     assert (signals["favour"][said] > 0).mean() > 0.1
     assert (signals["against"][said] > 0).mean() > 0.1
-    for name, values_of in (("region", 12), ("age_band", 6), ("language", len(COMMENTS)), ("zone", 1), ("source", 3)):
-        found = set(signals[name][kinds == KIND["profile.updated"]].tolist())
-        assert 0 not in found
-        assert len(found) == values_of, name
+    for name, values_of in (("region", 12), ("age_band", 6), ("language", len(COMMENTS)), ("zone", 3), ("source", 2)):
+        # What surveys bring in says nothing else of a profile.
+        found = set(signals[name][kinds == KIND["profile.updated"]].tolist()) - {0}
+        # The rarest of nine languages may not come up in two days.
+        assert values_of - (name == "language") <= len(found) <= values_of, name
     assert set(signals["method"][kinds == KIND["donation.completed"]].tolist()) == {1, 2}
     assert set(signals["answer"][kinds == KIND["event.rsvp"]].tolist()) == {1, 2, 3}
 
