@@ -16,14 +16,12 @@ from stream.activation import Active, activate, on_trial, restore
 from stream.ahead import Ahead
 from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import StateMismatchError
-from stream.events import decode, without_texts
+from stream.events import decode, rejected
 from stream.features import FEATURES, CompiledTaxonomy, count_unknown, fold
 from stream.interfaces import Authority, Decoded, Library, NoProfile, Profiler, VoterTable
 from stream.privacy import gate
 from stream.records import (
     ENGINE_VERSION,
-    MAX_REJECT_BYTES,
-    MAX_REJECT_KEY_BYTES,
     OUTPUTS,
     REJECT,
     REJECT_REASONS,
@@ -301,7 +299,7 @@ def _conclude(state: PartitionState, batch: _Batch) -> Outcome:
     for row in decoded.reject.nonzero()[0].tolist():
         reason = REJECT_REASONS[decoded.reject[row]]
         rejects[reason] = rejects.get(reason, 0) + 1
-        _reject(state, columns, decoded, row, reason)
+        _append(state, "rejects", state.partition, *rejected(columns, row, reason, state.topic, int(decoded.now[row])))
     away = batch.away.nonzero()[0].tolist()
     for row in away:
         _forward(state, columns, decoded, row)
@@ -353,29 +351,6 @@ def _append(
     state.header.sequences[output] = sequence
     numbered = (*headers, (SEQUENCE_HEADER, b"%d" % sequence))
     state.outbox[output].append(OutboxRow(sequence, partition, key, value, numbered))
-
-
-def _reject(state: PartitionState, columns: Columns, decoded: Decoded, row: int, reason: str) -> None:
-    """Send a row's original bytes, without a comment's text, to the rejects, with the reason and where it was read.
-
-    Of what no broker would take again only the beginning goes, with its ``length``: a row that cannot be sent would
-    hold up all that follow.
-    """
-    key, value, length = columns.key(row), columns.value(row), -1
-    if len(value) > MAX_REJECT_BYTES or (key is not None and len(key) > MAX_REJECT_KEY_BYTES):
-        length = len(value)
-        key = None if key is None else key[:MAX_REJECT_KEY_BYTES]
-        value = value[:MAX_REJECT_BYTES]
-    headers: tuple[tuple[str, bytes], ...] = (
-        ("reason", reason.encode()),
-        ("topic", state.topic.encode()),
-        ("partition", b"%d" % state.partition),
-        ("offset", b"%d" % columns.offsets[row]),
-        ("time", b"%d" % decoded.now[row]),
-    )
-    if length >= 0:
-        headers = (*headers, ("length", b"%d" % length))
-    _append(state, "rejects", state.partition, key, without_texts(value), headers)
 
 
 def _forward(state: PartitionState, columns: Columns, decoded: Decoded, row: int) -> None:

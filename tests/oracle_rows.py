@@ -5,15 +5,16 @@ It shares no code with the package. Features are those that the package reads of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import xxhash
 
 from tests.logs import TOPIC, Log
-from tests.oracle import ERASED, NO, Partition, Voter
+from tests.oracle import ERASED, NO, Partition
 from tests.oracle_events import Event
+from tests.oracle_record import Voter
 
 HOUR_MS = 3_600_000
 MASK = 2**64 - 1
@@ -65,7 +66,7 @@ class Watched(Partition):
         self.kinds = tuple(kind.split())
         self.seen: list[Seen] = []
 
-    def fold(self, event: Event, voter: Voter) -> list[float]:
+    def fold(self, event: Event, voter: Voter) -> Sequence[float]:
         if event.type.startswith(self.kinds):
             time = self.now if event.time is None else event.time
             self.seen.append(Seen(event.voter, self.now, time, event.data or {}))
@@ -130,7 +131,7 @@ def rows_of_partition(log: Log, asked: Asked, cutoff: int | None) -> dict[tuple[
     for row, time in zip(log.rows, now, strict=True):
         if time > looked_until:
             for name, voter in partition.voters.items():
-                if voter.last_seen_ms and voter.consent not in {NO, ERASED}:
+                if voter.last_ms and voter.consent not in {NO, ERASED}:
                     for moment in moments_of(name, asked, looked_until, time):
                         records[name, moment] = voter.pack()
             looked_until = time
