@@ -169,7 +169,10 @@ def compare_records(expected: Mapping[str, bytes], found: Mapping[str, bytes], f
 def _compare_record(mine: tuple[Any, ...], theirs: tuple[Any, ...], findings: Findings) -> None:
     # Field 5 is the last offset.
     counts, others = sum(mine[COUNTS]), sum(theirs[COUNTS])
-    what = f"a record's last offset is {theirs[5]}, expected {mine[5]}; its counts are {others}, expected {counts}"
+    both = enumerate(zip(mine, theirs, strict=True))
+    differs = [(place, ours, found) for place, (ours, found) in both if ours != found]
+    what = f"a record's last offset is {theirs[5]}, expected {mine[5]}; its counts are {others}, expected {counts}; "
+    what += f"by place in LAYOUT, expected and found: {differs[:3]}"
     if theirs[5] < mine[5] or others < counts:
         findings.note("events_lost", what)
     elif theirs[5] > mine[5] or others > counts:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stream.activation import Active, activate, on_trial, restore
 from stream.ahead import Ahead
 from stream.columns import ORIGIN_HEADER, Columns
-from stream.errors import StateMismatchError
+from stream.errors import ConfigurationError, StateMismatchError
 from stream.events import decode, rejected
 from stream.features import FEATURES, CompiledTaxonomy, count_unknown, fold
 from stream.interfaces import Authority, Decoded, Library, NoProfile, Profiler, VoterTable
@@ -87,10 +87,20 @@ class PartitionState:
     ) -> PartitionState:
         """Start from a header: wait for the contents that it says are active, and compile them.
 
-        Raises StateMismatchError where the header's keys in force and the keyring do not fit each other.
+        Raises StateMismatchError where the header's keys in force and the keyring do not fit each other, or where what
+        is active is nothing that this build can use.
         """
-        require_keyring(header, keyring, f"{topic} partition {partition}")
-        return cls(partition, topic, header, table, await restore(header, library), keyring=keyring)
+        where = f"{topic} partition {partition}"
+        require_keyring(header, keyring, where)
+        try:
+            active = await restore(header, library)
+        except ConfigurationError as error:
+            message = (
+                f"the state of {where} has contents active that this build cannot use: {error}; with the build before, "
+                "make others active that both builds know, then start this one"
+            )
+            raise StateMismatchError(message) from error
+        return cls(partition, topic, header, table, active, keyring=keyring)
 
     @property
     def authority(self) -> Authority | None:

@@ -1,6 +1,7 @@
 """A voter's record and the features read off it, told a second time in plain Python, for the oracle.
 
-It shares no code with the package: Python numbers, one event after another, ``struct`` for the bytes.
+It shares no code with the package: Python numbers, one event after another, ``struct`` for the bytes. Of
+``stream.zones`` it takes the names, as data.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from stream.zones import ZONES
 
 DAY_S, DAY_MS = 86400, 86400000
 SOCIAL = ("follow", "like", "share", "comment")
@@ -233,15 +236,11 @@ class Voter:
 
     def local(self, time_ms: int) -> tuple[int, int, int]:
         """Return day (from 1970-01-01), hour and weekday (Monday is 0) of a moment in the voter's zone."""
-        name = ZONES.get(self.profile["zone"])
-        if not name:
+        place = self.profile["zone"] - 1
+        if not 0 <= place < len(ZONES):
             return time_ms // DAY_MS, time_ms // 3600000 % 24, (time_ms // DAY_MS + 3) % 7
-        local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).astimezone(ZoneInfo(name))
+        local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).astimezone(ZoneInfo(ZONES[place]))
         return local.toordinal() - 719163, local.hour, local.weekday()
-
-
-ZONES: dict[int, str] = {}
-"""By code; those that a test uses."""
 
 
 def more(number: int, added: int, most: int) -> int:
