@@ -102,7 +102,7 @@ def test_however_that_process_ends_the_file_is_refused(
     names.write_text("\n".join(NAMES))
 
     def run(command: Any, **given: Any) -> subprocess.CompletedProcess[bytes]:
-        assert command[-2:] == ("xgboost-ubj", str(file))
+        assert command[-2:] == ["xgboost-ubj", str(file)]
         assert given["timeout"] == 60
         return subprocess.CompletedProcess(command, status, b"", errors)
 

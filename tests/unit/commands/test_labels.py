@@ -123,7 +123,7 @@ def test_value_of_a_field_that_is_not_known_is_what_its_spelling_says(
         ("donation.completed where amount>=much within 1d", 34, "'much', expected a number"),
         ('donation.completed where amount>="5" within 1d', 34, "'5', expected a number"),
         ("donation.completed where recurring=yes within 1d", 36, "'yes', expected true or false"),
-        ("message.opened where channel=pigeon within 1d", 30, "'pigeon', expected one of email, text"),
+        ("event.rsvp where answer=pigeon within 1d", 25, "'pigeon', expected one of yes, no, maybe"),
         (
             "donation.completed where method=online or amount>5 within 1d",
             40,
