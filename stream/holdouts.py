@@ -6,6 +6,8 @@ from typing import Final
 
 import xxhash
 
+OURS: Final = "groundswell:"
+"""What names begin with by which voters are drawn for what is no experiment; no experiment's may."""
 _LOW_BITS: Final = 11
 _UNIT: Final = 2.0**-53
 

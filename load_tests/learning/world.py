@@ -19,7 +19,7 @@ from stream.records import ENGINE_VERSION, Activation, ContentId
 from stream.stores.redis import RedisStore
 
 BEGIN_MS: Final = 1_788_220_800_000
-"""Monday, 2026-09-01 in UTC."""
+"""Tuesday, 2026-09-01 in UTC."""
 _DAY_MS: Final = 86_400_000
 _STEP_MS: Final = 900_000
 TAXONOMY: Final = Path(__file__).parents[2] / "configs" / "taxonomy.toml"

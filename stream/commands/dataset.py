@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from stream.commands.labels import Label, duration_ms
 from stream.commands.leaks import check_moment, spread
-from stream.commands.moments import Schedule
+from stream.commands.moments import LEAST_EVERY_MS, Schedule
 from stream.commands.reading import ReadContents
 from stream.commands.rows import RowFile, parquet
 from stream.commands.sampling import Counts, Design, Sampler, sample
@@ -29,7 +29,6 @@ from stream.settings import Settings
 
 FORMAT: Final = 1
 SPLIT_BY: Final = ("voter", "time")
-_LEAST_EVERY_MS: Final = 60_000
 
 Step = Callable[[str, int, int, int], None]
 """Told how far it is: what is done, partition, log rows (as offsets) passed, and how many there are."""
@@ -57,7 +56,7 @@ class DatasetOptions:
         """Return what is asked for, before the log's time is known; raise ConfigurationError if it is unusable."""
         label = Label.parse(self.label)
         every_ms = duration_ms(self.every)
-        if every_ms is None or every_ms < _LEAST_EVERY_MS:
+        if every_ms is None or every_ms < LEAST_EVERY_MS:
             message = f"--every is {quoted(self.every)}, expected a duration of a minute or more, such as 1d, 12h, 30m"
             raise ConfigurationError(message)
         if not 0 < self.negatives <= 1:

@@ -15,6 +15,8 @@ SPLIT: Final = 2
 NEGATIVE: Final = 3
 """What a number is drawn for: those drawn for one purpose say nothing about those for another."""
 
+LEAST_EVERY_MS: Final = 60_000
+"""Between two moments of one voter."""
 _PHASE_MS: Final = 3_600_000
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from stream.commands.training.recipes import Recipe, matching
 from stream.commands.training.rows import CALIBRATE, FIT, Rows, missing
 from stream.errors import ConfigurationError
 
-_STEPS: Final = 50
+_STEPS: Final = 100
+_RIDGE: Final = 1e-12
+"""Added to the curvature, so that there is some where all sums are alike."""
+_CLOSE: Final = 1e-18
+"""Twice what a step may still be expected to take off the loss where it is the last."""
+_ROUNDING: Final = 1e-12
+"""By which part a loss may seem to rise without doing so."""
+_SIMPLER: Final = "a longer log, fewer rounds or fewer num_leaves"
 _FOLDS: Final = 3
 _EXPECTING: Final = 80
 """Trees that foretell an outcome whatever the treatment."""
@@ -118,23 +126,47 @@ def outcome_of(recipe: Recipe, rows: Rows) -> Floats:
 def platt(raw: Floats, labels: Floats, weights: Floats) -> tuple[float, float]:
     """Return slope and intercept that make ``1 / (1 + exp(-(slope raw + intercept)))`` likeliest (float64[n] each).
 
-    By Newton's steps, towards the middle by one positive and one other (Platt 1999; Lin, Lin & Weng 2007).
+    By Newton's steps, halved while the loss rises, towards the middle by one positive and one other (Platt 1999; Lin,
+    Lin & Weng 2007). Raises ConfigurationError where they come to no end, or to a slope that turns the ranking around.
     """
     scale = weights / weights.mean()
     positives, others = float((scale * labels).sum()), float((scale * (1 - labels)).sum())
     target = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (others + 2))
-    slope, intercept = 1.0, 0.0
+    share = scale / len(scale)
+    # From here rather than from slope 1, at which an overfitted sum leaves no curvature to step by.
+    at = np.array([0.0, math.log((positives + 1) / (others + 1))])
+    loss = _loss(at, raw, target, share)
     for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(slope * raw + intercept, -500, 500)))
-        off, bend = scale * (p - target), scale * p * (1 - p)
+        p = 1 / (1 + np.exp(-np.clip(at[0] * raw + at[1], -500, 500)))
+        off, bend = share * (p - target), share * p * (1 - p)
         gradient = np.array([(off * raw).sum(), off.sum()])
         mixed = float((bend * raw).sum())
-        hessian = np.array([[(bend * raw * raw).sum() + 1e-9, mixed], [mixed, bend.sum() + 1e-9]])
+        hessian = np.array([[(bend * raw * raw).sum() + _RIDGE, mixed], [mixed, bend.sum() + _RIDGE]])
         step = np.linalg.solve(hessian, gradient)
-        slope, intercept = slope - float(step[0]), intercept - float(step[1])
-        if float(np.abs(step).max()) < 1e-10:
+        if float(gradient @ step) < _CLOSE:
             break
+        tried = _loss(at - step, raw, target, share)
+        while tried > loss * (1 + _ROUNDING):
+            step /= 2
+            tried = _loss(at - step, raw, target, share)
+        at, loss = at - step, tried
+    else:
+        message = f"the calibration comes to no end in {_STEPS} steps, at slope {at[0]:.3g}: {_SIMPLER}"
+        raise ConfigurationError(message)
+    slope, intercept = at.tolist()
+    if not slope > 0:
+        message = (
+            f"the calibration's slope is {slope:.3g}, expected one above 0: the trees rank the voters who calibrate "
+            f"no better than chance does; {_SIMPLER}"
+        )
+        raise ConfigurationError(message)
     return slope, intercept
+
+
+def _loss(at: Floats, raw: Floats, target: Floats, share: Floats) -> float:
+    """Return the mean log loss at a slope and intercept (float64[2])."""
+    sums = at[0] * raw + at[1]
+    return float((share * (np.logaddexp(0, sums) - target * sums)).sum())
 
 
 def straight(raw: Floats, values: Floats, weights: Floats) -> tuple[float, float]:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from stream.commands.labels import Label, duration_ms
+from stream.commands.moments import LEAST_EVERY_MS
 from stream.errors import ConfigurationError, quoted
+from stream.holdouts import OURS
 from stream.strictness import name_of
 
 SUFFIX: Final = ".toml"
@@ -200,8 +202,9 @@ class _Reader:
 
     def _every(self) -> str:
         text = self._string(self._fields, "every")
-        if duration_ms(text) is None:
-            self._refuse("every", f"is {quoted(text)}, expected a duration such as 7d, 12h, 30m")
+        every_ms = duration_ms(text)
+        if every_ms is None or every_ms < LEAST_EVERY_MS:
+            self._refuse("every", f"is {quoted(text)}, expected a duration of a minute or more, such as 7d, 12h, 30m")
         return text
 
     def _split(self) -> str:
@@ -221,8 +224,12 @@ class _Reader:
         if "holdout" not in self._fields:
             return None
         table = self._table("holdout", _HOLDOUT, _HOLDOUT)
+        experiment = self._string(table, "experiment", section="holdout")
+        if experiment.startswith(OURS):
+            what = f"is {quoted(experiment)}, expected a name that does not begin with {OURS!r}: those are drawn by it"
+            self._refuse("experiment", what, "holdout")
         return Holdout(
-            self._string(table, "experiment", section="holdout"),
+            experiment,
             self._number(table, "share", 0.0, 0.001, 0.999, "holdout"),
             self._label(table, "treatment", "holdout"),
         )

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from stream.commands.rows import COLUMNS, parquet, read_metadata
 from stream.commands.training.recipes import Eligible, Recipe, matching
 from stream.errors import ConfigurationError
-from stream.holdouts import held_out
+from stream.holdouts import OURS, held_out
 
 FIT, CALIBRATE, TEST = range(3)
 """What a voter's rows are for: fitting the trees, calibrating their sum, judging the whole."""
 CALIBRATED: Final = 0.2
 """The share of the voters who are not for testing that is for calibrating."""
+_CALIBRATION: Final = f"{OURS}calibration"
 _USED: Final = ("train", "test")
 
 
@@ -92,7 +93,7 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
     table, splits = table.filter(arrow.array(known)), splits[known]
     ids = np.asarray(_column(table, "voter"), np.str_)
     unique, voters = np.unique(ids, return_inverse=True)
-    calibrating = np.array([held_out("calibration", CALIBRATED, voter) for voter in unique.tolist()], np.bool_)
+    calibrating = np.array([held_out(_CALIBRATION, CALIBRATED, voter) for voter in unique.tolist()], np.bool_)
     parts = np.where(splits == "test", TEST, np.where(calibrating[voters], CALIBRATE, FIT)).astype(np.int64)
     matrix = np.empty((table.num_rows, len(features)), np.float32)
     for place, name in enumerate(features):

@@ -136,7 +136,7 @@ def train(
         _check(recipe, first)
         chosen = chosen_rows(recipe, first, second)
         fitted = fit(recipe, chosen)
-        imported = watched(recipe.name, model_file(recipe, fitted, Path(place)), chosen, Path(place))
+        imported = watched(recipe, model_file(recipe, fitted, Path(place)), chosen, Path(place))
     judgement = judge(recipe, chosen, imported.content, codes or {})
     command = command or shlex.join(["groundswell", "train", recipe.name])
     digest = hashlib.sha256(imported.content).hexdigest()

@@ -9,35 +9,48 @@ import numpy as np
 import orjson
 
 from stream.commands.imports import Imported, import_model
+from stream.commands.labels import Label
 from stream.commands.training.judgement import scored
 from stream.commands.training.judging import Floats
-from stream.commands.training.recipes import matching
+from stream.commands.training.recipes import Recipe, matching
 from stream.commands.training.rows import FIT, Rows
 from stream.features import FEATURES
 from stream.scoring.histograms import Training, histogram_of, write_training
 
 BUSY: Final = "*.decayed_7d"
 """Features that add up to how many events a voter's last days brought, or nearly."""
+UNWATCHED: Final = (
+    "hours_since_last_seen",
+    "days_since_first_seen",
+    "*.recency",
+    "session_events",
+    "session.*",
+)
+"""Features that right after an event are not what they are at any moment, without any drift: times since, and what is
+of a session, which is under way at its events and over at most moments."""
 
 
-def watched(name: str, imported: Imported, rows: Rows, place: Path) -> Imported:
+def watched(recipe: Recipe, imported: Imported, rows: Rows, place: Path) -> Imported:
     """Return a model with histograms of its scores and features, as they were where it was fitted.
 
-    The stream counts events, the rows are moments of voters: so a row counts as often as its voter acts.
+    The stream counts events, the rows are moments of voters: so a row counts as often as its voter acts, and features
+    that are UNWATCHED are left out. So is the score where not all voters have rows: the stream scores them all.
     """
     fitted = rows.take(rows.parts == FIT)
     weights = fitted.weights * frequency(fitted)
-    named = [(FEATURES.index(feature), feature) for feature in imported.features]
+    unwatched = {index for pattern in UNWATCHED for index in matching(pattern, FEATURES)}
+    named = sorted({FEATURES.index(feature) for feature in imported.features} - unwatched)
+    of_all = not recipe.eligible and not Label.parse(recipe.label).among
+    if not named and not of_all:
+        return imported
     training = Training(
-        histogram_of(scored(imported.content, fitted.features), weights),
-        tuple(
-            (index, histogram_of(fitted.features[:, index].astype(np.float64), weights)) for index, _ in sorted(named)
-        ),
+        histogram_of(scored(imported.content, fitted.features), weights) if of_all else None,
+        tuple((index, histogram_of(fitted.features[:, index].astype(np.float64), weights)) for index in named),
     )
     model, file = place / "model.json", place / "training.json"
     model.write_bytes(imported.content)
     file.write_bytes(orjson.dumps(write_training(training, FEATURES)))
-    return import_model(model, name, training=file)
+    return import_model(model, recipe.name, training=file)
 
 
 def frequency(rows: Rows) -> Floats:

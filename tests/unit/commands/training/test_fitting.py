@@ -8,9 +8,10 @@ from dataclasses import replace
 import lightgbm
 import numpy as np
 import pytest
+from scipy import optimize
 
 from stream.commands.training import fitting
-from stream.commands.training.judging import auc
+from stream.commands.training.judging import Floats, auc
 from stream.commands.training.recipes import Holdout, Recipe
 from stream.commands.training.rows import CALIBRATE, FIT, TEST, Rows
 from stream.errors import ConfigurationError
@@ -56,8 +57,7 @@ def test_rows_to_test_change_nothing() -> None:
 
 def test_rows_to_calibrate_change_the_calibration_alone() -> None:
     rows = some_rows(1)
-    labels = np.where(rows.parts == CALIBRATE, 0.0, rows.labels)
-    labels[np.flatnonzero(rows.parts == CALIBRATE)[:50]] = 1.0
+    labels = np.where((rows.parts == CALIBRATE) & (rows.voters % 3 > 0), 0.0, rows.labels)
     one, other = fitting.fit(RECIPE, rows), fitting.fit(RECIPE, replace(rows, labels=labels))
     assert one.text == other.text
     assert other.intercept < one.intercept
@@ -84,6 +84,46 @@ def test_scores_that_tell_classes_apart_wholly_stay_finite() -> None:
     slope, intercept = fitting.platt(raw, (raw > 0).astype(np.float64), np.ones(200))
     assert 1 < slope < 100
     assert abs(intercept) < 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_overfitted_sum_is_calibrated_to_the_least_loss(seed: int) -> None:
+    rows = some_rows(seed, 2000)
+    recipe = replace(RECIPE, rounds=300, parameters={"num_leaves": 31, "learning_rate": 0.1, "min_data_in_leaf": 5})
+    model = fitting.fit(recipe, rows)
+    second = rows.take(rows.parts == CALIBRATE)
+    raw = np.asarray(lightgbm.Booster(model_str=model.text).predict(second.features, raw_score=True))
+    assert np.abs(raw).max() > 8
+
+    def loss(slope: float, intercept: float) -> float:
+        sums = slope * raw + intercept
+        return float(np.mean(np.logaddexp(0, sums) - second.labels * sums))
+
+    # As without the two rows towards the middle, nearly.
+    found = optimize.minimize(lambda at: loss(*at), [0.1, 0.0]).x
+    assert 0 < model.slope < 1
+    assert (model.slope, model.intercept) == pytest.approx(tuple(found), abs=0.05)
+
+
+def test_far_sums_do_not_drive_the_steps_away() -> None:
+    chance = np.random.default_rng(7)
+    sums = chance.normal(size=4000)
+    labels = (chance.random(4000) < 1 / (1 + np.exp(-sums))).astype(np.float64)
+    slope, intercept = fitting.platt(1000 * sums + 500, labels, chance.choice([1.0, 20.0], 4000))
+    assert slope == pytest.approx(0.001, rel=0.15)
+    assert intercept == pytest.approx(-0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("raw", [np.tile([1.0, -1.0], 200), np.zeros(400), np.full(400, 3.0)])
+def test_sum_that_ranks_no_better_than_chance_is_refused(raw: Floats) -> None:
+    with pytest.raises(ConfigurationError, match=r"slope is -?[0-9.e-]+, expected one above 0.*fewer rounds"):
+        fitting.platt(raw, np.tile([0.0, 1.0], 200), np.ones(400))
+
+
+def test_calibration_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "_STEPS", 2)
+    with pytest.raises(ConfigurationError, match="comes to no end in 2 steps, at slope"):
+        test_platts_line_is_what_the_chances_were_drawn_by()
 
 
 def test_straight_line_keeps_the_ranking() -> None:

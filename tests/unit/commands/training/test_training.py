@@ -102,6 +102,14 @@ def test_rows_are_read_without_what_nothing_is_known_of(tmp_path: Path) -> None:
     assert (rows.parts == FIT).any()
 
 
+def test_those_who_calibrate_are_not_those_of_any_experiment(tmp_path: Path) -> None:
+    rows = read_data_set(write(tmp_path / "rows.parquet"), FEATURES).rows
+    calibrating = rows.parts[rows.parts != TEST] == CALIBRATE
+    voters = rows.voters[rows.parts != TEST]
+    held = np.array([held_out("calibration", 0.5, voter) for voter in rows.people.tolist()])[voters]
+    assert np.mean(calibrating[held]) == pytest.approx(0.2, abs=0.05)
+
+
 def test_moments_at_which_negatives_are_not_known_yet_are_left_out(tmp_path: Path) -> None:
     late = pa.array(np.where(np.arange(4000) % 2 == 0, 44 * DAY_MS, 43 * DAY_MS))
     rows = read_data_set(write(tmp_path / "rows.parquet", changes={"time_ms": late}), FEATURES).rows
@@ -237,6 +245,39 @@ def test_rows_count_as_often_as_their_voters_act(tmp_path: Path) -> None:
     np.testing.assert_allclose(frequency(rows), expected)
     still = replace(rows, features=np.zeros_like(rows.features))
     assert frequency(still).tolist() == [1.0] * len(rows)
+
+
+def test_what_differs_at_events_anyway_is_not_watched(tmp_path: Path) -> None:
+    some = ("hours_since_last_seen", "days_since_first_seen", "site.page_view.recency", "session.pages")
+    recipe = replace(RECIPE, include=(*some, *FEATURES[:2]))
+    made = trained(tmp_path, recipe)
+    assert set(made.imported.features) == {*some, *FEATURES[:2]}
+    assert set(made.imported.watched) == set(FEATURES[:2])
+    training = read_model(made.imported.content, FEATURES).training
+    assert training is not None
+    assert training.score is not None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eligible": (Eligible(FEATURES[2], ">=", 1.0, "some"),)},
+        {"label": "profile.updated where support>=4 among support within 28d"},
+    ],
+)
+def test_scores_of_some_voters_are_not_watched(tmp_path: Path, changes: dict[str, Any]) -> None:
+    recipe = replace(RECIPE, **changes)
+    chance = np.random.default_rng(3)
+    labels = chance.integers(0, 2, 4000).astype(np.int8)
+    since = pa.array((labels + chance.normal(size=4000)).astype(np.float32))
+    columns = {"label": pa.array(labels), "site.page_view.recency": since}
+    file = write(tmp_path / "rows.parquet", text=recipe.label, changes=columns)
+    training = read_model(train(recipe, never, tmp_path, file).imported.content, FEATURES).training
+    assert training is not None
+    assert training.score is None
+    assert len(training.features) > 1
+    bare = train(replace(recipe, include=("*.recency",)), never, tmp_path, file)
+    assert read_model(bare.imported.content, FEATURES).training is None
 
 
 def test_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
