@@ -91,7 +91,9 @@ def exp2(x: float) -> float:
 
 
 def single(x: float) -> float:
-    """Return the nearest number of 32 bits."""
+    """Return the nearest number of 32 bits that is finite; NaN for NaN."""
+    most = (2.0 - 2.0**-23) * 2.0**127
+    x = most if x > most else -most if x < -most else x
     return float(struct.unpack("<f", struct.pack("<f", x))[0])
 
 

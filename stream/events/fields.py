@@ -223,7 +223,7 @@ FIELDS: Final[Mapping[str, Rules]] = {
         "url": said(2048, ADDRESS),
         "referrer": said(2048, REFERRER),
         "title": text(512),
-        "device": said(64, DEVICE),
+        "device": said(512, DEVICE),
     },
     "donation.started": {"amount": _AMOUNT, "currency": _CURRENCY, **_DONATION},
     "donation.completed": {

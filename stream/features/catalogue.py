@@ -27,6 +27,7 @@ _ANYTHING: Final = ("any event",)
 _DEEDS: Final = ("what the voter does",)
 """Every event but deliveries, canvassing and changes of the profile."""
 _CLASSES: Final = f"0: none, then {', '.join(f'{1 + place} {name}' for place, name in enumerate(PAGES))}"
+_AT_MOST_WORDS: Final = "at most 6,553.5, and 25.5 by one event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +159,18 @@ def _sides() -> Iterator[Feature]:
 
 def _issues() -> Iterator[Feature]:
     for place in range(1, MAX_ISSUES + 1):
-        meaning = f"Weight of the taxonomy's issue {place}, by words of comments, and by accounts and pages about it."
+        meaning = (
+            f"Weight of the taxonomy's issue {place}, by words of comments, and by accounts and pages about it; "
+            f"{_AT_MOST_WORDS}."
+        )
         yield Feature(f"issue.{place}", "words", meaning, (*SOCIAL_TYPES, VISITS[0]), "ever", OBSERVED, True)
 
 
 def _stance() -> Iterator[Feature]:
     sources = SOCIAL_TYPES[3:]
-    yield Feature("words.favour", "words", "Words of comments in our favour.", sources, "ever", OBSERVED, True)
-    yield Feature("words.against", "words", "Words of comments against us.", sources, "ever", OBSERVED, True)
+    for name, what in (("favour", "in our favour"), ("against", "against us")):
+        meaning = f"Words of comments {what}; {_AT_MOST_WORDS}."
+        yield Feature(f"words.{name}", "words", meaning, sources, "ever", OBSERVED, True)
     meaning = "Words in favour less those against, by all of both: from -1 to 1; 0: none."
     yield Feature("words.stance", "ratio", meaning, sources, "ever", DERIVED, True)
 
@@ -194,7 +199,7 @@ def _session() -> Iterator[Feature]:
     yield Feature("sessions.pages_mean", "pages", meaning, page, "ever", DERIVED, False)
     meaning = "Length of all sessions by their number."
     yield Feature("sessions.seconds_mean", "seconds", meaning, _ANYTHING, "ever", DERIVED, False)
-    meaning = "Share of ended sessions that were one page view and nothing else."
+    meaning = "Share of ended sessions that were one page view and nothing else, of which at most 255 count."
     yield Feature("sessions.bounce_share", "share", meaning, _ANYTHING, "ever", DERIVED, False)
 
 
@@ -218,12 +223,12 @@ def _giving() -> Iterator[Feature]:
     for name, unit, meaning, sources, provenance in (
         ("donation.started.count", "donations", "Donations begun, at most 255.", started, OBSERVED),
         ("donation.completed.count", "donations", "Donations made, at most 255.", completed, OBSERVED),
-        ("donation.online.count", "donations", "Donations made, but not by post.", completed, DERIVED),
-        ("donation.by_post.count", "donations", "Donations made by post.", completed, OBSERVED),
+        ("donation.online.count", "donations", "Donations made, less those by post, as counted.", completed, DERIVED),
+        ("donation.by_post.count", "donations", "Donations made by post, at most 255.", completed, OBSERVED),
         (
             "donation.abandoned.count",
             "donations",
-            "Donations begun, less those made online; 0 where there were more of these.",
+            "Donations begun, less those made online, as counted; 0 where there were more of these.",
             (*started, *completed),
             DERIVED,
         ),

@@ -10,6 +10,7 @@ from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD
 
 # A kernel reads module constants at compile time.
 _LAST_S = 4_294_967_295
+_MOST_SCORE = float(np.finfo(np.float32).max)
 
 
 @kernel
@@ -41,7 +42,8 @@ def decide_rows(
     ``scores`` float64[n, MAX_MODELS or more]. By model slot: ``model_tags`` (0: inactive), ``model_empty`` (float64[2,
     MAX_MODELS]: scores at no events, of active versions, then of canaries, whose score it is where ``canaries`` has bit
     ``m``). By campaign slot: ``tags`` (0: free), ``models`` (slot; -1: none), ``upward``, ``thresholds``, ``rearms``,
-    ``cooldowns_ms``. Triggers fill ``rows``, ``campaigns`` (slot), ``before`` (a single), ``after``. NaN fires nothing.
+    ``cooldowns_ms``. Triggers fill ``rows``, ``campaigns`` (slot), ``before`` (a single, finite), ``after``. NaN fires
+    nothing.
     """
     count = 0
     for i in range(first, stop):
@@ -70,7 +72,13 @@ def decide_rows(
                 count += 1
         for m in range(MAX_MODELS):
             if model_tags[m] != 0:
-                score[m] = scores[i, m]
+                # Comparisons, not min and max: NaN stays what it is, and what is beyond a single would be infinite.
+                after_m = scores[i, m]
+                if after_m > _MOST_SCORE:
+                    after_m = _MOST_SCORE
+                elif after_m < -_MOST_SCORE:
+                    after_m = -_MOST_SCORE
+                score[m] = after_m
                 score_tag[m] = model_tags[m]
     return count
 

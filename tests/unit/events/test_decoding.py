@@ -104,6 +104,7 @@ BY_REASON: dict[str, list[Any]] = {
     "bad_data": [
         *[{**EVENT, "data": odd} for odd in any_of([], "text", 7, True, {"account": 7}, {"url": "x" * 2049})],
         data("social.comment", text="x" * 10_001),
+        data("site.page_view", device="x" * 513),
         {**data("donation.completed"), "data": None},
         data("donation.completed", amount=5),
         *[data("donation.completed", amount=odd, currency="EUR") for odd in any_of(0, -1, True, "5", None, 1e10)],
@@ -223,6 +224,7 @@ def test_limits_themselves_are_accepted() -> None:
         {**EVENT, "time": "2026-11-25T21:25:55Z"},
         {**EVENT, "time": "2000-01-01T00:00:00Z"},
         data("social.comment", text="ü" * 10_000),
+        data("site.page_view", device="ü" * 512),
         data("donation.completed", amount=0.01, currency="USD", other={"any": ["thing"]}),
         *[{**EVENT, "subject": subject} for subject in subjects],
     )

@@ -13,6 +13,7 @@ from load_tests.fuzzing.scanning import mutate
 from load_tests.fuzzing.spelling import some_event, write
 from stream.embedded.electorate import Electorate, Flaws
 from stream.events import without_texts
+from stream.records import MAX_EVENT_BYTES, MAX_REJECT_BYTES
 from tests.oracle_events import withheld
 
 PHRASE = "the heron waits"
@@ -74,6 +75,15 @@ def test_what_stands_in_the_place_of_a_text_is_emptied_too(text: object, left: b
         orjson.dumps({**COMMENT, "type": "social.coment", "data": orjson.dumps(COMMENT["data"]).decode()}),
         orjson.dumps({**COMMENT, "text": PHRASE}),
         orjson.dumps({"event": RAW.decode()}).replace(b'\\"', b"\\u0022"),
+        orjson.dumps([{**COMMENT, "datacontenttype": "text/plain", "data": PHRASE}]),
+        orjson.dumps({**COMMENT, "events": [{**COMMENT, "data": PHRASE}]}),
+        orjson.dumps({**COMMENT, "events": [{**COMMENT, "data": [{}, PHRASE]}]}),
+        orjson.dumps({"event": orjson.dumps({**COMMENT, "data": PHRASE}).decode()}),
+        b'{"data":"%b",' % PHRASE.encode() + RAW[1:],
+        RAW[:-1] + b',"type":"site.page_view"}',
+        RAW[:-1] + b',"\\u0074ype":"site.page_view"}',
+        RAW[:-1] + b',"padding":"%b"}' % (b"." * MAX_EVENT_BYTES),
+        RAW[:-1].replace(b"social.comment", b"site.page_view") + b',"padding":"%b"}' % (b"." * MAX_EVENT_BYTES),
         PHRASE.encode(),
         orjson.dumps(PHRASE),
     ],
@@ -86,6 +96,18 @@ def test_no_spelling_of_a_comment_shows_its_words(value: bytes) -> None:
     assert withheld(value) == left
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'[{"type":"social.comment","data_base64":"SSBoYXRl"}]',
+        b'[{"data":{"data_base64":"SSBoYXRl"}}]',
+        b'{"type":"social.comment","data":{"data":"SSBoYXRl"}, "data":{}}',
+    ],
+)
+def test_what_holds_a_text_is_emptied_in_lists_and_where_it_is_repeated(value: bytes) -> None:
+    assert without_texts(value) == value.replace(b"SSBoYXRl", b"") == withheld(value)
+
+
 @pytest.mark.parametrize("piece", [b"text", b'\\"', b'\\"text', b'"id":"', b'"type":"', b'"text":', b"[", b"\\u0022"])
 @pytest.mark.parametrize("frame", [b'{"x":"%b"}', b'{"x":%b', b"%b", b'{"text":%b}'])
 def test_hostile_rows_take_no_time(piece: bytes, frame: bytes) -> None:
@@ -93,6 +115,31 @@ def test_hostile_rows_take_no_time(piece: bytes, frame: bytes) -> None:
     started = time.process_time()
     without_texts(value)
     assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("frame", "piece"),
+    [
+        (b'{"type":"social.comment","data":{"a":[%b{}]}}', b"{},"),
+        (b"[%b1]", b"1,"),
+        (b"{%b}", b'"id":"",'),
+        (b"{%b}", b'"type":"a",'),
+    ],
+)
+def test_the_longest_rows_hold_nobody_up(frame: bytes, piece: bytes) -> None:
+    value = frame % (piece * (MAX_REJECT_BYTES // len(piece)))
+    taken = []
+    for _ in range(3):
+        started = time.process_time()
+        without_texts(value)
+        taken.append(time.process_time() - started)
+    assert min(taken) < 0.05
+    assert without_texts(value) == withheld(value)
+
+
+def test_long_rows_of_other_types_stay() -> None:
+    value = b'{"type":"site.page_view","data":{"url":"%b"}}' % (b"a" * MAX_EVENT_BYTES)
+    assert without_texts(value) == value == withheld(value)
 
 
 def test_of_what_is_no_json_attributes_and_places_stay() -> None:
@@ -103,8 +150,10 @@ def test_of_what_is_no_json_attributes_and_places_stay() -> None:
 
 
 def test_rows_of_other_types_stay_as_they_are() -> None:
-    like = orjson.dumps({**COMMENT, "type": "social.like", "data": {"post": "p", "message": "hello \\ 'text'"}})
-    for value in (like, orjson.dumps({**COMMENT, "type": "clock.tick"}), b'{"type":"site.page_view","data":{"url":'):
+    said = {"post": "p", "type": "social.comment", "message": "hello \\ 'text'"}
+    like = orjson.dumps({**COMMENT, "type": "social.like", "data": said})
+    tick = orjson.dumps({**COMMENT, "type": "clock.tick"})
+    for value in (like, like.replace(b" ", b""), tick, b'{"type":"site.page_view","data":{"url":'):
         assert without_texts(value) == value
 
 

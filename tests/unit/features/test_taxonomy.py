@@ -226,5 +226,7 @@ def test_shipped_addresses_and_devices_are_known(shipped: CompiledTaxonomy) -> N
         b"Linux; Android 13; SM-T510": "tablet",
         b"iPhone; CPU iPhone OS": "phone",
         b"X11": "desktop",
+        b"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+        b"Version/17.5 Mobile/15E148 Safari/604.1": "phone",
     }.items():
         assert DEVICES[view(device=agent)["device"]] == device

@@ -75,6 +75,16 @@ def test_reaching_the_threshold_is_crossing_it(voter: Voter) -> None:
     assert voter.decide(compiled(UP), [0.6]) == [(0, 0, 0.2, 0.6)]
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_score_beyond_a_single_is_kept_as_the_most_that_a_single_says(voter: Voter, sign: float) -> None:
+    most = float(np.finfo(np.float32).max)
+    campaign = Campaign("far", "support", "down" if sign > 0 else "up", 0.0, sign, 0)
+    assert voter.decide(compiled(campaign), [sign * 1e100, -sign * 1e100]) == [(1, 0, sign * most, -sign * 1e100)]
+    assert voter.records[0]["score"][SLOT] == -sign * most
+    voter.decide(compiled(campaign), [np.nan])
+    assert np.isnan(voter.records[0]["score"][SLOT])
+
+
 def test_first_event_is_compared_with_the_empty_score(voter: Voter) -> None:
     assert voter.decide(compiled(UP), [0.8]) == [(0, 0, 0.2, 0.8)]
 
