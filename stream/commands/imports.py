@@ -68,8 +68,9 @@ def import_model(
     ``calibration`` is a JSON file of ``slope`` and ``intercept``, applied to the sum before the link; ``features``
     names the columns, one a line, where the file does not; ``training`` is a JSON file of histograms, of the score and
     of any features, of which those that the model uses most are kept; ``number`` says which of several classes is
-    scored, from 0. A file of the kind that is written here keeps what no argument gives anew. Raises
-    ConfigurationError, quoting what is wrong, for a file that is unusable; one that is not read within 5 s and 1 GB is.
+    scored, from 0. A file of the kind that is written here keeps what no argument gives anew, but not the histogram of
+    scores that another calibration gave. Raises ConfigurationError, quoting what is wrong, for a file that is unusable;
+    one that is not read within 5 s and 1 GB is.
     """
     name_of(name, "a model's name")
     data = _bytes_of(file)
@@ -84,6 +85,10 @@ def import_model(
         trees, factor = _import(file, _format(file, data), _names(file, features), number)
         fields = {"name": name, "kind": "trees", **trees}
     slope, intercept = _calibration(calibration)
+    if calibration is not None and fields.get("training"):
+        # Of the scores that another calibration gave.
+        kept_training = {key: value for key, value in fields.pop("training").items() if key != "score"}
+        fields |= {"training": kept_training} if kept_training else {}
     if calibration is not None or factor != 1.0:
         fields["calibration"] = {"slope": slope * factor, "intercept": intercept}
     if description:

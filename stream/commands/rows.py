@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from stream.commands.sampling import SPLITS, Rows
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, quoted
 from stream.features import FEATURES
 
 METADATA_KEY: Final = "groundswell"
@@ -41,6 +41,9 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         """Begin a file; raise ConfigurationError where pyarrow is missing or the path cannot be written."""
         self._arrow = parquet()
+        if not path.name or path.is_dir():
+            message = f"{quoted(str(path))} is a directory, expected the path of a file to write"
+            raise ConfigurationError(message)
         self._path = path
         self.partial = path.with_name(f".{path.name}.partial")
         """Where it is until then."""

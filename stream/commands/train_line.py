@@ -26,8 +26,8 @@ def train(
 ) -> None:
     """Make a model of the log's own history, and a card that judges it.
 
-    Fits LightGBM as the recipe says, calibrates, judges it by voters that it never saw, and writes NAME.json, as
-    `model import` does, with NAME.card beside it.
+    Fits LightGBM as the recipe says, calibrates, judges it by voters, or later moments, that it never saw, and writes
+    NAME.json, as `model import` does, with NAME.card beside it.
     """
     settings = settings_of(context)
     from stream.commands.broker import readable_errors

@@ -36,6 +36,13 @@ code { font-size: .88em; } @media (max-width: 46rem) { .pair { grid-template-col
 """
 
 
+_JUDGES: Final = {
+    "voter": "voters whom neither fitting nor calibration saw",
+    "time": "moments after all that fitting and calibration saw, of the same voters mostly",
+}
+"""By a recipe's split."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """What a card is about."""
@@ -114,8 +121,8 @@ def html(made: Made, images: Mapping[str, bytes]) -> str:
     parts = [
         f"<h1>{escape(recipe.name)}</h1>",
         f"<p>{escape(recipe.description)}</p>" if recipe.description else "",
-        f"<p class=quiet>Foretells <code>{escape(recipe.label)}</code>{_of_whom(recipe)}. Judged by voters whom "
-        "neither fitting nor calibration saw, from the scores that the stream's own kernel gives them.</p>",
+        f"<p class=quiet>Foretells <code>{escape(recipe.label)}</code>{_of_whom(recipe)}. Judged by "
+        f"{_JUDGES[recipe.split]}, from the scores that the stream's own kernel gives.</p>",
         _boxes(made),
         f"<div class=pair>{_image(images, 'calibration.png')}{_image(images, curve)}</div>",
         "<h2>What it goes by</h2>",
@@ -136,6 +143,12 @@ def html(made: Made, images: Mapping[str, bytes]) -> str:
     )
 
 
+def period(meta: Mapping[str, Any]) -> str:
+    """Return from when to when the log of a data set goes."""
+    begin, end = (datetime.fromtimestamp(meta[key] / 1000, UTC) for key in ("begin_ms", "end_ms"))
+    return f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+
+
 def _of_whom(recipe: Recipe) -> str:
     if recipe.holdout is not None:
         share = f"{100 * recipe.holdout.share:g} %"
@@ -151,7 +164,7 @@ def _of_whom(recipe: Recipe) -> str:
 def _boxes(made: Made) -> str:
     found = made.judgement
     test = found.counts["test"]
-    boxes = [("held-out voters", f"{test.voters:,}", f"{test.rows:,} rows, {test.positives:,} positives")]
+    boxes = [("voters who judge", f"{test.voters:,}", f"{test.rows:,} rows, {test.positives:,} positives")]
     if found.qini is not None:
         boxes.append(
             ("effect on average", _points(found.effect), f"\u00b1 {_points(1.96 * found.effect_error, sign=False)}")
@@ -165,7 +178,7 @@ def _boxes(made: Made) -> str:
             ("log loss", f"{found.log_loss:.4f}", f"{100 * better:.0f} % below the mean's {found.plain_loss:.4f}")
         )
         boxes.append(("of positives", f"{100 * found.gain[10]:.0f} %", "in the best tenth"))
-        boxes.append(("base rate", f"{100 * test.rate:.2f} %", "of the held-out rows, weighted"))
+        boxes.append(("base rate", f"{100 * test.rate:.2f} %", "of the rows that judge, weighted"))
     gaps = sum(bool(one.gaps) for groups in found.groups.values() for one in groups)
     boxes.append(("gaps", str(gaps), "groups served worse" if gaps else "no group served worse"))
     return (
@@ -201,7 +214,6 @@ def _by_group(what: str, groups: Sequence[Group] | None, images: Mapping[str, by
 
 def _data(made: Made) -> str:
     meta, found = made.meta, made.judgement
-    begin, end = (datetime.fromtimestamp(meta[key] / 1000, UTC) for key in ("begin_ms", "end_ms"))
     counts = meta["counts"]
     lines = "".join(
         f"<tr><td>{part}</td><td>{of.voters:,}</td><td>{of.rows:,}</td><td>{of.positives:,}</td>"
@@ -218,7 +230,7 @@ def _data(made: Made) -> str:
         if counts.get(key)
     )
     return (
-        f"<p>The log from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, {counts['voters']:,} voters; {said}. "
+        f"<p>The log from {period(meta)}, {counts['voters']:,} voters; {said}. "
         f"Engine {meta['engine']}, record version {meta['record_version']}.</p>"
         f"<table><tr><th>rows to</th><th>voters</th><th>rows</th><th>positives</th><th>rate</th></tr>{lines}</table>"
         f"<p class=quiet>Rows by <code>{escape(str(meta['command']))}</code></p>"

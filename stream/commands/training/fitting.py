@@ -208,4 +208,7 @@ def _lightgbm() -> Any:
         import lightgbm  # noqa: PLC0415 (an extra, which may not be installed)
     except ImportError as error:
         raise ConfigurationError(missing("lightgbm")) from error
+    except OSError as error:
+        message = f"lightgbm cannot be loaded: {error}: it needs OpenMP (Debian, Ubuntu: apt install libgomp1)"
+        raise ConfigurationError(message) from error
     return lightgbm

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stream.commands.rows import COLUMNS, parquet, read_metadata
 from stream.commands.training.recipes import Eligible, Recipe, matching
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, quoted
 from stream.holdouts import OURS, held_out
 
 FIT, CALIBRATE, TEST = range(3)
@@ -20,6 +20,8 @@ FIT, CALIBRATE, TEST = range(3)
 CALIBRATED: Final = 0.2
 """The share of the voters who are not for testing that is for calibrating."""
 _CALIBRATION: Final = f"{OURS}calibration"
+_LEAST_OF_BOTH: Final = 10
+"""Voters who were treated, and who were not, that each part of an experiment's rows has."""
 _USED: Final = ("train", "test")
 
 
@@ -85,6 +87,7 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
         what = f"has {odd!r}" if odd else f"lacks {lost!r}" if lost else "has its columns in another order"
         message = f"{file} {what}: it is of another version of the catalogue; write it again by `groundswell dataset`"
         raise ConfigurationError(message)
+    _check_metadata(file, meta)
     known = ~_column(table, "censored").astype(np.bool_)
     splits = _column(table, "split")
     known &= np.isin(splits, _USED)
@@ -109,6 +112,23 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
         tuple(features),
     )
     return DataSet(rows, meta)
+
+
+def _check_metadata(file: Path, meta: object) -> None:
+    """Raise ConfigurationError where a file does not say of itself what is asked of it later."""
+    counts, label = (meta.get(key) if isinstance(meta, dict) else None for key in ("counts", "label"))
+    for table, keys, kind in (
+        (meta, ("begin_ms", "end_ms", "complete_until_ms", "engine", "record_version"), int),
+        (meta, ("command",), str),
+        (label, ("text",), str),
+        (counts, ("voters", "candidates", "censored", "unanswered"), int),
+    ):
+        for key in keys:
+            if not isinstance(table, dict) or not isinstance(table.get(key), kind):
+                found = quoted(table.get(key) if isinstance(table, dict) else table)
+                what = "a whole number" if kind is int else "a text"
+                message = f"{file}: its metadata has {found} for {key!r}, expected {what}: no file of this `dataset`"
+                raise ConfigurationError(message)
 
 
 def missing(package: str) -> str:
@@ -139,10 +159,24 @@ def chosen_rows(recipe: Recipe, data: DataSet, treatment: DataSet | None = None)
         if positives < 10 or int(here.sum()) - positives < 10:
             message = (
                 f"recipe {recipe.name!r}: {int(here.sum())} rows with {positives} positives to {what}, expected at "
-                "least 10 positives and 10 others: a longer log, more voters, or a longer horizon"
+                "least 10 positives and 10 others: a longer log, or more voters"
             )
             raise ConfigurationError(message)
+        _check_both(recipe, rows.take(here), what)
     return rows
+
+
+def _check_both(recipe: Recipe, rows: Rows, what: str) -> None:
+    """Raise ConfigurationError where an effect's rows of a part are not of treated voters and of others."""
+    if rows.treated is None:
+        return
+    treated, held = (len(np.unique(rows.voters[rows.treated == one])) for one in (1, 0))
+    if min(treated, held) < _LEAST_OF_BOTH:
+        message = (
+            f"recipe {recipe.name!r}: {treated} voters who were treated and {held} who were held out to {what}, "
+            f"expected at least {_LEAST_OF_BOTH} of both: a longer log, more voters, or another share"
+        )
+        raise ConfigurationError(message)
 
 
 def eligible(conditions: Sequence[Eligible], rows: Rows) -> NDArray[np.bool_]:

@@ -83,12 +83,18 @@ def names_of_codes(directory: Path) -> dict[str, list[str]]:
     """
     try:
         profile = tomllib.loads((directory / "taxonomy.toml").read_text()).get("profile", {})
-        return {
-            what: [entry if isinstance(entry, str) else entry[0] for entry in profile.get(key, [])]
-            for what, key in _PROFILE.items()
-        }
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
+    named = {what: _names(profile.get(key, [])) for what, key in _PROFILE.items()} if isinstance(profile, dict) else {}
+    return {what: names for what, names in named.items() if names}
+
+
+def _names(entries: object) -> list[str]:
+    """Return the first name of each entry of a taxonomy's list; none where it is not such a list."""
+    if not isinstance(entries, list):
+        return []
+    firsts = [entry[0] if isinstance(entry, list) and entry else entry for entry in entries]
+    return firsts if all(isinstance(first, str) for first in firsts) else []
 
 
 def options_of(recipe: Recipe) -> DatasetOptions:
@@ -148,10 +154,16 @@ def train(
 
 
 def _check(recipe: Recipe, data: DataSet) -> None:
-    """Raise ConfigurationError for rows of another label."""
+    """Raise ConfigurationError for rows of another label, and where the log is too short for any."""
     found = data.meta["label"]["text"]
     if found != recipe.label:
         message = f"the rows' label is {found!r}, expected the recipe's {recipe.label!r}"
+        raise ConfigurationError(message)
+    if data.meta["complete_until_ms"] <= data.meta["begin_ms"]:
+        message = (
+            f"the log goes from {card.period(data.meta)}, expected more than the horizon of label {found!r}, and time "
+            "before it to learn from: `topics.retention_days` says how long the log is kept"
+        )
         raise ConfigurationError(message)
 
 

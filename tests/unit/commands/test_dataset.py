@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 from stream.commands.dataset import DatasetOptions, Written, write_sources
 from stream.commands.outcomes import Collector, Cuts
 from stream.commands.replay import RecordFile
-from stream.commands.rows import COLUMNS, read_metadata
+from stream.commands.rows import COLUMNS, RowFile, read_metadata
 from stream.commands.sampling import Rows, Sampler
 from stream.errors import ConfigurationError, LeakFoundError, StateMismatchError
 from stream.features import FEATURES, read_rows
@@ -448,6 +449,14 @@ async def test_missing_pyarrow_is_said_with_the_extra_that_brings_it(
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'groundswell\[train\]'"):
         await written([log_of(1)], CHECKED, tmp_path / "rows.parquet")
+
+
+@pytest.mark.parametrize("name", [".", "..", "there"])
+def test_directory_is_not_taken_for_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=re.escape(f"'{name}' is a directory, expected the path of a file")):
+        RowFile(Path(name))
 
 
 def test_other_file_is_not_taken_for_rows(tmp_path: Path) -> None:

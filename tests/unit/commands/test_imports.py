@@ -203,6 +203,16 @@ def test_a_weighted_sum_is_read_from_its_own_file_and_keeps_what_is_not_given_an
     assert (made.trees, made.leaves, made.features) == (0, 0, (FEATURES[2],))
     calibration.write_text('{"slope": 1, "intercept": 0}')
     assert read_model(import_model(file, "turnout", calibration).content, FEATURES).calibration == (1.0, 0.0)
+    # The old scores are not the new one's; histograms that are given with it are.
+    assert read_model(import_model(file, "turnout", calibration).content, FEATURES).training is None
+    both = {**training, "features": {FEATURES[2]: training["score"]}}
+    file.write_bytes(orjson.dumps({**fields, "training": both}))
+    kept = orjson.loads(import_model(file, "turnout", calibration).content)["training"]
+    assert kept == {"features": both["features"]}
+    beside = tmp_path / "training.json"
+    beside.write_bytes(orjson.dumps(both))
+    again = orjson.loads(import_model(file, "turnout", calibration, training=beside).content)["training"]
+    assert again == both
     file.write_bytes(orjson.dumps({**fields, "weights": {"age": 1}}))
     with pytest.raises(ConfigurationError, match="unknown feature 'age'"):
         import_model(file, "turnout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import lightgbm
 import numpy as np
@@ -161,4 +162,13 @@ def test_effect_is_found_where_it_is() -> None:
 def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(ConfigurationError, match=r"lightgbm is not installed: pip install 'groundswell\[train\]'"):
+        fitting.fit(RECIPE, some_rows(1, 200))
+
+
+def test_library_that_lacks_openmp_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = "libgomp.so.1: cannot open shared object file"
+    (tmp_path / "lightgbm.py").write_text(f"raise OSError({lacking!r})")
+    monkeypatch.delitem(sys.modules, "lightgbm")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"lightgbm cannot be loaded: {lacking}.*apt install libgomp1"):
         fitting.fit(RECIPE, some_rows(1, 200))

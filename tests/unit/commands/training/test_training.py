@@ -19,7 +19,7 @@ from stream.commands.dataset import DatasetOptions
 from stream.commands.training.judgement import GROUPS, scored
 from stream.commands.training.recipes import Eligible, Holdout, Recipe, matching
 from stream.commands.training.rows import CALIBRATE, FIT, TEST, chosen_rows, eligible, read_data_set
-from stream.commands.training.training import Trained, train
+from stream.commands.training.training import Trained, names_of_codes, train
 from stream.commands.training.watching import BUSY, frequency
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
@@ -41,7 +41,13 @@ BUSY_PLACES = matching(BUSY, FEATURES)
 
 
 def write(
-    file: Path, seed: int = 1, *, text: str = LABEL, n: int = 4000, changes: dict[str, Any] | None = None
+    file: Path,
+    seed: int = 1,
+    *,
+    text: str = LABEL,
+    n: int = 4000,
+    changes: dict[str, Any] | None = None,
+    said: dict[str, Any] | None = None,
 ) -> Path:
     """Write a file as ``groundswell dataset`` does: the label goes by the first two features."""
     chance = np.random.default_rng(seed)
@@ -72,6 +78,7 @@ def write(
         "counts": {"voters": n // 2, "candidates": n, "censored": int(censored.sum()), "unanswered": 3},
         "engine": 1,
         "record_version": 1,
+        **(said or {}),
     }
     table = pa.table({name: column for name, column in columns.items() if column is not None})
     parquet.write_table(table.replace_schema_metadata({"groundswell": json.dumps(meta)}), file)
@@ -128,6 +135,56 @@ def test_file_of_another_catalogue_or_none_is_refused(tmp_path: Path) -> None:
         read_data_set(file, FEATURES)
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"complete_until_ms": None}, "its metadata has None for 'complete_until_ms', expected a whole number"),
+        ({"label": "gives"}, "its metadata has 'gives' for 'text', expected a text"),
+        ({"counts": {"voters": 3}}, "its metadata has None for 'candidates', expected a whole number"),
+        ({"command": 7}, "its metadata has 7 for 'command', expected a text"),
+    ],
+)
+def test_file_that_says_too_little_of_itself_is_refused(tmp_path: Path, said: dict[str, Any], words: str) -> None:
+    file = write(tmp_path / "rows.parquet", n=60, said=said)
+    with pytest.raises(ConfigurationError, match=re.escape(f"{file}: {words}")):
+        read_data_set(file, FEATURES)
+
+
+def test_metadata_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.parquet", n=60)
+    table = parquet.read_table(file)
+    parquet.write_table(table.replace_schema_metadata({"groundswell": "[1]"}), file)
+    with pytest.raises(ConfigurationError, match=re.escape("its metadata has [1] for 'begin_ms'")):
+        read_data_set(file, FEATURES)
+
+
+def test_log_that_is_no_longer_than_the_horizon_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.parquet", said={"end_ms": 7 * DAY_MS, "complete_until_ms": 0})
+    words = "the log goes from 1970-01-01 00:00 to 1970-01-08 00:00 UTC, expected more than the horizon of label"
+    with pytest.raises(ConfigurationError, match=f"{words} '{LABEL}'.*retention_days"):
+        train(RECIPE, never, tmp_path, file)
+
+
+@pytest.mark.parametrize(
+    ("profile", "names"),
+    [
+        ('regions = ["a", ["b", "B"]]', {"region": ["a", "b"]}),
+        ("regions = [[]]", {}),
+        ("regions = [5]", {}),
+        ("regions = [[5]]", {}),
+        ("regions = 5", {}),
+        ('regions = [[]]\nlanguages = ["en"]', {"language": ["en"]}),
+    ],
+)
+def test_codes_of_an_odd_taxonomy_stand_for_themselves(
+    tmp_path: Path, profile: str, names: dict[str, list[str]]
+) -> None:
+    (tmp_path / "taxonomy.toml").write_text(f"[profile]\n{profile}")
+    assert names_of_codes(tmp_path) == names
+    (tmp_path / "taxonomy.toml").write_text("profile = 3")
+    assert names_of_codes(tmp_path) == {}
+
+
 def test_rows_of_another_label_are_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.parquet", text="donation.started within 7d")
     with pytest.raises(ConfigurationError, match=r"label is 'donation.started within 7d', expected the recipe's"):
@@ -166,6 +223,11 @@ def test_experiment_compares_rows_of_the_moments_before_its_treatment(tmp_path: 
         assert treated == 1.0 - held_out("letter", 0.5, voter)
     with pytest.raises(ConfigurationError, match="rows of its treatment are needed too"):
         chosen_rows(recipe, data)
+    few = replace(recipe, holdout=Holdout("letter", 0.001, "message.delivered within 7d"))
+    with pytest.raises(
+        ConfigurationError, match=r"who were treated and \d who were held out to fit, expected"
+    ):
+        chosen_rows(few, data, read_data_set(given, FEATURES))
 
 
 def test_model_file_and_card_can_stand_in_a_configuration(tmp_path: Path) -> None:
@@ -213,6 +275,14 @@ def test_card_says_all_that_it_must_and_needs_nothing_beside_it(tmp_path: Path) 
     figures = json.loads((made.card.parent / "figures.json").read_bytes())
     assert figures["auc"] == made.judgement.auc
     assert figures["counts"]["test"]["rows"] == made.judgement.counts["test"].rows
+
+
+def test_card_says_by_what_it_is_judged(tmp_path: Path) -> None:
+    assert "Judged by voters whom neither fitting nor calibration saw" in trained(tmp_path).card.read_text()
+    text = trained(tmp_path, replace(RECIPE, split="time")).card.read_text()
+    assert "Judged by moments after all that fitting and calibration saw" in text
+    assert "neither" not in text
+    assert "held-out" not in text
 
 
 def test_judgement_is_of_the_scores_that_the_stream_gives(tmp_path: Path) -> None:
