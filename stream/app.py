@@ -68,7 +68,7 @@ class Worker(faust.App):
         self.partition_count = partition_count
         self.topic_id = topic_id
         self.kafka = settings.kafka.aiokafka()
-        self.library = ConfigurationLibrary(settings.topic("config"), self.kafka)
+        self.library = ConfigurationLibrary(settings.topic("config"), self.kafka, is_threaded=True)
         self.engagement = Engagement(
             self.events_topic,
             self.new_partition,

@@ -7,12 +7,15 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.agents.closing import close_consumer, unbroken
+from stream.errors import ConfigurationError
+from stream.features import taxonomy_of
 from stream.records import CONTENT_KINDS, ContentId
 
 log = logging.getLogger(__name__)
@@ -35,8 +38,13 @@ class ConfigurationLibrary:
     Only committed records count, and only content whose SHA-256 is the one in its key.
     """
 
-    def __init__(self, topic: str, kafka: Mapping[str, Any]) -> None:
-        """Take the configuration topic (one partition) and aiokafka's connection settings."""
+    def __init__(self, topic: str, kafka: Mapping[str, Any], *, is_threaded: bool = False) -> None:
+        """Take the configuration topic (one partition) and aiokafka's connection settings.
+
+        With ``is_threaded`` a taxonomy that is waited for is compiled in a thread, so that its activation finds it done
+        and the event loop goes on meanwhile.
+        """
+        self._is_threaded = is_threaded
         self._where = TopicPartition(topic, 0)
         self._kafka = kafka
         self._contents: dict[ContentId, bytes] = {}
@@ -64,10 +72,15 @@ class ConfigurationLibrary:
         while True:
             missing = sorted(wanted - self._contents.keys())
             if not missing:
-                return
+                break
             log.info("waiting for %d contents of %s, first %s", len(missing), self._where.topic, missing[0].key())
             self._changed.clear()
             await self._until(self._changed)
+        for content in wanted if self._is_threaded else ():
+            if content.kind == "taxonomy":
+                # The activation finds what is wrong with it again, and says so.
+                with suppress(ConfigurationError):
+                    await asyncio.to_thread(taxonomy_of, self._contents[content])
 
     async def stop(self) -> None:
         """Stop reading; what is in hand stays."""
