@@ -72,15 +72,19 @@ def decide_rows(
                 count += 1
         for m in range(MAX_MODELS):
             if model_tags[m] != 0:
-                # Comparisons, not min and max: NaN stays what it is, and what is beyond a single would be infinite.
-                after_m = scores[i, m]
-                if after_m > _MOST_SCORE:
-                    after_m = _MOST_SCORE
-                elif after_m < -_MOST_SCORE:
-                    after_m = -_MOST_SCORE
-                score[m] = after_m
+                score[m] = _kept(scores[i, m])
                 score_tag[m] = model_tags[m]
     return count
+
+
+@kernel_part
+def _kept(score: float) -> float:
+    """Return a score as a single holds it: what is beyond would be infinite, and NaN stays what it is."""
+    if score > _MOST_SCORE:
+        return _MOST_SCORE
+    if score < -_MOST_SCORE:
+        return -_MOST_SCORE
+    return score
 
 
 @kernel_part
