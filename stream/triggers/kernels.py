@@ -42,8 +42,7 @@ def decide_rows(
     ``scores`` float64[n, MAX_MODELS or more]. By model slot: ``model_tags`` (0: inactive), ``model_empty`` (float64[2,
     MAX_MODELS]: scores at no events, of active versions, then of canaries, whose score it is where ``canaries`` has bit
     ``m``). By campaign slot: ``tags`` (0: free), ``models`` (slot; -1: none), ``upward``, ``thresholds``, ``rearms``,
-    ``cooldowns_ms``. Triggers fill ``rows``, ``campaigns`` (slot), ``before`` (a single, finite), ``after``. NaN fires
-    nothing.
+    ``cooldowns_ms``. Triggers fill ``rows``, ``campaigns`` (slot), ``before``, ``after``. NaN fires nothing.
     """
     count = 0
     for i in range(first, stop):
