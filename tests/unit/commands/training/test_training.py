@@ -224,9 +224,7 @@ def test_experiment_compares_rows_of_the_moments_before_its_treatment(tmp_path: 
     with pytest.raises(ConfigurationError, match="rows of its treatment are needed too"):
         chosen_rows(recipe, data)
     few = replace(recipe, holdout=Holdout("letter", 0.001, "message.delivered within 7d"))
-    with pytest.raises(
-        ConfigurationError, match=r"who were treated and \d who were held out to fit, expected"
-    ):
+    with pytest.raises(ConfigurationError, match=r"who were treated and \d who were held out to fit, expected"):
         chosen_rows(few, data, read_data_set(given, FEATURES))
 
 
