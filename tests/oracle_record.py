@@ -272,8 +272,9 @@ def fold(voter: Voter, kind: str, time_ms: int, signal: Signal) -> None:
         voter.last["taking_part"] = max(voter.last["taking_part"], s)
         if kind != "event.rsvp" or signal.answer != 2:
             voter.part[PARTS.index(kind)] = more(voter.part[PARTS.index(kind)], 1, 255)
-        if kind == "canvass.contacted" and signal.support:
-            voter.support = signal.support
+        if kind == "canvass.contacted":
+            voter.support = signal.support or voter.support
+            fold_issues(voter, signal)
     if kind in VISITS:
         v = VISITS.index(kind)
         voter.visits[v] = add(voter.visits[v], voter.last[kind], time_ms, 7, 1.0)

@@ -158,12 +158,13 @@ def _sides() -> Iterator[Feature]:
 
 
 def _issues() -> Iterator[Feature]:
+    sources = (*SOCIAL_TYPES, VISITS[0], TAKING_PART[4])
     for place in range(1, MAX_ISSUES + 1):
         meaning = (
-            f"Weight of the taxonomy's issue {place}, by words of comments, and by accounts and pages about it; "
-            f"{_AT_MOST_WORDS}."
+            f"Weight of the taxonomy's issue {place}, by words of comments, by accounts and pages about it, and by "
+            f"what canvassers heard; {_AT_MOST_WORDS}."
         )
-        yield Feature(f"issue.{place}", "words", meaning, (*SOCIAL_TYPES, VISITS[0]), "ever", OBSERVED, True)
+        yield Feature(f"issue.{place}", "words", meaning, sources, "ever", OBSERVED, True)
 
 
 def _stance() -> Iterator[Feature]:

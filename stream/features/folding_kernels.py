@@ -177,8 +177,10 @@ def _fold_part(records: NDArray[Any], j: int, kind: int, time_ms: int, signals: 
         latest[_TAKING_PART] = max(int64(latest[_TAKING_PART]), time_ms // 1000)
         if place != 1 or signals[i]["answer"] != _NO:
             add_to(r["marks"], _SIGNUPS + place, 1, MOST_U1)
-        if place == 4 and signals[i]["support"] != 0:
-            r["marks"][_SUPPORT] = signals[i]["support"]
+        if place == 4:
+            _fold_issues(records, j, signals, i)
+            if signals[i]["support"] != 0:
+                r["marks"][_SUPPORT] = signals[i]["support"]
 
 
 @kernel_part
