@@ -87,7 +87,7 @@ audit: $(SYNCED) ## Known vulnerabilities, licences and a CycloneDX list of the 
 
 simulate: $(SYNCED) ## 10,000 seeded runs of the real code with everything breaking, in virtual time (SEEDS, FIRST, SEED; PLANTED=1: finds each planted bug)
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.run $(if $(PLANTED),--planted) \
-		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),$(if $(PLANTED),1000,10000)) --first $(or $(FIRST),0))
+		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),$(if $(PLANTED),2000,10000)) --first $(or $(FIRST),0))
 
 lock: $(SYNCED) ## Raise every dependency to its newest fitting version
 	@$(BIN)/uv lock --upgrade
