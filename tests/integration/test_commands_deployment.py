@@ -8,6 +8,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -233,8 +234,9 @@ def test_watch_gives_what_comes_after_it_began_or_everything(settings: Settings)
 async def test_voter_is_shown_as_redis_and_the_log_have_it(settings: Settings, tmp_path: Path) -> None:
     def prepare() -> topics.TopicFacts:
         apply(settings)
-        # One time of their own for both: the embedded broker says none.
-        lines = [event(name, "ada", time="2026-11-01T12:00:00Z") for name in ("first", "last")]
+        # A time of their own: the embedded broker says none.
+        now = datetime.now(UTC).isoformat()
+        lines = [event(name, "ada", time=now) for name in ("first", "last")]
         lines_of(settings, tmp_path / "events", b"\n".join(lines))
         return topics.facts(settings)
 
