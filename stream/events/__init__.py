@@ -3,6 +3,5 @@
 from stream.events.decoding import Facts, decode, read
 from stream.events.documents import asyncapi, schema, schema_names
 from stream.events.rejecting import rejected
-from stream.events.withholding import without_texts
 
-__all__ = ["Facts", "asyncapi", "decode", "read", "rejected", "schema", "schema_names", "without_texts"]
+__all__ = ["Facts", "asyncapi", "decode", "read", "rejected", "schema", "schema_names"]

@@ -205,11 +205,11 @@ class Table:
             if (records["version"] == RECORD_VERSION).all():
                 return records, present
         owners = [voter.decode() for voter in self.voters(slots[present])]
-        return np.frombuffer(b"".join(map(_migrate, owners, found)), VOTER), present
+        return np.frombuffer(b"".join(map(migrate, owners, found)), VOTER), present
 
 
-def _migrate(voter: str, value: bytes) -> bytes:
-    """Return the bytes of ``value``, a record of another version, in the current version."""
+def migrate(voter: str, value: bytes) -> bytes:
+    """Return a voter's record in the current version; raise StateMismatchError for one of no version that is known."""
     value = migrated(value)
     version = int.from_bytes(value[:2], "little") if len(value) >= 2 else -1
     if version != RECORD_VERSION or len(value) != VOTER.itemsize:

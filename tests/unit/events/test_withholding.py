@@ -12,7 +12,7 @@ import pytest
 from load_tests.fuzzing.scanning import mutate
 from load_tests.fuzzing.spelling import some_event, write
 from stream.embedded.electorate import Electorate, Flaws
-from stream.events import without_texts
+from stream.events.withholding import without_texts
 from stream.records import MAX_EVENT_BYTES, MAX_REJECT_BYTES
 from tests.oracle_events import withheld
 
