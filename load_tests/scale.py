@@ -42,7 +42,7 @@ WORKERS: Final = (1, 2, 4)
 OF_VOTERS: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 OF_PARTITIONS: Final = (4, 16, 64, 256)
 OF_CAMPAIGNS: Final = (1, 3, 6, 12)
-OF_MODELS: Final = (1, 2, 4, 6)
+OF_MODELS: Final = (1, 2, 4, 8)
 LEAST_SPEED_UP: Final = 1.6
 VOTER_BYTES: Final = 1100
 """What a voter takes in Redis, key and all; a worker's memory has a limit of its own."""
