@@ -34,7 +34,7 @@ _LONGEST_RECLAIM = 10
 _MOST_DOUBLINGS = 4
 _PATIENCE = 0.25
 """By what part of their delay so far rows may be delayed once more, for a commit that is worth more."""
-_MOST_PATIENCE_SECONDS = 1.0
+_MOST_PATIENCE_SECONDS = 2.0
 _LULL_PATIENCE_SECONDS = 0.02
 """Where nothing waits behind them, and they may only seem to be late, since the clocks of broker and worker differ."""
 
