@@ -111,7 +111,7 @@ async def test_late_rows_wait_for_long_only_where_others_wait_behind_them() -> N
     assert site.partition._patience(work) == 0.02
     site.tape.write(like("ada", 1))
     site.deliver()
-    assert site.partition._patience(work) == 1.0
+    assert site.partition._patience(work) == 2.0
 
 
 async def test_new_claim_continues_where_the_last_owner_committed() -> None:
