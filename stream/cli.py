@@ -121,6 +121,7 @@ def worker(
     settings = settings_of(context)
     # Before all that is imported and compiled next: with Python's own threshold a tenth of that is looking for garbage.
     gc.set_threshold(settings.worker.garbage_objects, *gc.get_threshold()[1:])
+    sys.setswitchinterval(settings.worker.switch_ms / 1000)
     from stream.commands.fitness import require_redis
     from stream.commands.topics import require
 

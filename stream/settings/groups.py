@@ -274,6 +274,8 @@ class WorkerSettings(_Group):
     """Print at the end, step by step, where the processor's time went."""
     garbage_objects: Annotated[int, Field(ge=700)] = 50_000
     """Objects that come to be, less those that go, before Python looks for unreachable ones among them."""
+    switch_ms: Annotated[float, Field(ge=0.05, le=1000)] = 0.5
+    """How long a thread waits for the interpreter's lock before its holder is asked for it."""
 
 
 class SnapshotSettings(_Group):

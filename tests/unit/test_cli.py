@@ -91,10 +91,14 @@ def test_error_is_one_clear_text_and_status_1(
     assert says in errors
 
 
-def test_worker_looks_for_garbage_as_seldom_as_its_setting_says(
+def test_worker_sets_up_the_interpreter_as_its_settings_say(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thresholds: list[tuple[int, ...]] = []
+    intervals: list[float] = []
     monkeypatch.setattr(gc, "set_threshold", lambda *given: thresholds.append(given))
-    assert run(capsys, monkeypatch, "--set", "worker.garbage_objects=12345", *NOWHERE, "worker")[0] == 1
+    monkeypatch.setattr(sys, "setswitchinterval", intervals.append)
+    flags = ("--set", "worker.garbage_objects=12345", "--set", "worker.switch_ms=2")
+    assert run(capsys, monkeypatch, *flags, *NOWHERE, "worker")[0] == 1
     assert thresholds == [(12345, *gc.get_threshold()[1:])]
+    assert intervals == [0.002]
