@@ -6,7 +6,7 @@ SYNCED := .venv/.synced
 REAL := if [[ -z "$$GROUNDSWELL_TEST_KAFKA" || -z "$$GROUNDSWELL_TEST_REDIS" ]]; then source .ci/services; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format integration bench bench-latency bench-scale bench-models learn models faults storm soak fuzz audit simulate lock clean
+.PHONY: help setup demo test check style types layers house format integration bench bench-latency bench-scale bench-models learn models faults storm soak fuzz audit simulate lock clean
 
 help: ## Show what there is to do
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -25,14 +25,22 @@ demo: $(SYNCED) ## Broker, Redis, worker and a seeded electorate on this machine
 	@# In a process group of its own, so that Ctrl-C ends the demo alone and make still gives its exit status.
 	@if [ -t 0 ]; then set -m; fi; $(BIN)/groundswell demo
 
-test: $(SYNCED) ## All tests that need no installed Kafka or Redis
-	@$(BIN)/python -m pytest -m "not kafka"
+test: $(SYNCED) ## All tests that need no installed Kafka or Redis, by a process for each processor up to 4 (WORKERS)
+	@$(BIN)/python -m pytest -m "not kafka" --numprocesses $(or $(WORKERS),logical) --maxprocesses 4 --dist worksteal
 
-check: $(SYNCED) ## Style, types, import layers, house rules
+check: style types layers house ## Style, types, import layers, house rules
+
+style: $(SYNCED)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+
+types: $(SYNCED)
 	@$(BIN)/mypy
+
+layers: $(SYNCED)
 	@$(BIN)/lint-imports
+
+house: $(SYNCED)
 	@$(BIN)/python -m pytest tests/house
 
 format: $(SYNCED) ## Put the style right

@@ -19,9 +19,11 @@ from stream.commands.treelite_import import BYTES, REFUSED, SECONDS, limit, prin
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.scoring import read_model
-from tests.contracts.hostile_models import NAMES, hostile, sound
+from tests.contracts.hostile_models import NAMES, Hostile, hostile, sound
 
 SUFFIXES = {"xgboost-json": "json", "xgboost-ubj": "ubj", "treelite": "tl"}
+PARTS = 8
+"""Most of their time is what a file may take before its process is ended, so they are shared out."""
 
 
 def attempt(kind: str, file: str, output: str, reason: str) -> None:
@@ -50,11 +52,19 @@ def forking() -> Any:
     return context
 
 
-def test_every_hostile_file_is_refused_with_a_reason_or_ends_its_process_alone(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Hostile]:
+    return list(hostile(sound(tmp_path_factory.mktemp("sound"))))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_hostile_file_is_refused_with_a_reason_or_ends_its_process_alone(
+    part: int, files: list[Hostile], tmp_path: Path
+) -> None:
     context = forking()
     broken: list[tuple[str, str, int, list[str]]] = []
     ends: set[int] = set()
-    for number, (what, kind, data) in enumerate(hostile(sound(tmp_path))):
+    for number, (what, kind, data) in enumerate(files[part::PARTS]):
         file, output, reason = (tmp_path / f"{number}.{end}" for end in (SUFFIXES[kind], "out", "err"))
         file.write_bytes(data)
         process = context.Process(target=attempt, args=(kind, str(file), str(output), str(reason)))

@@ -1,4 +1,4 @@
-"""Voters' records as record version 1 wrote them: the bytes that its own code made of logs, kept since."""
+"""What record version 1 wrote: the bytes that its own code made of logs, kept since."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_FILE = Path(__file__).with_name("version-1.json.gz")
+_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,22 @@ class Written:
     """Version 1's features of each at the log's time, by name."""
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A snapshot of a partition, taken after the last row of its log."""
+
+    contents: list[tuple[str, str, bytes]]
+    """What is active: kind, name, content."""
+    files: dict[str, bytes]
+    """The snapshot's, by name."""
+    records: dict[str, bytes]
+    """By voter, what Redis held."""
+
+
 @cache
 def written_by_version_1() -> tuple[Written, ...]:
     """Return what was written for each of the logs; the last one is the demo's electorate."""
-    document: Any = json.loads(gzip.decompress(_FILE.read_bytes()))
+    document = _read("version-1.json.gz")
     names = document["features"]
     return tuple(
         Written(
@@ -38,3 +50,18 @@ def written_by_version_1() -> tuple[Written, ...]:
         )
         for log in document["logs"]
     )
+
+
+@cache
+def snapshot_by_version_1() -> Taken:
+    """Return the snapshot that the last build of version 1 took, of a log with every type of event."""
+    document = _read("version-1-snapshot.json.gz")
+    return Taken(
+        [(kind, name, content.encode()) for kind, name, content in document["contents"]],
+        {name: base64.b64decode(data) for name, data in document["files"].items()},
+        {voter: base64.b64decode(record) for voter, record in document["records"].items()},
+    )
+
+
+def _read(name: str) -> Any:
+    return json.loads(gzip.decompress((_HERE / name).read_bytes()))
