@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.records import MAX_MODELS, USE_FOLD
-from stream.scoring.bitvectors import BitVectors, compile_forest
+from stream.scoring.bitvectors import BitVectors, Picked, compile_forest
 from stream.scoring.files import Model
 from stream.scoring.kernels import score_rows
 
@@ -132,8 +132,10 @@ def score(
         stop,
         out,
     )
-    for slot, forest in models.forests:
-        forest.score(rows, use, first, stop, out, slot)
+    if models.forests:
+        picked = Picked(rows, first + np.flatnonzero(use[first:stop] == USE_FOLD))
+        for slot, forest in models.forests:
+            forest.score(picked, out, slot)
 
 
 def work(models: Models, slot: int) -> int:
