@@ -297,14 +297,19 @@ def _messages(records: NDArray[Any], j: int, feature: int, at_ms: int) -> float:
 def _in_weeks(records: NDArray[Any], j: int, action: int, channel: int, at_s: int, decays: int) -> float:
     """Return how many messages the last 4 weeks that have begun saw; ``channel`` -1: on all."""
     counts = records[j]["messages"]
+    first, stop = (channel, channel + 1) if channel >= 0 else (0, _CHANNELS)
+    some = int64(0)
+    for each in range(first, stop):
+        some |= int64(counts[action, each])
+    if some == 0:
+        return 0.0
     last = latest_message_s(records, j) // WEEK_S
     current = max(at_s // WEEK_S, last)
     total = 0.0
     for week in range(current - _WEEKS + 1, last + 1):
         found = int64(0)
-        for each in range(_CHANNELS):
-            if each == channel or channel < 0:
-                found += int64(counts[action, each]) >> 4 * (week % _WEEKS) & 15
+        for each in range(first, stop):
+            found += int64(counts[action, each]) >> 4 * (week % _WEEKS) & 15
         total += halved(np.float64(found), (current - week) * decays)
     return total
 

@@ -15,6 +15,8 @@ from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT,
 RANKS: Final = 255
 """Most thresholds of one column: a rank is a byte."""
 
+_TILE = 32
+"""Rows that are turned into columns at once: so many that lines of the cache are filled before they are left."""
 _ENDLESS = np.float32(np.inf)
 _ONE = np.uint8(1)
 _NONE = np.uint8(0)
@@ -40,21 +42,37 @@ def cut(
 ) -> None:
     """Write rows cut to singles by column (float32[c, at least k]), and between which bounds each column lies.
 
-    ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN.
+    ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN. A column of one value
+    alone is not written: the bounds say it.
     """
     low, high = bounds[0], bounds[1]
     low[:] = _ENDLESS
     high[:] = -_ENDLESS
     for i in range(len(picked)):
-        row = rows[picked[i]]
-        for c in range(len(row)):
-            singles[c, i] = np.float32(row[c])
-        for c in range(len(row)):
-            value = np.float32(row[c])
-            low[c] = value if value < low[c] else low[c]
-            low[c] = -_ENDLESS if value != value else low[c]
-            high[c] = value if value > high[c] else high[c]
-            high[c] = _ENDLESS if value != value else high[c]
+        _widen(rows[picked[i]], low, high)
+    for begin in range(0, len(picked), _TILE):
+        end = min(begin + _TILE, len(picked))
+        for c in range(rows.shape[1]):
+            if not is_one(low[c], high[c]):
+                for i in range(begin, end):
+                    singles[c, i] = np.float32(rows[picked[i], c])
+
+
+@kernel_part
+def is_one(low: Any, high: Any) -> bool:
+    """Return whether values between two bounds are all the same number."""
+    return low == high and -_ENDLESS < low < _ENDLESS
+
+
+@kernel_part
+def _widen(row: NDArray[np.float64], low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
+    """Have the bounds hold a row, too."""
+    for c in range(len(row)):
+        value = np.float32(row[c])
+        low[c] = value if value < low[c] else low[c]
+        low[c] = -_ENDLESS if value != value else low[c]
+        high[c] = value if value > high[c] else high[c]
+        high[c] = _ENDLESS if value != value else high[c]
 
 
 @kernel_part
@@ -156,22 +174,29 @@ def rank_columns(
     """Write the rank of each value in every column into ``ranks`` (uint8[columns, at least n]), n = len(taken).
 
     Of the rows from ``first`` on of ``singles``; a missing value lies above no threshold, or above all where it goes
-    right, and of categories the rank is 0 for those asked for. ``spans`` int64[columns, 2]: no rank is outside.
+    right, and of categories the rank is 0 for those asked for. ``spans`` int64[columns, 2]: no rank is outside. Where
+    all rows have the same one, the first alone is written.
     """
     n = len(taken)
     for c in range(len(columns)):
         column = columns[c]
         place, rule = column["place"], column["rule"]
-        _take(singles[place, first : first + n], rule, taken)
+        low, high = bounds[0, place], bounds[1, place]
+        is_same = is_one(low, high)
+        own = ranks[c, : 1 if is_same else n]
+        values = taken[: len(own)]
+        _take(bounds[0, place : place + 1] if is_same else singles[place, first : first + n], rule, values)
         spans[c, 0], spans[c, 1] = 0, 1
         if column["asks"]:
             wanted = members[column["first"] : column["stop"]]
-            for i in range(n):
-                ranks[c, i] = _NONE if is_member(taken[i], wanted, rule) else _ONE
-            continue
-        if rule == TO_RIGHT or rule == ZERO_TO_RIGHT:
-            _place(taken)
-        own = thresholds[column["first"] : column["stop"]]
-        low, high = _window(own, rule, bounds[0, place], bounds[1, place])
-        spans[c, 0], spans[c, 1] = low, high
-        _rank(taken, own[low:high], low, ranks[c, :n])
+            for i in range(len(own)):
+                own[i] = _NONE if is_member(values[i], wanted, rule) else _ONE
+        else:
+            if rule == TO_RIGHT or rule == ZERO_TO_RIGHT:
+                _place(values)
+            asked = thresholds[column["first"] : column["stop"]]
+            least, most = _window(asked, rule, low, high)
+            spans[c, 0], spans[c, 1] = least, most
+            _rank(values, asked[least:most], least, own)
+        if is_same:
+            spans[c, 0], spans[c, 1] = own[0], own[0]

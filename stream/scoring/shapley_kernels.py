@@ -127,6 +127,13 @@ def _turn(lefts: NDArray[np.float64], known: NDArray[np.float64], ranks: NDArray
 
 
 @kernel_part
+def _turn_all(lefts: NDArray[np.float64], known: NDArray[np.float64], is_left: bool) -> None:
+    """Write the same where all rows go one way."""
+    for r in range(len(lefts)):
+        lefts[r] = known[r] if is_left else 0.0
+
+
+@kernel_part
 def _weigh(
     line: NDArray[np.float64], share: float, before: float, points: NDArray[np.float64], repeats: bool
 ) -> None:
@@ -141,40 +148,50 @@ def _weigh(
 
 @kernel_part
 def _part(
-    above: NDArray[np.float64],
+    cells: NDArray[np.float64],
     known: NDArray[np.float64],
     lefts: NDArray[np.float64],
     share: float,
-    base: float,
-    slope: float,
-    left: NDArray[np.float64],
-    right: NDArray[np.float64],
+    line: NDArray[np.float64],
+    here: int,
+    left: int,
+    left_step: int,
+    right: int,
+    right_step: int,
 ) -> None:
-    """Part what arrives at a split between its two sides."""
-    for r in range(len(above)):
-        part = above[r] * (share + known[r] * base + lefts[r] * slope)
-        left[r] = part
-        right[r] = above[r] - part
+    """Part what arrives at a split between its two sides; the numbers are rows of ``cells``."""
+    for q in range(line.shape[1]):
+        base, slope = line[0, q], line[1, q]
+        above, below = cells[here + q], cells[left + q * left_step]
+        beside = cells[right + q * right_step]
+        for r in range(len(known)):
+            part = above[r] * (share + known[r] * base + lefts[r] * slope)
+            below[r] = part
+            beside[r] = above[r] - part
 
 
 @kernel_part
 def _join(
-    here: NDArray[np.float64],
+    cells: NDArray[np.float64],
     known: NDArray[np.float64],
     lefts: NDArray[np.float64],
     share: float,
-    base: float,
-    slope: float,
-    over: float,
-    left: NDArray[np.float64],
-    right: NDArray[np.float64],
+    line: NDArray[np.float64],
+    here: int,
+    left: int,
+    left_step: int,
+    right: int,
+    right_step: int,
     total: NDArray[np.float64],
 ) -> None:
     """Put the mean at a split in the place of what arrived there, and add to ``total`` what its sides differ by."""
-    for r in range(len(here)):
-        differ = left[r] - right[r]
-        total[r] = total[r] + here[r] * differ * over
-        here[r] = right[r] + (share + known[r] * base + lefts[r] * slope) * differ
+    for q in range(line.shape[1]):
+        base, slope, over = line[0, q], line[1, q], line[2, q]
+        mean, below, beside = cells[here + q], cells[left + q * left_step], cells[right + q * right_step]
+        for r in range(len(known)):
+            differ = below[r] - beside[r]
+            total[r] = total[r] + mean[r] * differ * over
+            mean[r] = beside[r] + (share + known[r] * base + lefts[r] * slope) * differ
 
 
 @kernel_part
@@ -184,20 +201,20 @@ def _descend(
     priors: NDArray[np.int64],
     points: NDArray[np.float64],
     ranks: NDArray[np.uint8],
+    spans: NDArray[np.int64],
     counts: NDArray[np.int64],
     before: NDArray[np.float64],
     lines: NDArray[np.float64],
     known: NDArray[np.float64],
     lefts: NDArray[np.float64],
     cells: NDArray[np.float64],
-    spare: NDArray[np.float64],
 ) -> None:
     """Write what arrives at each split of a tree, from the root on; the arrays are those of its splits and points.
 
     ``known[s + 1]`` and ``lefts[s]`` say which rows followed the path as far as split s asks for its feature, and which
     go left there; where it is the first to ask, all have: ``known[0]``, which is 1.
     """
-    n = points.shape[1]
+    n, spare = points.shape[1], len(cells) - 1
     for q in range(n):
         cells[q, :] = points[1, q]
     for s in range(len(nodes)):
@@ -209,21 +226,26 @@ def _descend(
             at = s + 1
             before[s] = before[b] * (1.0 - shares[b] if side == 1 else shares[b])
             _know(known[at], known[b + 1] if priors[b] >= 0 else known[0], lefts[b], side)
-        _turn(lefts[s], known[at], ranks[node["column"]], node["rank"])
+        column = node["column"]
+        if spans[column, 0] == spans[column, 1]:
+            _turn_all(lefts[s], known[at], spans[column, 0] <= node["rank"])
+        else:
+            _turn(lefts[s], known[at], ranks[column], node["rank"])
         line = lines[:, s * n : s * n + n]
         _weigh(line, share, before[s], points, prior >= 0)
         left: Any = np.int64(node["left"])
         right = counts[s] - left
+        below, beside = spare, spare
         if left > 1:
             counts[s + 1] = left
+            below = (s + 1) * n
         if right > 1:
             counts[s + left] = right
-        if left == 1 and right == 1:
-            continue
-        for q in range(n):
+            beside = (s + left) * n
+        if counts[s] > 2:
             _part(
-                cells[s * n + q], known[at], lefts[s], share, line[0, q], line[1, q],
-                cells[(s + 1) * n + q] if left > 1 else spare, cells[(s + left) * n + q] if right > 1 else spare,
+                cells, known[at], lefts[s], share, line, s * n,
+                below, 1 if left > 1 else 0, beside, 1 if right > 1 else 0,
             )  # fmt: skip
 
 
@@ -240,30 +262,30 @@ def _ascend(
     known: NDArray[np.float64],
     lefts: NDArray[np.float64],
     cells: NDArray[np.float64],
-    ends: NDArray[np.float64],
+    total: NDArray[np.float64],
     sums: NDArray[np.float64],
 ) -> None:
     """Add what each split gives its column to ``sums``, from the leaves on; arrays as ``_descend`` has written them."""
-    n = lines.shape[1] // len(nodes)
+    n, spare = lines.shape[1] // len(nodes), len(cells) - 1
     for s in range(len(nodes) - 1, -1, -1):
         node, share = nodes[s], shares[s]
         at = s + 1 if priors[s] >= 0 else 0
         left: Any = np.int64(node["left"])
         leaf: Any = np.int64(node["first"])
-        ends[2, :] = 0.0
+        below, beside = (s + 1) * n, (s + left) * n
+        total[:] = 0.0
         if left == 1:
-            ends[0, :] = values[leaf]
+            below = spare
+            cells[below, :] = values[leaf]
         if counts[s] - left == 1:
-            ends[1, :] = values[leaf + left]
-        for q in range(n):
-            cell = s * n + q
-            _join(
-                cells[cell], known[at], lefts[s], share, lines[0, cell], lines[1, cell], lines[2, cell],
-                cells[(s + 1) * n + q] if left > 1 else ends[0],
-                cells[(s + left) * n + q] if counts[s] - left > 1 else ends[1], ends[2],
-            )  # fmt: skip
+            beside = spare - 1
+            cells[beside, :] = values[leaf + left]
+        _join(
+            cells, known[at], lefts[s], share, lines[:, s * n : s * n + n], s * n,
+            below, 0 if left == 1 else 1, beside, 0 if counts[s] - left == 1 else 1, total,
+        )  # fmt: skip
         place = columns[node["column"]]["place"]
-        _give(sums[place], ends[2], known[at], lefts[s], before[s], before[s] * share)
+        _give(sums[place], total, known[at], lefts[s], before[s], before[s] * share)
 
 
 @kernel_part
@@ -324,7 +346,9 @@ def explain_forest(
     taken, spans = np.empty(n, np.float32), np.empty((len(columns), 2), np.int64)
     counts, before, lines = np.empty(splits, np.int64), np.empty(splits), np.empty((3, most))
     known, lefts = np.ones((splits + 1, width)), np.empty((splits, width))
-    cells, ends, sums = np.empty((most, width)), np.empty((3, width)), np.empty((rows.shape[1], width))
+    # Two rows more, for what leaves give, and for what arrives at them, which nobody asks for.
+    cells, total = np.empty((most + 2, width)), np.empty(width)
+    sums = np.empty((rows.shape[1], width))
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
@@ -340,11 +364,11 @@ def explain_forest(
             line = lines[:, : (high - low) * size]
             _descend(
                 nodes[low:high], shares[low:high], priors[low:high], points[:, point : point + size],
-                ranks, counts, before, line, known, lefts, cells, ends[0],
+                ranks, spans, counts, before, line, known, lefts, cells,
             )  # fmt: skip
             _ascend(
                 columns, nodes[low:high], shares[low:high], priors[low:high], values[tree["value"] :],
-                counts, before, line, known, lefts, cells, ends, sums,
+                counts, before, line, known, lefts, cells, total, sums,
             )  # fmt: skip
         for i in range(begin, end):
             for c in range(rows.shape[1]):
