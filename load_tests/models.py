@@ -29,8 +29,8 @@ from load_tests.peers.environment import peers_python
 from load_tests.peers.timing import seconds
 from load_tests.report import Row, compare, judge, show, show_rows, write
 from stream.features import FEATURES
-from stream.records import MAX_MODELS, USE_FOLD
-from stream.scoring.bitvectors import BitVectors, compile_forest
+from stream.records import MAX_MODELS
+from stream.scoring.bitvectors import BitVectors, Picked, compile_forest
 from stream.scoring.files import read_model
 from stream.scoring.forest import write_forest
 from stream.scoring.imports import read_lightgbm
@@ -93,18 +93,18 @@ class Runtimes:
         np.save(rows_path, self.rows)
         forest, _ = read_lightgbm(path.read_bytes(), FEATURES, size.name)
         content = json.dumps({"name": "m", "kind": "trees", **write_forest(forest, FEATURES), "link": "identity"})
-        use, out = np.full(ROWS, USE_FOLD, np.int64), np.empty((ROWS, MAX_MODELS))
+        out = np.empty((ROWS, MAX_MODELS))
         for count in (1, ROWS):
-            ready(content.encode()).score(self.rows, use, 0, count, out, 0)
+            ready(content.encode()).score(self._first(count), out, 0)
         begun = time.perf_counter()
         ours = ready(content.encode())
-        ours.score(self.rows, use, 0, 1, out, 0)
+        ours.score(self._first(1), out, 0)
         self.took = {"Groundswell": time.perf_counter() - begun}
-        ours.score(self.rows, use, 0, ROWS, out, 0)
+        ours.score(self._first(ROWS), out, 0)
         self.equal = bool((out[:, 0] == booster.predict(self.rows, raw_score=True)).all())
         lite = treelite.frontend.load_lightgbm_model(path)
         self._runs: dict[str, Callable[[int], Any]] = {
-            "Groundswell": lambda n: ours.score(self.rows, use, 0, n, out, 0),
+            "Groundswell": lambda n: ours.score(self._first(n), out, 0),
             "LightGBM": lambda n: booster.predict(self.rows[:n], raw_score=True, num_threads=1),
             "treelite gtil": lambda n: treelite.gtil.predict(lite, self.rows[:n], nthread=1, pred_margin=True),
         }
@@ -115,6 +115,9 @@ class Runtimes:
             text=True,
         )
         self.took |= self._answer()
+
+    def _first(self, n: int) -> Picked:
+        return Picked(self.rows, np.arange(n))
 
     def measure(self, n: int) -> dict[str, float]:
         """Return each one's seconds for ``n`` rows."""

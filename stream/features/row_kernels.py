@@ -146,6 +146,7 @@ def read_row(
     """Write record ``j``'s features at ``at_ms`` into row ``i``, in place; ``previous_ms``: the event's before."""
     r = records[j]
     day = at_ms // DAY_MS
+    has_messages = latest_message_s(records, j) > 0
     for c in range(len(columns)):
         feature = columns[c]
         if feature < _COUNTS:
@@ -158,6 +159,8 @@ def read_row(
             rows[i, c] = np.float64(r["tallies"][_WAYS[feature, 1]])
         elif _WAYS[feature, 0] == _TENTH:
             rows[i, c] = np.float64(r["tallies"][_WAYS[feature, 1]]) / 10.0
+        elif _MESSAGES <= feature < _UNSUBSCRIBED and not has_messages:
+            rows[i, c] = 0.0
         elif _MESSAGES <= feature < _RHYTHM:
             rows[i, c] = _messages(records, j, feature, at_ms)
         elif _RHYTHM <= feature < _RHYTHM + 8:
@@ -216,18 +219,25 @@ def _lately(
 def _sliding(records: NDArray[Any], j: int, place: int, at_s: int) -> float:
     """Return how many events of a social kind lie in the last 24 hours or 28 days that have begun."""
     kind = place % _SOCIAL
+    last_s = int64(records[j]["last_s"][kind])
     end_s = latest_social_s(records, j)
+    unit, slots = (HOUR_S, _HOURS) if place < _SOCIAL else (DAY_S, _DAYS)
+    last = end_s // unit
+    kept = slots - max(at_s // unit - last, int64(0))
+    if last - last_s // unit >= kept:
+        return 0.0
     total = int64(0)
+    newest = last % slots
     if place < _SOCIAL:
         hours = records[j]["hours"]
-        last = end_s // HOUR_S
-        for hour in range(max(at_s // HOUR_S, last) - _HOURS + 1, last + 1):
-            total += int64(hours[hour % _HOURS]) >> HOUR_SHIFTS[kind] & HOUR_MOST[kind]
+        for slot in range(_HOURS):
+            age = newest - slot + (_HOURS if slot > newest else 0)
+            total += (int64(hours[slot]) >> HOUR_SHIFTS[kind] & HOUR_MOST[kind]) if age < kept else int64(0)
     else:
         days = records[j]["days"]
-        last = end_s // DAY_S
-        for day in range(max(at_s // DAY_S, last) - _DAYS + 1, last + 1):
-            total += bits_of(days, day % _DAYS) >> DAY_SHIFTS[kind] & DAY_MOST[kind]
+        for slot in range(_DAYS):
+            age = newest - slot + (_DAYS if slot > newest else 0)
+            total += (bits_of(days, slot) >> DAY_SHIFTS[kind] & DAY_MOST[kind]) if age < kept else int64(0)
     return np.float64(total)
 
 
@@ -297,14 +307,19 @@ def _messages(records: NDArray[Any], j: int, feature: int, at_ms: int) -> float:
 def _in_weeks(records: NDArray[Any], j: int, action: int, channel: int, at_s: int, decays: int) -> float:
     """Return how many messages the last 4 weeks that have begun saw; ``channel`` -1: on all."""
     counts = records[j]["messages"]
+    first, stop = (channel, channel + 1) if channel >= 0 else (0, _CHANNELS)
+    some = int64(0)
+    for each in range(first, stop):
+        some |= int64(counts[action, each])
+    if some == 0:
+        return 0.0
     last = latest_message_s(records, j) // WEEK_S
     current = max(at_s // WEEK_S, last)
     total = 0.0
     for week in range(current - _WEEKS + 1, last + 1):
         found = int64(0)
-        for each in range(_CHANNELS):
-            if each == channel or channel < 0:
-                found += int64(counts[action, each]) >> 4 * (week % _WEEKS) & 15
+        for each in range(first, stop):
+            found += int64(counts[action, each]) >> 4 * (week % _WEEKS) & 15
         total += halved(np.float64(found), (current - week) * decays)
     return total
 

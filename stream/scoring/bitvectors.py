@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.scoring.forest import Forest
-from stream.scoring.forest_kernels import PLANES, RANKS, WALKED_ROWS, lay_masks, score_forest
+from stream.scoring.forest_kernels import PLANES, WALKED_ROWS, lay_masks, score_forest
+from stream.scoring.rank_kernels import RANKS, cut_rows
 from stream.scoring.rules import LINKS
 from stream.scoring.shapley import Shapley, compile_shapley
 from stream.scoring.shapley_kernels import explain_forest
@@ -49,6 +50,25 @@ STEP: Final = np.dtype(
 )
 
 
+@dataclass(slots=True)
+class Picked:
+    """The rows to be scored, cut to singles once for all forests, and only if any asks for it."""
+
+    rows: NDArray[np.float64]
+    """float64[n, c]."""
+    places: NDArray[np.int64]
+    """int64[k]."""
+    _cut: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    def cut(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return singles and bounds, as ``cut_rows`` writes them."""
+        if self._cut is None:
+            c = self.rows.shape[1]
+            self._cut = np.empty((c, len(self.places)), np.float32), np.empty((2, c), np.float32)
+            cut_rows(self.rows, self.places, *self._cut)
+        return self._cut
+
+
 @dataclass(frozen=True, slots=True)
 class BitVectors:
     """A forest as ``score_forest`` and ``walk_forest`` take it."""
@@ -78,17 +98,9 @@ class BitVectors:
     shapley: Shapley | None
     """None: the model's file does not say its cover."""
 
-    def score(
-        self,
-        rows: NDArray[np.float64],
-        use: NDArray[np.int64],
-        first: int,
-        stop: int,
-        out: NDArray[np.float64],
-        slot: int,
-    ) -> None:
-        """Write into ``out[:, slot]`` as ``score_forest`` says."""
-        if self.is_wide or stop - first <= WALKED_ROWS:
+    def score(self, picked: Picked, out: NDArray[np.float64], slot: int) -> None:
+        """Write into ``out[picked.places, slot]`` as ``score_forest`` says."""
+        if self.is_wide or len(picked.places) <= WALKED_ROWS:
             walk_forest(
                 self.columns,
                 self.thresholds,
@@ -98,10 +110,10 @@ class BitVectors:
                 self.outcomes,
                 self.after,
                 self.link,
-                rows,
-                use,
-                first,
-                stop,
+                picked.rows,
+                picked.places,
+                0,
+                len(picked.places),
                 out,
                 slot,
             )
@@ -116,10 +128,10 @@ class BitVectors:
             self.values,
             self.after,
             self.link,
-            rows,
-            use,
-            first,
-            stop,
+            *picked.cut(),
+            picked.places,
+            0,
+            len(picked.places),
             out,
             slot,
         )
@@ -136,8 +148,9 @@ class BitVectors:
             self.trees,
             self.values,
             shapley.shares,
+            shapley.priors,
             shapley.points,
-            shapley.levels,
+            shapley.quadratures,
             shapley.scale,
             rows,
             picked,

@@ -5,6 +5,7 @@ bits of its left subtree's leaves, and the lowest bit left of a tree is the leaf
 splits are looked at. As in RapidScorer (Ye et al., KDD 2018) a block of rows goes through each split at once, and a
 tree's bits lie in planes of eight, so that a split touches those bytes alone that hold its leaves. Here values are
 replaced by their ranks among the thresholds of a column first: splits compare single bytes, 32 or 64 rows at a time.
+Where all rows of a block lie on one side of a threshold, its splits are done with once for all of them.
 """
 
 from typing import Any, Final
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from stream.arithmetic import exp, logistic
 from stream.compiled import kernel, kernel_part
-from stream.records import USE_FOLD
-from stream.scoring.rules import AS_ZERO, LINKS, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
+from stream.scoring.rank_kernels import rank_columns
+from stream.scoring.rules import LINKS
 
 BLOCK_ROWS: Final = 512
 """Rows that go through a split at once."""
@@ -23,8 +24,6 @@ PLANES: Final = 32
 """Most planes of a tree, eight leaves each, up to which a block pays; trees are walked beyond."""
 WALKED_ROWS: Final = 24
 """Rows up to which each is walked by itself: a block of so few costs more."""
-RANKS: Final = 255
-"""Most thresholds of one column: a rank is a byte."""
 
 _LOGISTIC = LINKS.index("logistic")
 _EXP = LINKS.index("exp")
@@ -86,21 +85,6 @@ def lay_masks(nodes: NDArray[Any], masks: NDArray[np.uint8]) -> None:
 
 
 @kernel_part
-def is_member(value: float, members: NDArray[np.int64], rule: int) -> bool:
-    """Return whether a value, cut to its integer, is one of ``members``; a missing one: whether it goes left."""
-    if value != value:
-        return rule != TO_RIGHT and rule != ZERO_TO_RIGHT
-    # What is below -1 or far above is no category, and may be no integer either.
-    if not -1.0 < value < 1e6:
-        return False
-    category = np.int64(value)
-    for k in range(len(members)):
-        if members[k] == category:
-            return True
-    return False
-
-
-@kernel_part
 def finish(total: float, after: NDArray[np.float64], link: int) -> float:
     """Return the score of a sum over all trees."""
     z: float = after[2] * (total / after[0] + after[1]) + after[3]
@@ -112,39 +96,6 @@ def finish(total: float, after: NDArray[np.float64], link: int) -> float:
 
 
 @kernel_part
-def _take(values: NDArray[np.float32], rule: int) -> None:
-    """Replace what counts as missing, and what is missing, as the rule has it, in place."""
-    if rule == AS_ZERO:
-        for i in range(len(values)):
-            if values[i] != values[i]:
-                values[i] = 0.0
-    elif rule >= ZERO_TO_LEFT:
-        for i in range(len(values)):
-            if abs(values[i]) <= ZERO:
-                values[i] = MISSING
-
-
-@kernel_part
-def _rank(values: NDArray[np.float32], thresholds: NDArray[np.float32], rule: int, ranks: NDArray[np.uint8]) -> None:
-    """Write how many thresholds each value lies above; a missing one lies above none, or all where it goes right.
-
-    By counting: at 255 thresholds it takes as long as a binary search in each row, and below that less.
-    """
-    for i in range(len(ranks)):
-        ranks[i] = _NONE
-    if rule == TO_RIGHT or rule == ZERO_TO_RIGHT:
-        for t in range(len(thresholds)):
-            threshold = thresholds[t]
-            for i in range(len(ranks)):
-                ranks[i] = ranks[i] + (np.uint8(0) if values[i] <= threshold else np.uint8(1))
-    else:
-        for t in range(len(thresholds)):
-            threshold = thresholds[t]
-            for i in range(len(ranks)):
-                ranks[i] = ranks[i] + (np.uint8(1) if values[i] > threshold else np.uint8(0))
-
-
-@kernel_part
 def _keep(bits: NDArray[np.uint8], ranks: NDArray[np.uint8], rank: Any, mask: Any) -> None:
     """Clear the bits outside ``mask`` where a row's rank is above the split's, in place."""
     for i in range(len(bits)):
@@ -152,9 +103,9 @@ def _keep(bits: NDArray[np.uint8], ranks: NDArray[np.uint8], rank: Any, mask: An
 
 
 @kernel_part
-def _fill(bits: NDArray[np.uint8]) -> None:
+def _fill(bits: NDArray[np.uint8], byte: Any) -> None:
     for i in range(len(bits)):
-        bits[i] = _ALL
+        bits[i] = byte
 
 
 @kernel_part
@@ -186,49 +137,84 @@ def _add(
 
 
 @kernel_part
+def _begin(nodes: NDArray[Any], masks: NDArray[np.uint8], spans: NDArray[np.int64], begin: NDArray[np.uint8]) -> int:
+    """Write what a tree's splits on which all rows go right leave of its planes; return on how many rows part."""
+    parting = 0
+    for j in range(len(nodes)):
+        node = nodes[j]
+        column, rank = node["column"], np.int64(node["rank"])
+        if spans[column, 0] > rank:
+            for k in range(node["planes"]):
+                begin[node["plane"] + k] &= masks[node["mask"] + k]
+        elif spans[column, 1] > rank:
+            parting += 1
+    return parting
+
+
+@kernel_part
+def _split(
+    nodes: NDArray[Any],
+    masks: NDArray[np.uint8],
+    ranks: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    begin: NDArray[np.uint8],
+    bits: NDArray[np.uint8],
+) -> None:
+    """Clear in a tree's planes the bits of all leaves that a row cannot reach, in place, from ``begin`` on."""
+    n = bits.shape[1]
+    for plane in range(len(begin)):
+        _fill(bits[plane], begin[plane])
+    for j in range(len(nodes)):
+        node = nodes[j]
+        column, rank = node["column"], np.int64(node["rank"])
+        if spans[column, 0] > rank or spans[column, 1] <= rank:
+            continue
+        for k in range(node["planes"]):
+            plane, mask = node["plane"] + k, masks[node["mask"] + k]
+            if begin[plane] & ~mask & _ALL != 0:
+                _keep(bits[plane], ranks[column, :n], node["rank"], mask)
+
+
+@kernel_part
+def _lowest(begin: NDArray[np.uint8]) -> int:
+    """Return the leaf of the lowest bit that is left."""
+    for plane in range(len(begin)):
+        for bit in range(8):
+            if begin[plane] >> bit & 1 == 1:
+                return plane * 8 + bit
+    return 0
+
+
+@kernel_part
 def _score_block(
-    columns: NDArray[Any],
-    thresholds: NDArray[np.float32],
-    members: NDArray[np.int64],
     nodes: NDArray[Any],
     masks: NDArray[np.uint8],
     trees: NDArray[Any],
     values: NDArray[np.float64],
-    rows: NDArray[np.float64],
-    picked: NDArray[np.int64],
-    single: NDArray[np.float32],
     ranks: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    begin: NDArray[np.uint8],
     bits: NDArray[np.uint8],
     planes: NDArray[np.uint8],
     lowest: NDArray[np.uint8],
     sums: NDArray[np.float64],
 ) -> None:
-    """Add what every tree gives for the ``picked`` rows, at most BLOCK_ROWS, to ``sums``, tree by tree."""
-    n = len(picked)
-    for c in range(len(columns)):
-        column = columns[c]
-        place, rule = column["place"], column["rule"]
-        for i in range(n):
-            single[i] = np.float32(rows[picked[i], place])
-        _take(single[:n], rule)
-        if column["asks"]:
-            wanted = members[column["first"] : column["stop"]]
-            for i in range(n):
-                ranks[c, i] = np.uint8(0) if is_member(single[i], wanted, rule) else np.uint8(1)
-        else:
-            _rank(single[:n], thresholds[column["first"] : column["stop"]], rule, ranks[c, :n])
+    """Add what every tree gives for as many rows as there are ``sums``, tree by tree."""
+    n = len(sums)
     for t in range(len(trees)):
         tree = trees[t]
+        own = nodes[tree["node"] : tree["node"] + tree["leaves"] - 1]
         last = (tree["leaves"] - 1) // 8
-        for plane in range(last + 1):
-            _fill(bits[plane, :n])
-        for j in range(tree["node"], tree["node"] + tree["leaves"] - 1):
-            node = nodes[j]
-            of_column = ranks[node["column"], :n]
-            for k in range(node["planes"]):
-                _keep(bits[node["plane"] + k, :n], of_column, node["rank"], masks[node["mask"] + k])
+        begin[: last + 1] = _ALL
+        if _begin(own, masks, spans, begin) == 0:
+            value = values[tree["value"] + _lowest(begin[: last + 1])]
+            for i in range(n):
+                sums[i] = sums[i] + value
+            continue
+        _split(own, masks, ranks, spans, begin[: last + 1], bits[:, :n])
         for plane in range(last, -1, -1):
-            _choose(bits[plane, :n], np.uint8(plane), lowest[:n], planes[:n])
+            if begin[plane] != 0:
+                _choose(bits[plane, :n], np.uint8(plane), lowest[:n], planes[:n])
         _count_zeros(lowest[:n])
         _add(sums, values[tree["value"] :], planes[:n], lowest[:n])
 
@@ -244,40 +230,32 @@ def score_forest(
     values: NDArray[np.float64],
     after: NDArray[np.float64],
     link: int,
-    rows: NDArray[np.float64],
-    use: NDArray[np.int64],
+    singles: NDArray[np.float32],
+    bounds: NDArray[np.float32],
+    picked: NDArray[np.int64],
     first: int,
     stop: int,
     out: NDArray[np.float64],
     m: int,
 ) -> None:
-    """Write the forest's score of the rows from ``first`` to before ``stop`` that USE_FOLD marks into ``out[:, m]``.
+    """Write the forest's score of the rows ``picked[first:stop]`` into ``out[picked[first:stop], m]``.
 
-    The arrays of BitVectors; ``after`` float64[4]: divisor, base, slope and intercept; ``link`` a code of LINKS. Rows
-    float64[n, c] are cut to singles first. A sum runs over the trees in order, whichever way each is gone through.
+    The arrays of BitVectors; ``after`` float64[4]: divisor, base, slope and intercept; ``link`` a code of LINKS.
+    ``singles`` float32[c, len(picked)] and ``bounds`` float32[2, c] as ``cut_rows`` writes them of the rows ``picked``
+    (int64[k]). A sum runs over the trees in order, whichever way each is gone through.
     """
-    picked = np.empty(min(BLOCK_ROWS, max(stop - first, 0)), np.int64)
-    sums = np.empty(len(picked), np.float64)
-    single = np.empty(len(picked), np.float32)
-    ranks = np.empty((len(columns), len(picked)), np.uint8)
     most = 1
     for t in range(len(trees)):
         most = max(most, (trees[t]["leaves"] + 7) // 8)
-    bits = np.empty((most, len(picked)), np.uint8)
-    planes = np.empty(len(picked), np.uint8)
-    lowest = np.empty(len(picked), np.uint8)
-    at = first
-    while at < stop:
-        n = 0
-        while at < stop and n < len(picked):
-            if use[at] == USE_FOLD:
-                picked[n] = at
-                n += 1
-            at += 1
+    room = min(BLOCK_ROWS, max(stop - first, 0))
+    taken, sums = np.empty(room, np.float32), np.empty(room, np.float64)
+    ranks, spans = np.empty((len(columns), room), np.uint8), np.empty((len(columns), 2), np.int64)
+    bits, begin = np.empty((most, room), np.uint8), np.empty(most, np.uint8)
+    planes, lowest = np.empty(room, np.uint8), np.empty(room, np.uint8)
+    for at in range(first, stop, BLOCK_ROWS):
+        n = min(BLOCK_ROWS, stop - at)
         sums[:n] = 0.0
-        _score_block(
-            columns, thresholds, members, nodes, masks, trees, values,
-            rows, picked[:n], single, ranks, bits, planes, lowest, sums[:n],
-        )  # fmt: skip
+        rank_columns(columns, thresholds, members, singles, bounds, at, taken[:n], ranks, spans)
+        _score_block(nodes, masks, trees, values, ranks, spans, begin, bits, planes, lowest, sums[:n])
         for i in range(n):
-            out[picked[i], m] = finish(sums[i], after, link)
+            out[picked[at + i], m] = finish(sums[i], after, link)

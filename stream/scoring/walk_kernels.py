@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.records import USE_FOLD
-from stream.scoring.forest_kernels import RANKS, finish, is_member
+from stream.scoring.forest_kernels import finish
+from stream.scoring.rank_kernels import RANKS, is_member
 from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
 
 
@@ -61,7 +61,7 @@ def rank_row(
     row: NDArray[np.float64],
     ranks: NDArray[np.uint8],
 ) -> None:
-    """Write one row's rank in every column, as ``_score_block`` has them."""
+    """Write one row's rank in every column, as ``rank_columns`` has them."""
     for c in range(len(columns)):
         column = columns[c]
         rule = column["rule"]
@@ -138,7 +138,7 @@ def walk_forest(
     after: NDArray[np.float64],
     link: int,
     rows: NDArray[np.float64],
-    use: NDArray[np.int64],
+    picked: NDArray[np.int64],
     first: int,
     stop: int,
     out: NDArray[np.float64],
@@ -147,6 +147,5 @@ def walk_forest(
     """Write the same as ``score_forest``, the same bits, row by row: for few rows, or for trees of many leaves."""
     ranks = np.zeros(max(len(columns), 1), np.uint8)
     for i in range(first, stop):
-        if use[i] == USE_FOLD:
-            rank_row(columns, thresholds, members, rows[i], ranks)
-            out[i, m] = finish(_walk(steps, roots, outcomes, ranks), after, link)
+        rank_row(columns, thresholds, members, rows[picked[i]], ranks)
+        out[picked[i], m] = finish(_walk(steps, roots, outcomes, ranks), after, link)

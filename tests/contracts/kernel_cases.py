@@ -22,7 +22,7 @@ from stream.features.signal_kernels import read_signals
 from stream.privacy import gate
 from stream.records import EVENT_TYPES, MAX_CAMPAIGNS, MAX_MODELS, PRIVACY_ERASED, USE_ERASE, USE_FOLD, VOTER
 from stream.scoring import Models, compile_models, read_model
-from stream.scoring.bitvectors import compile_forest
+from stream.scoring.bitvectors import Picked, compile_forest
 from stream.scoring.forest_kernels import score_forest
 from stream.scoring.kernels import score_rows, take_canary
 from stream.scoring.shapley_kernels import explain_forest
@@ -213,20 +213,21 @@ def score_arguments(seed: int, n: int) -> Arguments:
 
 
 def forest_arguments(seed: int, n: int) -> Arguments:
-    return _forest_arguments(seed, n, ("nodes", "masks", "trees", "values"))
+    rows, picked = some_rows(seed, n, 8), np.random.default_rng(seed).permutation(n)
+    singles, bounds = Picked(rows, picked).cut()
+    return _forest_arguments(seed, ("nodes", "masks", "trees", "values"), {"singles": singles, "bounds": bounds}, n)
 
 
 def walk_arguments(seed: int, n: int) -> Arguments:
-    return _forest_arguments(seed, n, ("steps", "roots", "outcomes"))
+    return _forest_arguments(seed, ("steps", "roots", "outcomes"), {"rows": some_rows(seed, n, 8)}, n)
 
 
-def _forest_arguments(seed: int, n: int, laid: Sequence[str]) -> Arguments:
-    chance = np.random.default_rng(seed)
+def _forest_arguments(seed: int, laid: Sequence[str], rows: Arguments, n: int) -> Arguments:
     compiled = compile_forest(some_forest(seed, 11, 20, 8), {index: index for index in range(8)}, (0.7, -0.2))
     return {
         **{name: getattr(compiled, name) for name in ("columns", "thresholds", "members", *laid, "after", "link")},
-        "rows": some_rows(seed, n, 8),
-        "use": use_of(chance, np.zeros(n, np.int64)),
+        **rows,
+        "picked": np.random.default_rng(seed).permutation(n),
         "first": 0,
         "stop": n,
         "out": np.full((n, MAX_MODELS), -7.0),
@@ -239,7 +240,7 @@ def explain_arguments(seed: int, n: int) -> Arguments:
     assert compiled.shapley is not None
     return {
         **{name: getattr(compiled, name) for name in ("columns", "thresholds", "members", "nodes", "trees", "values")},
-        **{name: getattr(compiled.shapley, name) for name in ("shares", "points", "levels", "scale")},
+        **{name: getattr(compiled.shapley, name) for name in ("shares", "priors", "points", "quadratures", "scale")},
         "rows": some_rows(seed, n, 8),
         "picked": np.random.default_rng(seed).permutation(n),
         "first": 0,

@@ -1,0 +1,202 @@
+"""Values replaced by their ranks among the thresholds of a column: parts for blocks of rows.
+
+A batch's rows are cut to singles and turned into columns once, for every model; between which bounds a column's values
+lie then tells which thresholds need looking at. Most features are the same for all voters of a batch, or nearly.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.compiled import kernel, kernel_part
+from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
+
+RANKS: Final = 255
+"""Most thresholds of one column: a rank is a byte."""
+
+_TILE = 32
+"""Rows that are turned into columns at once: so many that lines of the cache are filled before they are left."""
+_ENDLESS = np.float32(np.inf)
+_ONE = np.uint8(1)
+_NONE = np.uint8(0)
+
+
+@kernel
+def cut_rows(
+    rows: NDArray[np.float64],
+    picked: NDArray[np.int64],
+    singles: NDArray[np.float32],
+    bounds: NDArray[np.float32],
+) -> None:
+    """Write the ``picked`` rows (int64[k]) of ``rows`` (float64[n, c]) into ``singles``, as ``cut`` says."""
+    cut(rows, picked, singles, bounds)
+
+
+@kernel_part
+def cut(
+    rows: NDArray[np.float64],
+    picked: NDArray[np.int64],
+    singles: NDArray[np.float32],
+    bounds: NDArray[np.float32],
+) -> None:
+    """Write rows cut to singles by column (float32[c, at least k]), and between which bounds each column lies.
+
+    ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN. A column of one value
+    alone is not written: the bounds say it.
+    """
+    low, high = bounds[0], bounds[1]
+    low[:] = _ENDLESS
+    high[:] = -_ENDLESS
+    for i in range(len(picked)):
+        _widen(rows[picked[i]], low, high)
+    for begin in range(0, len(picked), _TILE):
+        end = min(begin + _TILE, len(picked))
+        for c in range(rows.shape[1]):
+            if not is_one(low[c], high[c]):
+                for i in range(begin, end):
+                    singles[c, i] = np.float32(rows[picked[i], c])
+
+
+@kernel_part
+def is_one(low: Any, high: Any) -> bool:
+    """Return whether values between two bounds are all the same number."""
+    return low == high and -_ENDLESS < low < _ENDLESS
+
+
+@kernel_part
+def _widen(row: NDArray[np.float64], low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
+    """Have the bounds hold a row, too."""
+    for c in range(len(row)):
+        value = np.float32(row[c])
+        low[c] = value if value < low[c] else low[c]
+        low[c] = -_ENDLESS if value != value else low[c]
+        high[c] = value if value > high[c] else high[c]
+        high[c] = _ENDLESS if value != value else high[c]
+
+
+@kernel_part
+def is_member(value: float, members: NDArray[np.int64], rule: int) -> bool:
+    """Return whether a value, cut to its integer, is one of ``members``; a missing one: whether it goes left."""
+    if value != value:
+        return rule != TO_RIGHT and rule != ZERO_TO_RIGHT
+    # What is below -1 or far above is no category, and may be no integer either.
+    if not -1.0 < value < 1e6:
+        return False
+    category = np.int64(value)
+    for k in range(len(members)):
+        if members[k] == category:
+            return True
+    return False
+
+
+@kernel_part
+def _take(values: NDArray[np.float32], rule: int, taken: NDArray[np.float32]) -> None:
+    """Write the values with what the rule has in the place of what is missing, and of what counts as that."""
+    if rule == AS_ZERO:
+        for i in range(len(taken)):
+            taken[i] = np.float32(0.0) if values[i] != values[i] else values[i]
+    elif rule >= ZERO_TO_LEFT:
+        for i in range(len(taken)):
+            taken[i] = MISSING if abs(values[i]) <= ZERO else values[i]
+    else:
+        for i in range(len(taken)):
+            taken[i] = values[i]
+
+
+@kernel_part
+def _place(values: NDArray[np.float32]) -> None:
+    """Put what is missing above all thresholds, which are finite, in place."""
+    for i in range(len(values)):
+        values[i] = _ENDLESS if values[i] != values[i] else values[i]
+
+
+@kernel_part
+def _count_below(thresholds: NDArray[np.float32], value: Any) -> int:
+    """Return how many thresholds (ascending) lie below a value."""
+    low, high = 0, len(thresholds)
+    while low < high:
+        middle = (low + high) // 2
+        if thresholds[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel_part
+def _window(thresholds: NDArray[np.float32], rule: int, low: Any, high: Any) -> tuple[int, int]:
+    """Return the least and the largest rank that values between two bounds can have under a rule."""
+    has_zero = low <= ZERO and high >= -ZERO
+    if (rule >= ZERO_TO_LEFT and has_zero) or not -_ENDLESS < low or not high < _ENDLESS:
+        return 0, len(thresholds)
+    return _count_below(thresholds, low), _count_below(thresholds, high)
+
+
+@kernel_part
+def _rank(values: NDArray[np.float32], thresholds: NDArray[np.float32], least: int, ranks: NDArray[np.uint8]) -> None:
+    """Write above how many thresholds each value lies, if all lie above ``least`` more; NaN lies above none.
+
+    By counting, eight thresholds at a time: a binary search in each row takes longer.
+    """
+    start = np.uint8(least)
+    for i in range(len(ranks)):
+        ranks[i] = start
+    whole = len(thresholds) - len(thresholds) % 8
+    for t in range(0, whole, 8):
+        a, b, c, d = thresholds[t], thresholds[t + 1], thresholds[t + 2], thresholds[t + 3]
+        e, f, g, h = thresholds[t + 4], thresholds[t + 5], thresholds[t + 6], thresholds[t + 7]
+        for i in range(len(ranks)):
+            value = values[i]
+            first = (_ONE if value > a else _NONE) + (_ONE if value > b else _NONE)
+            second = (_ONE if value > c else _NONE) + (_ONE if value > d else _NONE)
+            third = (_ONE if value > e else _NONE) + (_ONE if value > f else _NONE)
+            fourth = (_ONE if value > g else _NONE) + (_ONE if value > h else _NONE)
+            ranks[i] = ranks[i] + ((first + second) + (third + fourth))
+    for t in range(whole, len(thresholds)):
+        threshold = thresholds[t]
+        for i in range(len(ranks)):
+            ranks[i] = ranks[i] + (_ONE if values[i] > threshold else _NONE)
+
+
+@kernel_part
+def rank_columns(
+    columns: NDArray[Any],
+    thresholds: NDArray[np.float32],
+    members: NDArray[np.int64],
+    singles: NDArray[np.float32],
+    bounds: NDArray[np.float32],
+    first: int,
+    taken: NDArray[np.float32],
+    ranks: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+) -> None:
+    """Write the rank of each value in every column into ``ranks`` (uint8[columns, at least n]), n = len(taken).
+
+    Of the rows from ``first`` on of ``singles``; a missing value lies above no threshold, or above all where it goes
+    right, and of categories the rank is 0 for those asked for. ``spans`` int64[columns, 2]: no rank is outside. Where
+    all rows have the same one, the first alone is written.
+    """
+    n = len(taken)
+    for c in range(len(columns)):
+        column = columns[c]
+        place, rule = column["place"], column["rule"]
+        low, high = bounds[0, place], bounds[1, place]
+        is_same = is_one(low, high)
+        own = ranks[c, : 1 if is_same else n]
+        values = taken[: len(own)]
+        _take(bounds[0, place : place + 1] if is_same else singles[place, first : first + n], rule, values)
+        spans[c, 0], spans[c, 1] = 0, 1
+        if column["asks"]:
+            wanted = members[column["first"] : column["stop"]]
+            for i in range(len(own)):
+                own[i] = _NONE if is_member(values[i], wanted, rule) else _ONE
+        else:
+            if rule == TO_RIGHT or rule == ZERO_TO_RIGHT:
+                _place(values)
+            asked = thresholds[column["first"] : column["stop"]]
+            least, most = _window(asked, rule, low, high)
+            spans[c, 0], spans[c, 1] = least, most
+            _rank(values, asked[least:most], least, own)
+        if is_same:
+            spans[c, 0], spans[c, 1] = own[0], own[0]
