@@ -44,7 +44,11 @@ def lay_shares(
         most = max(most, leaves[tree])
     frames = np.empty((most + 1, 4), np.int64)
     lower = np.empty((most + 1, 2), np.float64)
-    seen = np.zeros(1 if len(features) == 0 else np.max(features) + 1, np.int64)
+    places = 1
+    for j in range(len(features)):
+        places = max(places, features[j] + 1)
+    seen = np.empty(places, np.int64)
+    seen[:] = 0
     levels, widest, expected = 0, 0, 0.0
     split, leaf = 0, 0
     for tree in range(len(leaves)):
@@ -206,8 +210,10 @@ def explain_forest(
     edges = np.empty((levels + 1, 4), np.float64)
     products = np.empty((levels + 1, width), np.float64)
     sums = np.empty((levels + 1, width), np.float64)
-    path = np.ones((rows.shape[1], 2), np.float64)
-    ranks = np.zeros(max(len(columns), 1), np.uint8)
+    path = np.empty((rows.shape[1], 2), np.float64)
+    path[:, :] = 1.0
+    ranks = np.empty(max(len(columns), 1), np.uint8)
+    ranks[:] = 0
     for q in range(width):
         products[0, q] = points[1, q]
     for i in range(first, stop):
