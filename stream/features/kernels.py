@@ -35,9 +35,11 @@ def fold(
     Counts are kept relative to landmarks (forward decay: Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009), so that late
     events weigh what they would have weighed in time. A row that USE_ERASE marks clears what is folded.
     """
-    wanted = np.zeros(HALF_LIVES, np.uint8)
+    wanted = np.empty(HALF_LIVES, np.uint8)
+    wanted[:] = 0
     note_half_lives(columns, wanted)
-    factors = np.ones(HALF_LIVES)
+    factors = np.empty(HALF_LIVES, np.float64)
+    factors[:] = 1.0
     for i in range(first, stop):
         j = slots[i]
         if use[i] == USE_ERASE:
@@ -63,9 +65,11 @@ def read_rows(
     Those at ``columns`` (int64[c], indices in FEATURES), as they are at the later of ``now_ms`` (log time) and the
     voter's latest event, with no event at that moment; of a record without events all are 0.
     """
-    wanted = np.zeros(HALF_LIVES, np.uint8)
+    wanted = np.empty(HALF_LIVES, np.uint8)
+    wanted[:] = 0
     note_half_lives(columns, wanted)
-    factors = np.ones(HALF_LIVES)
+    factors = np.empty(HALF_LIVES, np.float64)
+    factors[:] = 1.0
     for j in range(first, stop):
         last_seen_ms = int64(records[j]["last_seen_ms"])
         if records[j]["first_seen_s"] == 0:

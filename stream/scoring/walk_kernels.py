@@ -145,7 +145,8 @@ def walk_forest(
     m: int,
 ) -> None:
     """Write the same as ``score_forest``, the same bits, row by row: for few rows, or for trees of many leaves."""
-    ranks = np.zeros(max(len(columns), 1), np.uint8)
+    ranks = np.empty(max(len(columns), 1), np.uint8)
+    ranks[:] = 0
     for i in range(first, stop):
         rank_row(columns, thresholds, members, rows[picked[i]], ranks)
         out[picked[i], m] = finish(_walk(steps, roots, outcomes, ranks), after, link)
