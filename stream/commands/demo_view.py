@@ -61,6 +61,8 @@ class Screen:
     seconds: float = 0.0
     """Since the demo began."""
     electorate_time: str = ""
+    way_in: str = ""
+    """How other commands reach the demo while it runs."""
     sent: int = 0
     readings: Readings = field(default_factory=Readings)
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=_RATES_KEPT))
@@ -186,6 +188,7 @@ def render(screen: Screen) -> RenderableType:
         numbers,
         counts,
         Panel(_latest(screen), title="Latest triggers", border_style="dim"),
+        Text(screen.way_in, style="dim"),
     )
 
 
