@@ -159,6 +159,8 @@ class _Run:
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(create, self._settings)
             await asyncio.to_thread(apply, self._settings)
+            if not self._console.is_terminal:
+                self._console.print(self._screen.way_in, highlight=False, soft_wrap=True)
             worker = DemoWorker(self._settings.web.port, self._directory)
             stack.callback(worker.kill)
             self._services.adopt(worker.pid)
@@ -248,8 +250,6 @@ class _Run:
         """Keep the screen up to date until cancelled."""
         is_live = self._console.is_terminal
         spoken = 0.0
-        if not is_live:
-            self._console.print(self._screen.way_in, highlight=False, soft_wrap=True)
         with Live(console=self._console, auto_refresh=False, screen=True) if is_live else nullcontext() as live:
             while True:
                 screen = self._screen

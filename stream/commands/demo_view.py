@@ -184,11 +184,12 @@ def render(screen: Screen) -> RenderableType:
     )
     return Group(
         head,
+        # Above what grows: a low terminal cuts the screen off at its end.
+        Text(screen.way_in, style="dim"),
         Text(sparkline(list(screen.rates)), style="blue"),
         numbers,
         counts,
         Panel(_latest(screen), title="Latest triggers", border_style="dim"),
-        Text(screen.way_in, style="dim"),
     )
 
 
