@@ -256,14 +256,14 @@ def features(
 
     Name, unit, horizon, provenance, whether it can reveal opinion, source events and meaning.
     """
-    from stream.commands.features import to_json, to_markdown, to_table
+    from stream.commands.features import to_json, to_lines, to_markdown
 
     if json:
         typer.echo(to_json())
     elif markdown:
         typer.echo(to_markdown(), nl=False)
     else:
-        _console().print(to_table())
+        typer.echo(to_lines())
 
 
 @app.command()

@@ -15,6 +15,7 @@ from stream.features import FEATURES, taxonomy_of
 from stream.interfaces import Library
 from stream.records import CONTENT_KINDS, ENGINE_VERSION, Activation, ContentId
 from stream.scoring import read_model
+from stream.strictness import at_line
 from stream.triggers import Campaign, read_campaign
 
 DIRECTORIES: Final = {"model": ("models", ".json"), "campaign": ("campaigns", ".toml")}
@@ -114,11 +115,10 @@ def _lost_models(contents: Sequence[Content]) -> list[str]:
     campaigns: list[tuple[Content, Campaign]] = [
         (content, read_campaign(content.data)) for content in contents if content.identity.kind == "campaign"
     ]
-    return [
-        f"{content.file}: model is {campaign.model!r}, expected one of {', '.join(sorted(models)) or 'no models'}"
-        for content, campaign in campaigns
-        if campaign.model not in models
-    ]
+    known = ", ".join(sorted(models)) or "no models"
+    lost = [(content, campaign.model) for content, campaign in campaigns if campaign.model not in models]
+    errors = (ConfigurationError(f"model is {model!r}, expected one of {known}") for _, model in lost)
+    return [f"{content.file}: {at_line(content.data, error)}" for (content, _), error in zip(lost, errors, strict=True)]
 
 
 def prove(activation: Activation, library: Library) -> None:

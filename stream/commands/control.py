@@ -31,6 +31,8 @@ from stream.stores.redis import RedisStore
 
 _NO_TRANSACTIONS: Final = (UnsupportedVersionError, IncompatibleBrokerVersion, UnknownError, NotImplementedError)
 """How a broker that knows no transactions answers a request for one."""
+_AGAIN_SECONDS: Final = (0.5, 1.0, 2.0)
+"""After how long one that answers UNKNOWN_SERVER_ERROR is asked again: a broker that does know them may say so, too."""
 _REPLACED: Final = (ProducerFencedError, InvalidProducerEpochError)
 """How one answers a producer whose transactional id has a newer owner."""
 
@@ -135,20 +137,32 @@ def control_writer(settings: Settings, doing: str) -> Iterator[ControlWriter]:
     is whole or gone, and ends its right to begin or commit another (Kafka's fencing by ``transactional.id``). Not so
     where the broker knows no transactions. Raises KafkaUnavailableError, which says what was being done.
     """
-    with producer(settings, doing, transactional_id=f"{settings.group()}.config", **_arguments(settings)) as client:
-        try:
-            client.init_transactions()
-        except _NO_TRANSACTIONS:
-            pass
-        else:
-            yield ControlWriter(settings, doing, client)
-            return
+    for wait_seconds in (*_AGAIN_SECONDS, None):
+        with producer(settings, doing, transactional_id=f"{settings.group()}.config", **_arguments(settings)) as client:
+            try:
+                client.init_transactions()
+            except (*_NO_TRANSACTIONS, KafkaError) as error:
+                if _is_unknown(error) and wait_seconds is not None:
+                    # By another client: to this one the error is the end.
+                    time.sleep(wait_seconds)
+                    continue
+                if not isinstance(error, _NO_TRANSACTIONS):
+                    raise
+            else:
+                yield ControlWriter(settings, doing, client)
+                return
+        break
     yield ControlWriter(settings, doing, None)
 
 
 def _arguments(settings: Settings) -> dict[str, int]:
     wait_ms = int(settings.kafka.request_timeout_seconds * 1000)
     return {"max_request_size": MAX_CONTENT_BYTES, "max_block_ms": wait_ms}
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Return whether a broker answered UNKNOWN_SERVER_ERROR, which kafka-python says in the text of another error."""
+    return isinstance(error, UnknownError) or UnknownError.__name__ in str(error)
 
 
 def _is_replaced(error: KafkaError, sent: Sequence[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -14,13 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
+import orjson
 from rich.console import Console
 from rich.live import Live
 
 from stream.commands.config import apply
 from stream.commands.demo_feed import Feed, Pace
 from stream.commands.demo_view import Proof, Screen, line, render, summary
-from stream.commands.demo_worker import DemoWorker, TriggerReader
+from stream.commands.demo_worker import SHUTDOWN_SECONDS, DemoWorker, TriggerReader
 from stream.commands.keys import new as new_key
 from stream.commands.topics import create
 from stream.commands.verify import verify
@@ -40,7 +42,8 @@ PARTITIONS: Final = 4
 INTERRUPTED: Final = 130
 _REFRESH_SECONDS: Final = 0.25
 _LINE_SECONDS: Final = 5.0
-_READY_SECONDS: Final = 120.0
+# A first start compiles for half a minute of two processors, which others may use as well.
+_READY_SECONDS: Final = 600.0
 _DRAIN_SECONDS: Final = 60.0
 # Ticks come all the time, so a lag of a few rows is none.
 _NO_LAG: Final = 2 * PARTITIONS
@@ -69,6 +72,9 @@ def demo(options: DemoOptions, configurations: Path, console: Console) -> int:
     thread.
     """
     with EmbeddedServices() as services:
+        directory = services.directory
+        assert directory is not None  # noqa: S101 (the services run)
+        new_key("demo", directory / "keyring")
         web_port = free_port()
         environment = {
             **services.settings(),
@@ -77,10 +83,13 @@ def demo(options: DemoOptions, configurations: Path, console: Console) -> int:
             f"{PREFIX}TOPICS__REPLICATION": "1",
             f"{PREFIX}WEB__HOST": "127.0.0.1",
             f"{PREFIX}WEB__PORT": str(web_port),
-            f"{PREFIX}SECURITY__KEYS": new_key("demo", None),
+            f"{PREFIX}WORKER__SHUTDOWN_SECONDS": str(SHUTDOWN_SECONDS),
+            f"{PREFIX}SECURITY__KEYS_FILE": str(directory / "keyring"),
         }
+        settings_file = directory / "groundswell.toml"
+        settings_file.write_text(settings_text(environment))
         with _only_settings(environment):
-            run = _Run(options, Settings(), console, services, web_port)
+            run = _Run(options, Settings(), console, services, settings_file)
             try:
                 return asyncio.run(run.all())
             except asyncio.CancelledError:
@@ -102,17 +111,31 @@ def _only_settings(environment: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def settings_text(environment: Mapping[str, str]) -> str:
+    """Return settings by their names in the environment as the lines of a settings file."""
+    dotted = {name.removeprefix(PREFIX).lower().replace("__", "."): value for name, value in environment.items()}
+    return "".join(f"{name} = {orjson.dumps(value).decode()}\n" for name, value in dotted.items())
+
+
+def way_in(settings_file: Path, web_port: int) -> str:
+    """Return how other commands reach the demo while it runs."""
+    return (
+        f"In another shell: export {PREFIX}CONFIG={shlex.quote(str(settings_file))} leads every command here; "
+        f"metrics: http://127.0.0.1:{web_port}/metrics"
+    )
+
+
 class _Run:
     """One demo, from topics to proof."""
 
     def __init__(
-        self, options: DemoOptions, settings: Settings, console: Console, services: EmbeddedServices, web_port: int
+        self, options: DemoOptions, settings: Settings, console: Console, services: EmbeddedServices, file: Path
     ) -> None:
         self._settings = settings
         self._console = console
         self._services = services
-        self._web_port = web_port
-        self._screen = Screen()
+        self._directory = file.parent
+        self._screen = Screen(way_in=way_in(file, settings.web.port))
         self._begin = time.monotonic()
         self._ended = asyncio.Event()
         self._task: asyncio.Task[int] | None = None
@@ -136,9 +159,9 @@ class _Run:
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(create, self._settings)
             await asyncio.to_thread(apply, self._settings)
-            directory = self._services.directory
-            assert directory is not None  # noqa: S101 (the services run)
-            worker = DemoWorker(self._web_port, directory)
+            if not self._console.is_terminal:
+                self._console.print(self._screen.way_in, highlight=False, soft_wrap=True)
+            worker = DemoWorker(self._settings.web.port, self._directory)
             stack.callback(worker.kill)
             self._services.adopt(worker.pid)
             triggers = TriggerReader(self._services.bootstrap_servers, self._settings.topic("triggers"))

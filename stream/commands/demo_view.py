@@ -61,6 +61,8 @@ class Screen:
     seconds: float = 0.0
     """Since the demo began."""
     electorate_time: str = ""
+    way_in: str = ""
+    """How other commands reach the demo while it runs."""
     sent: int = 0
     readings: Readings = field(default_factory=Readings)
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=_RATES_KEPT))
@@ -182,6 +184,8 @@ def render(screen: Screen) -> RenderableType:
     )
     return Group(
         head,
+        # Above what grows: a low terminal cuts the screen off at its end.
+        Text(screen.way_in, style="dim"),
         Text(sparkline(list(screen.rates)), style="blue"),
         numbers,
         counts,

@@ -6,9 +6,6 @@ from dataclasses import asdict
 from typing import Final
 
 import orjson
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from stream.features import Feature, catalogue
 
@@ -30,14 +27,15 @@ several answers, follows the order of the log: a late event belongs to the lates
 """
 
 
-def to_table() -> RenderableType:
-    """Return every feature for a terminal."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("feature", "unit", "horizon", "provenance", "opinion", "from", "meaning"):
-        table.add_column(title, no_wrap=title == "feature", overflow="fold")
+def to_lines() -> str:
+    """Return every feature for a terminal of any width: its name and what it is, and below that its meaning."""
+    lines: list[str] = []
     for feature in catalogue():
-        table.add_row(*map(Text, (feature.name, *_cells(feature), feature.meaning)))
-    return table
+        unit, horizon, provenance, opinion, sources = _cells(feature)
+        reveals = "can reveal opinion" if opinion else ""
+        facts = (unit, horizon, provenance, reveals, f"from {sources}" if sources else "")
+        lines += [f"{feature.name}: {', '.join(filter(None, facts))}", f"    {feature.meaning}"]
+    return "\n".join(lines)
 
 
 def to_json() -> bytes:

@@ -147,7 +147,7 @@ def _names(file: Path, features: Path | None) -> list[str] | None:
     if features is None:
         if file.suffix == ".json":
             return None
-        message = f"{file} does not name its columns: give a file of their names, one a line, by --features"
+        message = f"{file}: a {file.suffix} file's columns are not read by name: name them, one a line, by --features"
         raise ConfigurationError(message)
     try:
         text = _bytes_of(features, _MOST_BESIDE).decode()

@@ -66,10 +66,10 @@ def list_(context: typer.Context, json: AsJson = False) -> None:
     With its role, since when, and in which partitions.
     """
     settings = settings_of(context)
-    from stream.commands.models import listing, to_table
+    from stream.commands.models import listing, to_lines
 
     rows = listing(settings)
-    _print([row.to_dict() for row in rows], to_table(rows), json=json)
+    _print([row.to_dict() for row in rows], to_lines(rows), json=json)
 
 
 @model.command()
@@ -163,5 +163,7 @@ def _print(document: Any, table: RenderableType, *, json: bool) -> None:
 
     if json:
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    elif isinstance(table, str):
+        typer.echo(table)
     else:
         Console(soft_wrap=True).print(table)

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from stream.commands.activating import active_by, changing, now_ms, read_library, roles_in
 from stream.commands.contents import read_content
@@ -115,17 +112,31 @@ def _description(content: bytes | None) -> str:
     return text if isinstance(text, str) else ""
 
 
-def to_table(rows: Sequence[Listed]) -> RenderableType:
-    """Return a listing for a terminal."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("model", "version", "role", "share", "since", "partitions", "description"):
-        table.add_column(title, no_wrap=title == "version", justify="right" if title == "share" else "left")
+def to_lines(rows: Sequence[Listed]) -> str:
+    """Return a listing for a terminal of any width: a line for each version, and below it the description, if any."""
+    cells = [("model", "version", "role", "share", "since", "partitions")]
     for row in rows:
-        where = "unknown" if row.partitions is None else ", ".join(map(str, row.partitions))
-        texts = (row.name, row.sha256[:SHOWN_CHARACTERS], row.role, f"{row.share:g}" if row.share else "")
+        share = f"{row.share:g}" if row.share else ""
         since = moment(row.since_ms) if row.since_ms else ""
-        table.add_row(*(Text(printable(text)) for text in (*texts, since, where, row.description)))
-    return table
+        where = "unknown" if row.partitions is None else _ranges(row.partitions)
+        cells.append((row.name, row.sha256[:SHOWN_CHARACTERS], row.role, share, since, where))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(map(str.ljust, each, widths)).rstrip() for each in cells]
+    for place in range(len(rows), 0, -1):
+        if rows[place - 1].description:
+            lines.insert(place + 1, f"    {rows[place - 1].description}")
+    return "\n".join(map(printable, lines))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers in words: ``0-3, 5``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 # --- changes -----------------------------------------------------------------------------------------------
@@ -185,7 +196,10 @@ def retire(settings: Settings, name: str, version: str | None = None) -> Changed
             readers = readers_of(after, name, change.library)
             if readers:
                 named = ", ".join(map(repr, readers))
-                message = f"model {name!r} is read by the active campaigns {named}: end them first"
+                message = (
+                    f"model {name!r} is read by the active campaigns {named}: first take their files out of campaigns/ "
+                    "and run `groundswell config apply`"
+                )
                 raise ConfigurationError(message)
         what = f"model {name}" if sha256 is None else f"model {name} {sha256[:SHOWN_CHARACTERS]}"
         return Changed(f"{what} is retired", *change.write(after))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TextIO
 
+import orjson
 from kafka import KafkaProducer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,7 +20,7 @@ from stream.commands.broker import producer
 from stream.commands.lines import Lines
 from stream.commands.topics import facts
 from stream.errors import ConfigurationError
-from stream.events import decode
+from stream.events import decode, misfit
 from stream.interfaces import Decoded
 from stream.records import CLOCK_TICK, KEYS_ROTATED, MAX_EVENT_BYTES, PRIVACY_ERASED, REJECT_REASONS, Keys
 from stream.settings import Settings
@@ -114,7 +115,8 @@ def publish(
                     reason = _reason(decoded, row) or signing.reason(decoded, row)
                     if reason:
                         published.refused[reason] += 1
-                        advance(f"line {number}: {reason}: {MEANING[reason]}")
+                        why = f" ({_misfit(value)})" if reason == "bad_data" else ""
+                        advance(f"line {number}: {reason}: {MEANING[reason]}{why}")
                     else:
                         schedule.wait(decoded, row)
                         headers = signing.headers(decoded, row, value)
@@ -138,6 +140,12 @@ def _reason(decoded: Decoded, row: int) -> str:
     if decoded.reject[row]:
         return REJECT_REASONS[decoded.reject[row]]
     return "control" if CLOCK_TICK <= decoded.kinds[row] <= KEYS_ROTATED else ""
+
+
+def _misfit(value: bytes) -> str:
+    """Return which field keeps an event's data from fitting its type; its value, which may be personal, stays out."""
+    event = orjson.loads(value)
+    return misfit(event["type"], event.get("data"))
 
 
 class _Signing:

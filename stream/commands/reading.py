@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -168,23 +168,24 @@ class ReadContents:
     def __init__(self, contents: Mapping[ContentId, bytes], offsets: Mapping[ContentId, int] | None = None) -> None:
         """Take the contents, and where each was written last, as far as that is known."""
         self._contents = contents
-        self.offsets = offsets or {}
+        self.offsets: Mapping[ContentId, int] = offsets or {}
+        self._open: Callable[[], PartitionReader] | None = None
 
     @classmethod
     def read(cls, reader: PartitionReader) -> ReadContents:
         """Read the topic's one partition whole; a record whose value is not what its key names is passed over."""
-        first, stop = reader.bounds()
-        reader.seek(first)
-        contents: dict[ContentId, bytes] = {}
-        offsets: dict[ContentId, int] = {}
-        while records := reader.read(stop):
-            for record in records:
-                kind, _, rest = (record.key or b"").decode(errors="replace").partition("/")
-                name, _, sha256 = rest.partition("/")
-                if kind in CONTENT_KINDS and hashlib.sha256(record.value or b"").hexdigest() == sha256:
-                    contents[ContentId(kind, name, sha256)] = record.value or b""
-                    offsets[ContentId(kind, name, sha256)] = record.offset
-        return cls(contents, offsets)
+        return cls(*_contents_in(reader))
+
+    @classmethod
+    def following(cls, open_reader: Callable[[], PartitionReader]) -> ReadContents:
+        """Read the topic, and once more when the log activates what was written since.
+
+        For who reads on in a log that lives: a content is written before its activation.
+        """
+        library = cls({})
+        library._open = open_reader
+        library._read_again()
+        return library
 
     @property
     def identities(self) -> tuple[ContentId, ...]:
@@ -203,5 +204,32 @@ class ReadContents:
         """Raise ConfigurationError for the first content that the topic does not hold."""
         for content in contents:
             if content not in self._contents:
+                self._read_again()
+            if content not in self._contents:
                 message = f"the configuration topic does not hold {content.key()}, which the log activates"
                 raise ConfigurationError(message)
+
+    def _read_again(self) -> None:
+        if self._open is None:
+            return
+        reader = self._open()
+        try:
+            self._contents, self.offsets = _contents_in(reader)
+        finally:
+            reader.close()
+
+
+def _contents_in(reader: PartitionReader) -> tuple[dict[ContentId, bytes], dict[ContentId, int]]:
+    """Return the contents that the topic holds, in the order of their first records, and the offset of their last."""
+    first, stop = reader.bounds()
+    reader.seek(first)
+    contents: dict[ContentId, bytes] = {}
+    offsets: dict[ContentId, int] = {}
+    while records := reader.read(stop):
+        for record in records:
+            kind, _, rest = (record.key or b"").decode(errors="replace").partition("/")
+            name, _, sha256 = rest.partition("/")
+            if kind in CONTENT_KINDS and hashlib.sha256(record.value or b"").hexdigest() == sha256:
+                contents[ContentId(kind, name, sha256)] = record.value or b""
+                offsets[ContentId(kind, name, sha256)] = record.offset
+    return contents, offsets

@@ -19,12 +19,12 @@ from stream.commands.roles import trial_of, version_in
 from stream.commands.topics import facts
 from stream.errors import ConfigurationError, StateMissingError
 from stream.features import FEATURES, read_rows
-from stream.migration import migrated
 from stream.records import CONSENT_NO, MAX_MODELS, USE_FOLD, VOTER, Activation, ContentId, Header
 from stream.scoring import compile_models, read_model, score
 from stream.settings import Settings
 from stream.spans import Spans
 from stream.stores.redis import RedisStore
+from stream.stores.table import migrate
 from stream.triggers import Campaign, read_campaign
 from stream.versions import ACTIVE
 
@@ -178,7 +178,10 @@ async def _read(settings: Settings, partitions: int, most: int) -> list[Sample]:
 
 
 async def sample_of(store: SampledStore, most: int) -> Sample:
-    """Return the records of the first ``most`` voters that the store gives, less those without an event."""
+    """Return the records of the first ``most`` voters that the store gives, less those without an event.
+
+    Raises StateMismatchError for a record that this build cannot read.
+    """
     values: dict[str, bytes] = {}
     header = await store.read_header()
     async for page in store.voters(_PAGE_VOTERS):
@@ -187,11 +190,7 @@ async def sample_of(store: SampledStore, most: int) -> Sample:
         new = [voter for voter in page if voter not in values][: most - len(values)]
         loaded = await store.load(Spans.of_texts(new)) if new else []
         values.update(
-            {
-                voter: migrated(data)
-                for voter, data in zip(new, loaded, strict=True)
-                if data is not None and len(data) == VOTER.itemsize
-            }
+            {voter: migrate(voter, data) for voter, data in zip(new, loaded, strict=True) if data is not None}
         )
     records = np.frombuffer(b"".join(values.values()), VOTER)
     # Without an event, by consent alone or once erased, nobody has a score; who withdrew consent is given none.

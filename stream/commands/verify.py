@@ -376,11 +376,7 @@ async def verify_sources(
     """Compare every partition (or one) of what ``sources`` open; stop at the first difference."""
     numbers = chosen_partitions(sources.events_topic, sources.partition_count, partition)
     report = Report()
-    config = sources.reader("config", 0)
-    try:
-        library = ReadContents.read(config)
-    finally:
-        config.close()
+    library = ReadContents.following(lambda: sources.reader("config", 0))
     for number in numbers:
         verification = PartitionVerification(sources, number, bounds, step)
         try:

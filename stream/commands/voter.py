@@ -19,13 +19,13 @@ from stream.commands.broker import readable_errors
 from stream.commands.reading import KafkaReader, Record
 from stream.commands.topics import TopicFacts, facts
 from stream.commands.voter_why import Why, version_for, why
-from stream.errors import ConfigurationError, GroundswellError, StateMismatchError, printable
+from stream.errors import ConfigurationError, GroundswellError, printable
 from stream.features import Field, describe
-from stream.migration import migrated
 from stream.partitioning import partition_of
 from stream.records import CONSENT_ERASED, CONSENT_NO, MAX_VOTER_BYTES, VOTER, Header
 from stream.settings import Settings
 from stream.stores.redis import RedisStore
+from stream.stores.table import migrate
 
 
 class UnknownVoterError(GroundswellError):
@@ -67,8 +67,8 @@ class VoterReport:
         title = f"{self.voter}, partition {self.partition}, as of offset {self.offset} ({moment(self.log_time_ms)})"
         table = Table(title=Text(printable(title)), title_justify="left", box=None, pad_edge=False)
         table.add_column("field", no_wrap=True)
-        table.add_column("value", justify="right")
-        table.add_column("unit")
+        table.add_column("value", justify="right", overflow="fold")
+        table.add_column("unit", overflow="fold")
         for item in self.fields:
             value = f"{item.value:.6g}" if isinstance(item.value, float) else str(item.value)
             unit = item.unit
@@ -87,7 +87,8 @@ def show(settings: Settings, voter: str, model: str | None = None) -> VoterRepor
     """Return what is kept about a voter, and what the score by ``model`` is made of now, if one is named.
 
     Raises ConfigurationError for an id that can be none or a model that is not active, UnknownVoterError where there is
-    no record of the voter, and what reading Kafka and Redis may raise.
+    no record of the voter, StateMismatchError for a record that this build cannot read, and what reading Kafka and
+    Redis may raise.
     """
     key = voter.encode(errors="surrogateescape")
     if not 1 <= len(key) <= MAX_VOTER_BYTES:
@@ -99,13 +100,7 @@ def show(settings: Settings, voter: str, model: str | None = None) -> VoterRepor
     if header is None or record is None:
         message = f"there is no record of voter {voter!r} in partition {partition}"
         raise UnknownVoterError(message)
-    if len(record) != VOTER.itemsize:
-        message = (
-            f"the record of voter {voter!r} is {len(record)} bytes long, expected {VOTER.itemsize}: run `groundswell "
-            "verify`"
-        )
-        raise StateMismatchError(message)
-    read = np.frombuffer(migrated(record), VOTER)
+    read = np.frombuffer(migrate(voter, record), VOTER)
     reason = None
     if model is not None:
         if read["consent"][0] in {CONSENT_NO, CONSENT_ERASED}:

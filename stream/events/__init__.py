@@ -2,6 +2,7 @@
 
 from stream.events.decoding import Facts, decode, read
 from stream.events.documents import asyncapi, schema, schema_names
+from stream.events.fields import misfit
 from stream.events.rejecting import rejected
 
-__all__ = ["Facts", "asyncapi", "decode", "read", "rejected", "schema", "schema_names"]
+__all__ = ["Facts", "asyncapi", "decode", "misfit", "read", "rejected", "schema", "schema_names"]

@@ -302,6 +302,19 @@ def data_fits(kind: int, data: Any) -> bool:
     return True
 
 
+def misfit(name: str, data: Any) -> str:
+    """Return what keeps data (parsed JSON, None: not given) from fitting a type, by field; empty where it fits."""
+    if data is not None and type(data) is not dict:
+        return "data is no object"
+    for field, rule in FIELDS[name].items():
+        value = (data or _NOTHING).get(field)
+        if value is None and rule.required:
+            return f"{field} is not given"
+        if value is not None and not rule.check(value):
+            return f"{field} does not fit"
+    return ""
+
+
 class Said(NamedTuple):
     """What of an event's data features read, as DETAIL has it."""
 

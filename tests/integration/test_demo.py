@@ -63,7 +63,8 @@ def test_broken_off_demo_leaves_nothing(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     demo.send_signal(signal.SIGTERM)
-    demo.communicate(timeout=30)
+    output, _ = demo.communicate(timeout=30)
     assert demo.returncode == 130
+    assert f"export GROUNDSWELL_CONFIG={tmp_path}" in output
     assert list(tmp_path.iterdir()) == []
     assert processes_in(tmp_path) == []

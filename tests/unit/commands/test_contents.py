@@ -104,7 +104,7 @@ def test_name_given_twice_is_refused(tmp_path: Path) -> None:
 def test_campaign_of_an_unknown_model_is_refused(tmp_path: Path) -> None:
     model(tmp_path, "known")
     path = campaign(tmp_path, "c", "unknown")
-    assert refusal(tmp_path) == f"{path}: model is 'unknown', expected one of known"
+    assert refusal(tmp_path) == f"{path}: line 2, model is 'unknown', expected one of known"
 
 
 def test_missing_directory_is_refused_rather_than_taken_for_none(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_restarted_worker_never_shows_a_negative_rate() -> None:
 
 
 def test_screen_shows_campaigns_reasons_and_whys() -> None:
-    screen = Screen(phase="running", seconds=12, electorate_time="Tue 14:05", sent=1300)
+    screen = Screen(phase="running", seconds=12, electorate_time="Tue 14:05", way_in="export THIS=/that", sent=1300)
     screen.take(read_metrics(worked().exposition().decode()), 12.0)
     screen.latest.append(
         LatestTrigger(
@@ -85,6 +85,7 @@ def test_screen_shows_campaigns_reasons_and_whys() -> None:
         )
     )
     text = shown(screen)
+    assert "export THIS=/that" in text.splitlines()[1]
     for part in (
         "1,200",
         "42",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import orjson
-from rich.console import Console
 
-from stream.commands.features import to_json, to_markdown, to_table
+from stream.commands.features import to_json, to_lines, to_markdown
 from stream.features import FEATURES
 
 DOCS = Path(__file__).parents[3] / "docs" / "features.md"
@@ -24,12 +22,12 @@ def test_page_has_a_row_for_each_feature() -> None:
     assert {row.count(" | ") for row in rows} == {6}
 
 
-def test_table_names_every_feature_whole() -> None:
-    console = Console(file=io.StringIO(), width=160)
-    console.print(to_table())
-    assert isinstance(console.file, io.StringIO)
-    words = console.file.getvalue().split()
-    assert [name for name in FEATURES if name not in words] == []
+def test_terminal_of_any_width_shows_every_feature_in_two_lines() -> None:
+    heads, meanings = to_lines().splitlines()[::2], to_lines().splitlines()[1::2]
+    assert [head.split(": ")[0] for head in heads] == list(FEATURES)
+    assert "canvass.support: " in (head := heads[FEATURES.index("canvass.support")])[:17]
+    assert head.endswith(", declared, can reveal opinion, from canvass.contacted")
+    assert all(meaning.startswith("    ") and len(meaning) > 10 for meaning in meanings)
 
 
 def test_json_says_all_of_each() -> None:

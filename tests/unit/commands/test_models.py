@@ -11,7 +11,7 @@ import pytest
 from stream.activation import activate
 from stream.commands.activating import active_by, follow
 from stream.commands.contents import prove
-from stream.commands.models import listed_of, readers_of, version_of
+from stream.commands.models import Listed, listed_of, readers_of, to_lines, version_of
 from stream.commands.reading import ReadContents, Record
 from stream.errors import ConfigurationError
 from stream.records import Activation, ContentId, Header
@@ -59,6 +59,23 @@ def test_listing_has_every_version_and_its_roles_by_partition() -> None:
     assert [row.description for row in rows] == ["number 1.0"] * 2 + ["number 2.0"] * 2 + ["number 3.0"]
     assert rows[3].to_dict()["since"] == "1970-01-01T00:00:00.007Z"
     assert {row.partitions for row in listed_of(library(shelf), None)} == {None}
+
+
+def test_listing_is_whole_on_a_terminal_of_any_width() -> None:
+    rows = [
+        Listed("gives_online", "a" * 64, "active", 0.0, 7, (0, 1, 2, 3), "Whether a voter gives\x1b online."),
+        Listed("support", "b" * 64, "canary", 0.1, 7, (0, 2, 3, 5), ""),
+        Listed("support", "c" * 64, "", 0.0, 0, None, "The next one."),
+    ]
+    assert to_lines(rows).splitlines() == [
+        "model         version       role    share  since                     partitions",
+        "gives_online  aaaaaaaaaaaa  active         1970-01-01T00:00:00.007Z  0-3",
+        r"    Whether a voter gives\x1b online.",
+        "support       bbbbbbbbbbbb  canary  0.1    1970-01-01T00:00:00.007Z  0, 2-3, 5",
+        "support       cccccccccccc                                           unknown",
+        "    The next one.",
+    ]
+    assert to_lines([]) == "model  version  role  share  since  partitions"
 
 
 def test_version_is_known_by_how_it_begins() -> None:

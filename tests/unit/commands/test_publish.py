@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from stream.commands.lines import Lines
-from stream.commands.publish import MEANING, Pace, Published, _check, _progress, _reason, _Schedule
+from stream.commands.publish import MEANING, Pace, Published, _check, _misfit, _progress, _reason, _Schedule
 from stream.errors import ConfigurationError
 from stream.partitioning import partition_of
 from stream.records import REJECT_REASONS
@@ -38,6 +38,12 @@ def event(**changes: object) -> bytes:
 )
 def test_line_is_refused_for_the_reason_that_the_worker_would_give(value: bytes, reason: str) -> None:
     assert _reason(_check([(1, value)], 4), 0) == reason
+
+
+def test_line_whose_data_do_not_fit_is_told_by_its_field_and_not_by_its_value() -> None:
+    assert _misfit(event(type="social.comment", data={"text": "secret" * 2000})) == "text does not fit"
+    assert _misfit(event(type="message.opened", data={})) == "channel is not given"
+    assert _misfit(event(data=[1])) == "data is no object"
 
 
 def test_every_reason_has_a_meaning() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stream.commands import reading
-from stream.commands.reading import KafkaReader
+from stream.commands.reading import KafkaReader, ReadContents
+from stream.errors import ConfigurationError
+from stream.records import ContentId, OutboxRow
+from tests.simulation.topics import MemoryReader, MemoryTopic
 
 
 class Consumer:
@@ -42,3 +46,38 @@ def test_an_offset_that_comes_twice_is_read_once_as_the_worker_reads_it(
     while records := reader.read(4):
         found += [record.offset for record in records]
     assert found == [0, 3]
+
+
+def put(topic: MemoryTopic, data: bytes) -> ContentId:
+    content = ContentId("model", "support", hashlib.sha256(data).hexdigest())
+    topic.append(OutboxRow(0, 0, content.key().encode(), data, ()))
+    return content
+
+
+async def test_content_that_was_written_since_is_found_when_the_log_activates_it() -> None:
+    topic = MemoryTopic()
+    first = put(topic, b"one")
+    opened = []
+
+    def opens() -> MemoryReader:
+        opened.append(MemoryReader(topic))
+        return opened[-1]
+
+    library = ReadContents.following(opens)
+    await library.wait_for([first])
+    assert (library.get(first), library.identities, len(opened)) == (b"one", (first,), 1)
+    second = put(topic, b"two")
+    assert library.get(second) is None
+    await library.wait_for([first, second])
+    assert (library.get(second), library.identities) == (b"two", (first, second))
+    assert library.offsets == {first: 0, second: 1}
+    missing = ContentId("model", "support", "0" * 64)
+    with pytest.raises(ConfigurationError, match="does not hold model/support/000"):
+        await library.wait_for([missing])
+
+
+async def test_topic_as_it_stood_at_one_moment_stays_so() -> None:
+    topic = MemoryTopic()
+    library = ReadContents.read(MemoryReader(topic))
+    with pytest.raises(ConfigurationError, match="which the log activates"):
+        await library.wait_for([put(topic, b"one")])

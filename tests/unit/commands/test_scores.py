@@ -10,7 +10,8 @@ import pytest
 
 from stream.commands.reading import ReadContents
 from stream.commands.scores import Sample, comparison, rank_correlation, sample_of, score_samples
-from stream.records import VOTER, ContentId, Header
+from stream.errors import StateMismatchError
+from stream.records import RECORD_VERSION, VOTER, ContentId, Header
 from stream.stores.memory import MemoryServer, MemoryStore
 from stream.stores.names import partition_prefix
 from stream.triggers import Campaign
@@ -27,6 +28,7 @@ def model(weight: float, bias: float = 0.0) -> bytes:
 
 def sample(*likes: float, age_ms: int = 0) -> Sample:
     records = np.zeros(len(likes), VOTER)
+    records["version"] = RECORD_VERSION
     records["last_seen_ms"] = NOW_MS - age_ms
     records["first_seen_s"] = (NOW_MS - age_ms) // 1000
     put_social(records, "social.like", "1d", likes, NOW_MS - age_ms)
@@ -76,3 +78,14 @@ async def test_sample_is_of_so_many_voters_with_events() -> None:
     assert sorted(row["social.like.decayed_1d"] for row in found) == pytest.approx(list(range(1, 9)))
     assert 3 <= len((await sample_of(store, 4)).records) <= 4
     assert (await sample_of(store, 100)).log_time_ms == NOW_MS
+
+
+@pytest.mark.parametrize("data", [b"\x09" + bytes(VOTER.itemsize - 1), b"\x02\x00"], ids=["version 9", "two bytes"])
+async def test_record_that_this_build_cannot_read_is_told_not_scored(data: bytes) -> None:
+    store = MemoryStore(MemoryServer(), partition_prefix("test", 0))
+    header = Header("topic", 1, "me", 0, NOW_MS)
+    await store.claim("me", header)
+    await store.begin_restore(replace(header, restoring=True))
+    await store.fill_restore("me", [("v1", data)], {})
+    with pytest.raises(StateMismatchError, match=rf"{len(data)} bytes; expected version"):
+        await sample_of(store, 10)

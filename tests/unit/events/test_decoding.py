@@ -10,7 +10,7 @@ import pytest
 import xxhash
 
 from stream.columns import columns_of
-from stream.events import decode
+from stream.events import decode, misfit
 from stream.interfaces import Decoded
 from stream.partitioning import partition_of
 from stream.records import EVENT_TYPES, KIND, MAX_EVENT_BYTES, REJECT_REASONS, Activation, ContentId
@@ -146,6 +146,27 @@ BY_REASON: dict[str, list[Any]] = {
     ],
 }
 EXAMPLES = [(name, value) for name, values in BY_REASON.items() for value in values]
+
+
+@pytest.mark.parametrize("value", BY_REASON["bad_data"])
+def test_what_does_not_fit_is_named_by_its_field(value: dict[str, Any]) -> None:
+    told = misfit(value["type"], value.get("data"))
+    fields = value["data"] if isinstance(value.get("data"), dict) else {}
+    assert told == "data is no object" or told.split()[0] in {
+        *fields,
+        "amount",
+        "currency",
+        "channel",
+        "engine",
+        "contents",
+    }
+
+
+def test_nothing_is_named_where_data_fit() -> None:
+    assert misfit("donation.completed", {"amount": 5, "currency": "EUR", "method": None, "more": []}) == ""
+    assert misfit("donation.completed", {"amount": 5}) == "currency is not given"
+    assert misfit("donation.completed", {"amount": -5, "currency": "EUR"}) == "amount does not fit"
+    assert misfit("social.like", None) == ""
 
 
 @pytest.mark.parametrize(("name", "value"), EXAMPLES, ids=[f"{name}-{n}" for n, (name, _) in enumerate(EXAMPLES)])
