@@ -55,6 +55,7 @@ bench: $(SYNCED) ## Throughput beside scripts, Faust, quixstreams, bytewax, Kafk
 		flags=($(if $(ROUNDS),--rounds $(ROUNDS))); \
 		if [[ $$part == throughput ]]; then flags+=($(if $(EVENTS),--events $(EVENTS)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
 			$(if $(CONTENDERS),--contenders $(CONTENDERS)) $(if $(QUICK),--quick)); fi; \
+		if [[ $$part == dataset ]]; then flags+=($(if $(EVENTS),--events $(EVENTS))); fi; \
 		$(BIN)/python -m load_tests.$$part "$${flags[@]}" || status=$$?; done; exit $$status'
 
 bench-latency: $(SYNCED) ## Event to trigger in an open loop, beside a bare echo and Kafka Streams (ROUNDS, RATES, HIGHEST: events/s)

@@ -53,6 +53,10 @@ class SnapshotRefusedError(GroundswellError):
     """A snapshot must not be used: torn, altered, foreign, or not of this build. The text says what to do."""
 
 
+class TemporaryStorageError(GroundswellError):
+    """Temporary files cannot be written (a full disk); the text names their directory."""
+
+
 class LeakFoundError(GroundswellError):
     """A row for training holds what was not known at its moment: nothing that was learnt from it would hold."""
 

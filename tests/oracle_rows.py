@@ -15,6 +15,7 @@ from tests.logs import TOPIC, Log
 from tests.oracle import ERASED, NO, Partition
 from tests.oracle_events import Event
 from tests.oracle_record import Voter
+from tests.oracle_signals import KNOWN_CHANNELS, KNOWN_METHODS, class_of
 
 HOUR_MS = 3_600_000
 MASK = 2**64 - 1
@@ -56,6 +57,8 @@ class Seen:
     now: int
     time: int
     data: Mapping[str, Any]
+    ends: bool = False
+    """Consent is withdrawn: nothing is known of the voter from here on."""
 
 
 class Watched(Partition):
@@ -69,8 +72,23 @@ class Watched(Partition):
     def fold(self, event: Event, voter: Voter) -> Sequence[float]:
         if event.type.startswith(self.kinds):
             time = self.now if event.time is None else event.time
-            self.seen.append(Seen(event.voter, self.now, time, event.data or {}))
+            self.seen.append(Seen(event.voter, self.now, time, self.classed(event)))
         return super().fold(event, voter)
+
+    def gate(self, offset: int, event: Event) -> None:
+        before = self.totals["suppressed"] + self.totals["duplicates"]
+        super().gate(offset, event)
+        if event.type == "consent.withdrawn" and before == self.totals["suppressed"] + self.totals["duplicates"]:
+            self.seen.append(Seen(event.voter, self.now, 2**63, {}, ends=True))
+
+    def classed(self, event: Event) -> Mapping[str, Any]:
+        """Return an event's data with what the taxonomy makes of channel and method."""
+        data = dict(event.data or {})
+        if event.type.startswith("message."):
+            data["channel"] = class_of(data["channel"], self.taxonomy.get("channels", KNOWN_CHANNELS))
+        if event.type.startswith("donation.") and data.get("method"):
+            data["method"] = class_of(data["method"], self.taxonomy.get("methods", KNOWN_METHODS))
+        return data
 
 
 def splitmix(value: int) -> int:
@@ -155,13 +173,15 @@ def decide(
         for event in partition.seen
         if event.voter == name and moment < event.now <= moment + asked.horizon_ms and event.time > moment
     ]
+    gone = [place for place, event in enumerate(events) if event.ends]
+    events = events[: gone[0]] if gone else events
     if asked.among is None:
         label: int | None = 1 if any(asked.fits(event.data) for event in events) else None
     else:
         answers = [asked.fits(event.data) for event in events if asked.among(event.data)]
         label = int(answers[0]) if answers else None
     if label is None:
-        complete = moment + asked.horizon_ms <= end
+        complete = moment + asked.horizon_ms <= end and not gone
         if complete and asked.among is not None:
             return None
         label = 0 if complete else None

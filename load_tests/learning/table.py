@@ -72,8 +72,9 @@ def learn(world: World, recipe: Recipe, out: Path, command: str | None = None) -
         world.write(options_of(recipe), first)
         if (options := treatment_of(recipe)) is not None:
             world.write(options, second)
-        trained = train(recipe, world.write, out, first, second, names_of_codes(RECIPES.parent), command)
-        treatment = read_data_set(second, FEATURES) if options is not None else None
+        given = None if options is None else second
+        trained = train(recipe, world.write, out, first, given, names_of_codes(RECIPES.parent), command)
+        treatment = None if given is None else read_data_set(given, FEATURES)
         rows = chosen_rows(recipe, read_data_set(first, FEATURES), treatment)
     return compare(world, recipe, rows.take(rows.parts == TEST), trained), trained
 

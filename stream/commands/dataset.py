@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +24,14 @@ from stream.commands.sampling import Counts, Design, Sampler, sample
 from stream.commands.surveys import Survey, survey
 from stream.commands.verify import Sources, sources_of
 from stream.errors import ConfigurationError, quoted
-from stream.features import FEATURES
+from stream.features import FEATURES, NO_TAXONOMY
+from stream.features.taxonomy import Taxonomy, read_taxonomy
 from stream.records import ENGINE_VERSION, RECORD_VERSION
 from stream.settings import Settings
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""In the first one labels compared texts, whatever the taxonomy made of them."""
+_SEEN: Final = 20
 SPLIT_BY: Final = ("voter", "time")
 
 Step = Callable[[str, int, int, int], None]
@@ -137,6 +141,7 @@ async def write_sources(
             library = ReadContents.read(config)
         finally:
             config.close()
+        design.label.require_listed(_taxonomies(library))
         surveys = []
         for number in range(sources.partition_count):
 
@@ -158,6 +163,17 @@ async def write_sources(
         file.abandon()
         raise
     return Written(out, metadata, checked)
+
+
+def _taxonomies(library: ReadContents) -> list[Taxonomy]:
+    """Return every taxonomy that the configuration topic holds and that can be read, and what counts without one."""
+    found = [NO_TAXONOMY.taxonomy]
+    for content in library.identities:
+        if content.kind == "taxonomy":
+            # What cannot be read was never active.
+            with suppress(ConfigurationError):
+                found.append(read_taxonomy(library.get(content) or b""))
+    return found
 
 
 async def _write_partition(
@@ -227,6 +243,15 @@ def _figures(counts: Counts) -> dict[str, int]:
     return {figure.name: getattr(counts, figure.name) for figure in fields(counts)}
 
 
+def _seen(surveys: Sequence[Survey]) -> dict[str, list[str]]:
+    """Return by field that names something of the campaign's the names that events gave, most frequent first."""
+    counts: dict[str, Counter[str]] = {}
+    for one in surveys:
+        for field, names in one.seen.items():
+            counts.setdefault(field, Counter()).update(names)
+    return {field: [name for name, _ in names.most_common(_SEEN)] for field, names in counts.items()}
+
+
 def _metadata(
     options: DatasetOptions,
     design: Design,
@@ -256,6 +281,7 @@ def _metadata(
         "begin_ms": begin_ms,
         "end_ms": end_ms,
         "complete_until_ms": _complete_until(surveys, design),
+        "seen": _seen(surveys),
         "counts": counts,
         "engine": ENGINE_VERSION,
         "record_version": RECORD_VERSION,

@@ -8,9 +8,12 @@
     DURATION   = a whole number, then "s", "m", "h", "d" or "w"
 
 A condition is about a field of the event's data; a field that is not given fits no condition, not even ``!=``, and one
-without an operator is fit once it is given. The label is 1 where an event of a type that fits all that stands behind
-``where`` comes within the duration. With ``among`` it is the first event that fits what stands there which decides,
-whichever way, and without such an event nothing is known: answers of a survey, say, of which most voters give none.
+without an operator is fit once it is given. Fields that the taxonomy decides (``stream.commands.classes``: a donation's
+method, a message's channel, ...) are compared by class, as features have them: by the taxonomy that was active at the
+event's place in the log, so that ``method=online`` is also what came in by card. The label is 1 where an event of a
+type that fits all that stands behind ``where`` comes within the duration. With ``among`` it is the first event that
+fits what stands there which decides, whichever way, and without such an event nothing is known: answers of a survey,
+say, of which most voters give none.
 """
 
 from __future__ import annotations
@@ -21,9 +24,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from stream.commands.classes import CLASSED, OTHER, listed_in
 from stream.errors import ConfigurationError, quoted
 from stream.events.field_kernels import CHOICE, FLAG, INTEGER, NUMBER
 from stream.events.fields import FIELDS, Rule
+from stream.features.taxonomy import Taxonomy
 from stream.records import EVENT_TYPES, KIND
 
 _CONTROL: Final = ("clock.tick", "config.activated", "keys.rotated")
@@ -44,6 +49,8 @@ _UNIT_MS: Final[Mapping[str, int]] = {
 }
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 _SHOWN: Final = 300
+_LISTED: Final = 20
+"""Most names of a list that an error shows."""
 _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -63,11 +70,13 @@ class Condition:
     comparison: str = ""
     """Empty: it must be given."""
     value: bool | float | str = ""
+    listed: str = ""
+    """The taxonomy's list whose name the value is; empty: another sort of value."""
 
     def holds(self, data: Mapping[str, Any]) -> bool:
         """Return whether an event's data fits; a value of another type (true, number, text) than the condition's never.
 
-        ``data`` is parsed JSON.
+        ``data`` is parsed JSON, with classes where the taxonomy decides (``classes.by_class``).
         """
         found = data.get(self.field)
         if found is None or not self.comparison:
@@ -120,8 +129,33 @@ class Label:
         """Whether anything of an event but its type matters."""
         return bool(self.where or self.among)
 
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All there are."""
+        return (*self.where, *self.among)
+
+    @property
+    def reads_classes(self) -> bool:
+        """Whether a condition is about a field that the taxonomy decides."""
+        return any(condition.field in CLASSED[name] for condition in self.conditions for name in self.types)
+
+    def require_listed(self, taxonomies: Sequence[Taxonomy]) -> None:
+        """Raise ConfigurationError for a name that stands in no such list of these taxonomies, with those that do."""
+        for condition in self.conditions:
+            names = listed_in(taxonomies, condition.listed) if condition.listed else ()
+            if condition.listed and condition.value not in (*names, OTHER):
+                shown = ", ".join([*names[:_LISTED], *(["..."] if len(names) > _LISTED else []), OTHER])
+                message = (
+                    f"label {quoted(self.text, _SHOWN)}: {condition.field} is {quoted(condition.value)}, expected one "
+                    f"of the {condition.listed} that the taxonomy lists: {shown}"
+                )
+                raise ConfigurationError(message)
+
     def judge(self, data: object) -> bool | None:
-        """Return what an event of such a type with this data (parsed JSON) decides; None: nothing."""
+        """Return what an event of such a type with this data decides; None: nothing.
+
+        ``data`` is parsed JSON, with classes where the taxonomy decides.
+        """
         fields: Mapping[str, Any] = data if isinstance(data, dict) else {}
         fits = all(condition.holds(fields) for condition in self.where)
         if self.among:
@@ -199,8 +233,10 @@ class _Parser:
 
     def _condition(self, types: Sequence[str], known: Mapping[str, Rule]) -> Condition:
         name = self._take()
-        if name.sort != "word" or name.text in _WORDS or (name.text not in known and _OPEN_TYPE not in types):
-            self._refuse(name, f"a field of {' or '.join(types)}: {', '.join(known) or 'there is none'}")
+        classed = {field: one for kind in types for field, one in CLASSED[kind].items()}
+        fields = list(dict.fromkeys([*known, *classed]))
+        if name.sort != "word" or name.text in _WORDS or (name.text not in fields and _OPEN_TYPE not in types):
+            self._refuse(name, f"a field of {' or '.join(types)}: {', '.join(fields) or 'there is none'}")
         if self._tokens[self._next].sort != "operator":
             return Condition(name.text)
         comparison = self._take()
@@ -208,10 +244,23 @@ class _Parser:
         if given.sort not in {"word", "text"}:
             self._refuse(given, "a value, in double quotes if it holds spaces or signs")
         rule = known.get(name.text)
-        value = self._undeclared(given) if rule is None else self._declared(given, rule)
+        value: bool | float | str
+        if name.text in classed:
+            value = self._class(given, name.text, types)
+        else:
+            value = self._undeclared(given) if rule is None else self._declared(given, rule)
         if comparison.text not in {"=", "!="} and not isinstance(value, float):
             self._refuse(comparison, f"= or !=, since {quoted(given.text)} is no number")
-        return Condition(name.text, comparison.text, value)
+        return Condition(name.text, comparison.text, value, classed[name.text].listed if name.text in classed else "")
+
+    def _class(self, given: _Token, field: str, types: Sequence[str]) -> str:
+        """Return a class of a field; what a taxonomy lists is known only where one is at hand."""
+        for kind in types:
+            classed, rule = CLASSED[kind].get(field), FIELDS[kind].get(field)
+            choices = classed.names if classed is not None else rule.choices if rule is not None else ()
+            if choices and given.text not in choices:
+                self._refuse(given, f"a class of {field}: {', '.join(choices)}")
+        return given.text
 
     def _declared(self, given: _Token, rule: Rule) -> bool | float | str:
         """Return a value of the type that a field is known to have."""

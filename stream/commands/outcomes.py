@@ -1,9 +1,12 @@
-"""What became of voters: the first of two passes over a log collects what decides labels, and no feature."""
+"""What became of voters: the first of two passes over a log collects what decides labels, or ends them; no feature."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -11,13 +14,22 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from stream.columns import Columns
+from stream.commands.classes import activated, by_class
 from stream.commands.labels import Label
 from stream.commands.moments import Schedule
-from stream.interfaces import Decoded
-from stream.records import CONSENT_GRANTED, USE_CONSENT, USE_ERASE, USE_FOLD
+from stream.features.taxonomy import Taxonomy
+from stream.interfaces import Decoded, Library
+from stream.records import CONSENT_GRANTED, CONSENT_WITHDRAWN, USE_CONSENT, USE_ERASE, USE_FOLD
 
-_EVENT: Final = np.dtype([("voter", "<u8"), ("now", "<i8"), ("time", "<i8"), ("fits", "?")])
-"""An event that decides a label: its voter (``moments.hashed``), log time and own time in ms, and which way."""
+_EVENT: Final = np.dtype([("voter", "<u8"), ("now", "<i8"), ("time", "<i8"), ("says", "i1")])
+"""An event that a label rests on: its voter (``moments.hashed``), log time and own time in ms, and what it says."""
+_UNFIT, _FITS, _ENDS = 0, 1, 2
+"""The label is decided, one way or the other; or nothing is known of the voter from here on."""
+_EVER: Final = np.iinfo(np.int64).max
+NAMING: Final = ("campaign", "event", "form", "list", "message", "platform", "role", "shift")
+"""Fields of data that name something of the campaign's own, never a voter or what one says."""
+_MOST_NAMES: Final = 10_000
+"""So many different ones are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ class Outcomes:
         self._horizon_ms = horizon_ms
         self._now = events["now"][order]
         self._time = events["time"][order]
-        self._fits = events["fits"][order]
+        self._says = events["says"][order]
         self._voters, self._starts = np.unique(voters, return_index=True)
         self._stops = np.append(self._starts[1:], len(voters))
 
@@ -66,12 +78,13 @@ class Outcomes:
 
     def decide(
         self, places: NDArray[np.int64], stops: NDArray[np.int64], moment_ms: int
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return whether each voter's label of a moment is decided, and what it is then (bool[n] each).
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return whether each voter's label of a moment is decided, what it is then, and whether it cannot be.
 
-        By the first of the events from ``places`` to before ``stops`` (int64[n]) that came into the log after the
-        moment and within the horizon, and happened after the moment too. ``places`` are moved past what came before,
-        in place: a voter's moments are asked for in order.
+        All bool[n]. By the first of the events from ``places`` to before ``stops`` (int64[n]) that came into the log
+        after the moment and within the horizon, and happened after the moment too: where consent was withdrawn before
+        anything was decided, nobody knows what the voter did then. ``places`` are moved past what came before, in
+        place: a voter's moments are asked for in order.
         """
         now, time, until_ms = self._now, self._time, moment_ms + self._horizon_ms
         active = np.flatnonzero(places < stops)
@@ -85,19 +98,24 @@ class Outcomes:
             active = active[(now[found[active]] <= until_ms) & (time[found[active]] <= moment_ms)]
             found[active] += 1
             active = active[found[active] < stops[active]]
-        decided = found < stops
-        decided[decided] = now[found[decided]] <= until_ms
-        label = np.zeros(len(places), np.bool_)
-        label[decided] = self._fits[found[decided]]
-        return decided, label
+        met = found < stops
+        met[met] = now[found[met]] <= until_ms
+        says = np.full(len(places), _UNFIT, np.int8)
+        says[met] = self._says[found[met]]
+        ended = says == _ENDS
+        return met & ~ended, says == _FITS, ended
 
 
 class Collector:
     """Told the rows of one partition in order (``Replay.observe``), notes what labels and moments rest on."""
 
-    def __init__(self, label: Label, schedule: Schedule, log_time_ms: int) -> None:
-        """Begin where log time is ``log_time_ms`` (0: not known yet)."""
+    def __init__(
+        self, label: Label, schedule: Schedule, log_time_ms: int, taxonomy: Taxonomy, library: Library
+    ) -> None:
+        """Begin where log time is ``log_time_ms`` (0: not known yet), under a taxonomy; ``library`` has later ones."""
         self._label = label
+        self._taxonomy = taxonomy
+        self._library = library
         self._schedule = schedule
         self._cuts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         self._events: list[NDArray[np.void]] = []
@@ -107,6 +125,9 @@ class Collector:
         """The last one."""
         self.barred: set[int] = set()
         """Voters (``hashed``) who were erased, or have withdrawn consent as things stand."""
+        named = {condition.field for condition in label.conditions if condition.comparison == "="}
+        self.seen: dict[str, Counter[str]] = {field: Counter() for field in NAMING if field in named}
+        """By field of NAMING that the label compares, how often events of its types gave which value."""
 
     def observe(self, columns: Columns, decoded: Decoded, use: NDArray[np.int64]) -> None:
         """Take one batch's rows."""
@@ -146,14 +167,42 @@ class Collector:
                 self.barred.add(voter)
 
     def _note_events(self, columns: Columns, decoded: Decoded, use: NDArray[np.int64]) -> None:
-        """Note the events that decide a label; what was not used (duplicates, no consent) decides none."""
+        """Note the events that decide a label, or end it; what was not used (duplicates, no consent) does neither."""
         label = self._label
-        rows = np.flatnonzero(np.isin(decoded.kinds, label.kinds) & ((use == USE_FOLD) | (use == USE_CONSENT)))
-        found = list[tuple[int, int, int, bool]]()
-        for row in rows.tolist():
-            verdict = label.judge(orjson.loads(columns.value(row)).get("data") if label.reads_data else None)
+        begins, taxonomies = self._taxonomies(decoded)
+        ends = (use == USE_ERASE) | ((use == USE_CONSENT) & (decoded.kinds == CONSENT_WITHDRAWN))
+        decides = np.isin(decoded.kinds, label.kinds) & ((use == USE_FOLD) | (use == USE_CONSENT))
+        found = list[tuple[int, int, int, int]]()
+        for row in np.flatnonzero(ends | decides).tolist():
+            if ends[row]:
+                # Whenever it happened: from this row on what the voter does is not used.
+                found.append((xxh3_64_intdigest(decoded.voters[row]), int(decoded.now[row]), _EVER, _ENDS))
+                continue
+            data = (orjson.loads(columns.value(row)).get("data") if label.reads_data else None) or {}
+            self._count_names(data)
+            if label.reads_classes:
+                taxonomy = taxonomies[bisect_right(begins, row) - 1]
+                data = by_class(int(decoded.kinds[row]), data, decoded.signals[row], taxonomy)
+            verdict = label.judge(data)
             if verdict is not None:
                 voter = xxh3_64_intdigest(decoded.voters[row])
-                found.append((voter, int(decoded.now[row]), int(decoded.times[row]), verdict))
+                says = _FITS if verdict else _UNFIT
+                found.append((voter, int(decoded.now[row]), int(decoded.times[row]), says))
         if found:
             self._events.append(np.array(found, _EVENT))
+
+    def _taxonomies(self, decoded: Decoded) -> tuple[list[int], list[Taxonomy]]:
+        """Return from which rows on which taxonomies are active, in order."""
+        begins, taxonomies = [0], [self._taxonomy]
+        for row in sorted(decoded.activations):
+            if not decoded.reject[row]:
+                begins.append(row)
+                taxonomies.append(activated(decoded.activations[row], self._library))
+        self._taxonomy = taxonomies[-1]
+        return begins, taxonomies
+
+    def _count_names(self, data: Mapping[str, Any]) -> None:
+        for field, names in self.seen.items():
+            name = data.get(field)
+            if isinstance(name, str) and (name in names or len(names) < _MOST_NAMES):
+                names[name] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from stream.columns import Columns
 from stream.commands.reading import PartitionReader, columns_from
+from stream.commands.temporary import temporary_storage
+from stream.features.taxonomy import Taxonomy
 from stream.interfaces import Decoded, Library
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import OUTPUTS, RECORD_VERSION, VOTER, Header, OutboxRow
@@ -29,8 +32,9 @@ class RecordFile:
     """Voters' records in a temporary file that has no name: only their places are in memory."""
 
     def __init__(self) -> None:
-        """Open an empty file."""
-        self._file = tempfile.TemporaryFile(prefix="groundswell-")  # noqa: SIM115 (closed by close)
+        """Open an empty file; raise TemporaryStorageError where there can be none."""
+        with temporary_storage():
+            self._file = tempfile.TemporaryFile(prefix="groundswell-")  # noqa: SIM115 (closed by close)
         self._descriptor = self._file.fileno()
         self._places: dict[str, int] = {}
 
@@ -47,10 +51,14 @@ class RecordFile:
         return list(self._places)
 
     def put(self, records: Iterable[tuple[str, bytes]]) -> None:
-        """Write records (voter, 768 bytes), over older ones."""
+        """Write records (voter, 768 bytes), over older ones; raise TemporaryStorageError where there is no room."""
         places = self._places
-        for voter, data in records:
-            os.pwrite(self._descriptor, data, places.setdefault(voter, len(places)) * VOTER.itemsize)
+        with temporary_storage():
+            for voter, data in records:
+                at = places.setdefault(voter, len(places)) * VOTER.itemsize
+                # The last bytes that a disk has room for are written without an error.
+                if os.pwrite(self._descriptor, data, at) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def since(self, count: int) -> list[str]:
         """Return the voters that came after the first ``count``, in order."""
@@ -139,6 +147,11 @@ class Replay:
                 replay.records.close()
                 raise
         return replay
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The taxonomy that is active at this offset."""
+        return self._state.active.taxonomy.taxonomy
 
     @property
     def header(self) -> Header:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,7 +94,9 @@ class RowFile:
 
     def abandon(self) -> None:
         """Remove what was written, if it has not taken its name."""
-        self._writer.close()
+        # On a full disk even the end cannot be written, and is not what went wrong.
+        with suppress(OSError, self._arrow.ArrowException):
+            self._writer.close()
         self.partial.unlink(missing_ok=True)
 
     def _write(self) -> None:

@@ -108,9 +108,9 @@ class Sampler:
         design = self._design
         seen = np.flatnonzero(self._phases == design.schedule.phase_at(moment_ms))
         places = self._places[seen]
-        decided, labels = self._outcomes.decide(places, self._stops[seen], moment_ms)
+        decided, labels, ended = self._outcomes.decide(places, self._stops[seen], moment_ms)
         self._places[seen] = places
-        censored = ~decided & (moment_ms + design.label.horizon_ms > self._end_ms)
+        censored = ~decided & (ended | (moment_ms + design.label.horizon_ms > self._end_ms))
         known = decided | censored | (not design.label.among)
         kept = known & (labels | (drawn(self._voters[seen], NEGATIVE, design.seed, moment_ms) < design.negatives))
         self.counts.candidates += len(seen)

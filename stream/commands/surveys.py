@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stream.commands.outcomes import Collector, Cuts, Outcomes
@@ -36,6 +37,8 @@ class Survey:
     outcomes: Outcomes
     barred: frozenset[int]
     """Voters (``moments.hashed``) of whom there are no rows."""
+    seen: Mapping[str, Counter[str]]
+    """As ``Collector.seen``."""
 
     @property
     def first(self) -> int:
@@ -70,7 +73,7 @@ async def survey(
     except BaseException:
         log.close()
         raise
-    collector = Collector(design.label, design.schedule, replay.header.log_time_ms)
+    collector = Collector(design.label, design.schedule, replay.header.log_time_ms, replay.taxonomy, library)
     replay.observe(collector.observe)
     begun = replay.header.offset
 
@@ -91,6 +94,7 @@ async def survey(
         cuts=collector.cuts(),
         outcomes=collector.outcomes(),
         barred=frozenset(collector.barred),
+        seen=collector.seen,
     )
 
 

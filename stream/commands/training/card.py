@@ -10,12 +10,16 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 
+import orjson
+
 from stream.commands.training import plots
 from stream.commands.training.fitting import Fitted
 from stream.commands.training.judgement import GROUPS, Judgement
 from stream.commands.training.judging import Group
 from stream.commands.training.recipes import Recipe
 
+PAGE: Final = "card.html"
+"""The name of the card's page."""
 _STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #1d232a; background: #fff;
@@ -56,6 +60,15 @@ class Made:
     """Of the model file."""
     model_bytes: int
     command: str
+    unsaid: tuple[str, ...] = ()
+    """Options of `groundswell dataset` of which the rows do not say how they were made with them."""
+
+
+def files(made: Made) -> dict[str, bytes]:
+    """Return all files of the card by name: pictures, figures for programs to read, and the page."""
+    images = pictures(made)
+    told = orjson.dumps(figures(made), option=orjson.OPT_INDENT_2) + b"\n"
+    return {**images, "figures.json": told, PAGE: html(made, images).encode()}
 
 
 def pictures(made: Made) -> dict[str, bytes]:
@@ -224,7 +237,7 @@ def _data(made: Made) -> str:
         f"{counts[key]:,} {word}"
         for key, word in (
             ("candidates", "moments of voters"),
-            ("censored", "censored by the log's end"),
+            ("censored", "censored by the log's end or a withdrawn consent"),
             ("unanswered", "without an answer"),
         )
         if counts.get(key)
@@ -233,8 +246,15 @@ def _data(made: Made) -> str:
         f"<p>The log from {period(meta)}, {counts['voters']:,} voters; {said}. "
         f"Engine {meta['engine']}, record version {meta['record_version']}.</p>"
         f"<table><tr><th>rows to</th><th>voters</th><th>rows</th><th>positives</th><th>rate</th></tr>{lines}</table>"
-        f"<p class=quiet>Rows by <code>{escape(str(meta['command']))}</code></p>"
+        f"<p class=quiet>Rows by <code>{escape(str(meta['command']))}</code>{_not_known(made.unsaid)}</p>"
     )
+
+
+def _not_known(unsaid: Sequence[str]) -> str:
+    if not unsaid:
+        return ""
+    names = ", ".join(f"<code>--{name}</code>" for name in unsaid)
+    return f", as the recipe has it: the rows that were given do not say with which {names} they were made"
 
 
 def _image(images: Mapping[str, bytes], name: str) -> str:

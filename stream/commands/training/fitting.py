@@ -57,7 +57,7 @@ def fit(recipe: Recipe, rows: Rows) -> Fitted:
 
     Raises ConfigurationError where LightGBM is not installed, or refuses.
     """
-    lightgbm = _lightgbm()
+    lightgbm = library()
     places = recipe.columns(rows.names)
     names = [rows.names[place] for place in places]
     chosen = {rows.names[place] for pattern in recipe.categorical for place in matching(pattern, rows.names)}
@@ -103,7 +103,7 @@ def outcome_of(recipe: Recipe, rows: Rows) -> Floats:
     """
     if rows.treated is None:
         return rows.labels
-    lightgbm = _lightgbm()
+    lightgbm = library()
     share = 1 - recipe.holdout.share if recipe.holdout is not None else float(rows.treated.mean())
     expected = np.empty(len(rows))
     folds = rows.voters % _FOLDS
@@ -201,7 +201,8 @@ def _train(
         raise ConfigurationError(message) from error
 
 
-def _lightgbm() -> Any:
+def library() -> Any:
+    """Return ``lightgbm``; raise ConfigurationError where it is not installed, or cannot be loaded."""
     # Its threads would spin beside each other's on what one has to do.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:

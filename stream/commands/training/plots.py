@@ -134,20 +134,26 @@ def groups_png(title: str, groups: Sequence[Group], whole: float) -> bytes:
     return _png(effects, (6.0, high)) if np.isnan(whole) else _png(both, (7.6, high), 2)
 
 
-def _png(draw: Callable[..., None], size: tuple[float, float] = _WIDE, columns: int = 1) -> bytes:
+def pyplot() -> Any:
+    """Return ``matplotlib.pyplot``, which draws to files; raise ConfigurationError where it is not installed."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 (an extra, which may not be installed)
     except ImportError as error:
         raise ConfigurationError(missing("matplotlib")) from error
     mpl.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
+    from matplotlib import pyplot as drawing  # noqa: PLC0415
 
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = pyplot.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
+    return drawing
+
+
+def _png(draw: Callable[..., None], size: tuple[float, float] = _WIDE, columns: int = 1) -> bytes:
+    drawing = pyplot()
+    with drawing.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, axes = drawing.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
         try:
             draw(*axes[0])
             buffer = io.BytesIO()
             figure.savefig(buffer, format="png", dpi=_DOTS, metadata=_SILENT)
         finally:
-            pyplot.close(figure)
+            drawing.close(figure)
     return buffer.getvalue()

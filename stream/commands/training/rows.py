@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.commands.rows import COLUMNS, parquet, read_metadata
-from stream.commands.training.recipes import Eligible, Recipe, matching
+from stream.commands.training.recipes import Eligible, Holdout, Recipe, matching
 from stream.errors import ConfigurationError, quoted
 from stream.holdouts import OURS, held_out
 
@@ -22,6 +22,8 @@ CALIBRATED: Final = 0.2
 _CALIBRATION: Final = f"{OURS}calibration"
 _LEAST_OF_BOTH: Final = 10
 """Voters who were treated, and who were not, that each part of an experiment's rows has."""
+_MOST_REACHED: Final = 0.2
+"""Of those held out, as a part of the share of the others: some get a letter that was not for them."""
 _USED: Final = ("train", "test")
 
 
@@ -149,7 +151,8 @@ def chosen_rows(recipe: Recipe, data: DataSet, treatment: DataSet | None = None)
             raise ConfigurationError(message)
         held = [held_out(recipe.holdout.experiment, recipe.holdout.share, voter) for voter in rows.people.tolist()]
         treated = 1 - np.array(held, np.float64)[rows.voters]
-        first, last, reached = _moments(treatment)
+        first, last, reached = _moments(recipe, treatment)
+        _require_experiment(recipe, recipe.holdout, treatment.rows)
         counts &= (rows.times >= first) & (rows.times <= last)
         rows = replace(rows, treated=treated, reached=reached)
     rows = rows.take(counts)
@@ -188,16 +191,47 @@ def eligible(conditions: Sequence[Eligible], rows: Rows) -> NDArray[np.bool_]:
     return counts
 
 
-def _moments(treatment: DataSet) -> tuple[int, int, float]:
-    """Return the first and last moment that the treatment followed, and the share that it reached of those between."""
+def _moments(recipe: Recipe, treatment: DataSet) -> tuple[int, int, float]:
+    """Return the first and last moment that the treatment followed, and the share that it reached of those between.
+
+    They are everybody's: who was held out has no moment of their own, and rows of other times would not compare.
+    """
     followed = treatment.rows.labels == 1
     if not followed.any():
-        message = "the treatment reached nobody in the log: there is nothing to compare the holdout with"
+        seen = treatment.meta.get("seen")
+        names = "; ".join(
+            f"of {field} the log has {', '.join(map(quoted, found)) or 'none'}"
+            for field, found in (seen.items() if isinstance(seen, dict) else ())
+        )
+        message = (
+            f"recipe {recipe.name!r}: the treatment {treatment.meta['label']['text']!r} reached nobody in the log, "
+            f"expected one that it holds{f': {names}' if names else ''}"
+        )
         raise ConfigurationError(message)
     times = treatment.rows.times
     first, last = int(times[followed].min()), int(times[followed].max())
     within = (times >= first) & (times <= last)
     return first, last, float(np.mean(followed[within]))
+
+
+def _require_experiment(recipe: Recipe, holdout: Holdout, rows: Rows) -> None:
+    """Raise ConfigurationError where the treatment reached those who are held out much as it did the others.
+
+    The log does not say which experiments there are: an experiment's name draws voters, and is nowhere else.
+    """
+    reached = np.zeros(len(rows.people), np.bool_)
+    reached[rows.voters[rows.labels == 1]] = True
+    held = np.array([held_out(holdout.experiment, holdout.share, voter) for voter in rows.people.tolist()], np.bool_)
+    if not held.any() or held.all():
+        return
+    of_held, of_others = float(reached[held].mean()), float(reached[~held].mean())
+    if of_held > _MOST_REACHED * of_others:
+        message = (
+            f"recipe {recipe.name!r}: the treatment {holdout.treatment!r} reached {100 * of_held:.0f} % of the voters "
+            f"whom experiment {holdout.experiment!r} with share {holdout.share:g} holds out, and {100 * of_others:.0f} "
+            f"% of the others, expected at most {_MOST_REACHED:g} times as many: by these nobody was kept from it"
+        )
+        raise ConfigurationError(message)
 
 
 def _column(table: Any, name: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +14,18 @@ import orjson
 
 from stream.commands.dataset import DatasetOptions
 from stream.commands.imports import Imported, import_model
-from stream.commands.training import card
-from stream.commands.training.fitting import Fitted, fit
+from stream.commands.rows import parquet
+from stream.commands.temporary import temporary_directory, temporary_storage
+from stream.commands.training import card, plots
+from stream.commands.training.fitting import Fitted, fit, library
 from stream.commands.training.judgement import Judgement, judge
+from stream.commands.training.provenance import unsaid
 from stream.commands.training.recipes import SUFFIX, Recipe, read_recipe
 from stream.commands.training.rows import DataSet, chosen_rows, read_data_set
 from stream.commands.training.watching import watched
+from stream.commands.training.writing import places, require_writable, write_model
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
-
-CARD_SUFFIX: Final = ".card"
-"""Of the directory beside a model file that holds its card."""
 
 _PROFILE: Final = {"region": "regions", "age band": "age_bands", "language": "languages"}
 
@@ -122,47 +122,68 @@ def train(
 
     ``rows`` and ``treatment`` are files that ``groundswell dataset`` wrote; what is not given is written by ``write``
     and gone afterwards. ``codes`` names the codes of groups, from 1 up, ``command`` is what the card says that made it.
-    Raises ConfigurationError where rows, recipe or
-    installation do not allow it; nothing of a former model is lost then.
+    Raises ConfigurationError where rows, recipe or installation do not allow it, what is missing or wrong of itself
+    before ``write`` is asked; nothing of a former model is lost then.
     """
-    with tempfile.TemporaryDirectory(prefix="groundswell-") as place:
-        wanted = ((options_of(recipe), rows, "rows"), (treatment_of(recipe), treatment, "treatment"))
-        data: list[DataSet | None] = []
-        for options, given, name in wanted:
-            if options is None:
-                data.append(None)
-                continue
-            file = given
-            if file is None:
-                file = Path(place) / f"{name}.parquet"
-                write(options, file)
-            data.append(read_data_set(file, FEATURES))
-        first, second = data
-        assert first is not None  # noqa: S101 (a recipe always has rows)
-        _check(recipe, first)
-        chosen = chosen_rows(recipe, first, second)
+    require_ready(recipe, out, treatment)
+    with temporary_directory() as place:
+        data, said = _data(recipe, write, {"rows": rows, "treatment": treatment}, place)
+        first = data["rows"]
+        chosen = chosen_rows(recipe, first, data.get("treatment"))
         fitted = fit(recipe, chosen)
-        imported = watched(recipe, model_file(recipe, fitted, Path(place)), chosen, Path(place))
+        with temporary_storage():
+            imported = watched(recipe, model_file(recipe, fitted, place), chosen, place)
     judgement = judge(recipe, chosen, imported.content, codes or {})
     command = command or shlex.join(["groundswell", "train", recipe.name])
     digest = hashlib.sha256(imported.content).hexdigest()
     # Wherever the rows happened to lie.
     meta = {**first.meta, "command": options_of(recipe).command(Path("rows.parquet"))}
-    made = card.Made(recipe, fitted, judgement, meta, digest, len(imported.content), command)
-    model, page = _write(made, imported, out)
-    return Trained(model, page, imported, fitted, judgement)
+    made = card.Made(recipe, fitted, judgement, meta, digest, len(imported.content), command, said)
+    model = write_model(out, recipe.name, imported.content, card.files(made))
+    return Trained(model, places(out, recipe.name)[1] / card.PAGE, imported, fitted, judgement)
 
 
-def _check(recipe: Recipe, data: DataSet) -> None:
-    """Raise ConfigurationError for rows of another label, and where the log is too short for any."""
-    found = data.meta["label"]["text"]
-    if found != recipe.label:
-        message = f"the rows' label is {found!r}, expected the recipe's {recipe.label!r}"
+def require_ready(recipe: Recipe, out: Path, treatment: Path | None = None) -> None:
+    """Raise ConfigurationError for what would stop training once all rows are there: hours later, of a long log."""
+    for load in (parquet, library, plots.pyplot):
+        load()
+    recipe.columns(FEATURES)
+    if treatment is not None and recipe.holdout is None:
+        message = f"recipe {recipe.name!r} has no [holdout], expected no rows of its treatment ({treatment})"
         raise ConfigurationError(message)
+    require_writable(out, recipe.name)
+
+
+def _data(
+    recipe: Recipe, write: Writer, given: Mapping[str, Path | None], place: Path
+) -> tuple[dict[str, DataSet], tuple[str, ...]]:
+    """Return the data sets that a recipe asks for, and the options that its rows do not say of themselves.
+
+    Those that are given come first: whatever is wrong with them is found before the log is read.
+    """
+    data: dict[str, DataSet] = {}
+    said: tuple[str, ...] = ()
+    wanted = {"rows": options_of(recipe), "treatment": treatment_of(recipe)}
+    for name, options in sorted(wanted.items(), key=lambda item: given[item[0]] is None):
+        if options is None:
+            continue
+        file = given[name]
+        if file is None:
+            write(options, place / f"{name}.parquet")
+        data[name] = read_data_set(file or place / f"{name}.parquet", FEATURES)
+        missing = unsaid(options, data[name].meta, file, recipe.name)
+        if name == "rows":
+            said = missing
+            _require_long(recipe, data[name])
+    return data, said
+
+
+def _require_long(recipe: Recipe, data: DataSet) -> None:
+    """Raise ConfigurationError where the log is too short for any row."""
     if data.meta["complete_until_ms"] <= data.meta["begin_ms"]:
         message = (
-            f"the log goes from {card.period(data.meta)}, expected more than the horizon of label {found!r}, and time "
-            "before it to learn from: `topics.retention_days` says how long the log is kept"
+            f"the log goes from {card.period(data.meta)}, expected more than the horizon of label {recipe.label!r}, "
+            "and time before it to learn from: `topics.retention_days` says how long the log is kept"
         )
         raise ConfigurationError(message)
 
@@ -173,23 +194,3 @@ def model_file(recipe: Recipe, fitted: Fitted, place: Path) -> Imported:
     text.write_text(fitted.text)
     calibration.write_bytes(orjson.dumps({"slope": fitted.slope, "intercept": fitted.intercept}))
     return import_model(text, recipe.name, calibration, description=recipe.description)
-
-
-def _write(made: card.Made, imported: Imported, out: Path) -> tuple[Path, Path]:
-    images = card.pictures(made)
-    model = out / f"{made.recipe.name}.json"
-    directory = out / f"{made.recipe.name}{CARD_SUFFIX}"
-    page = directory / "card.html"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for file in directory.glob("*.png"):
-            file.unlink()
-        for name, image in images.items():
-            (directory / name).write_bytes(image)
-        (directory / "figures.json").write_bytes(orjson.dumps(card.figures(made), option=orjson.OPT_INDENT_2) + b"\n")
-        page.write_text(card.html(made, images))
-        model.write_bytes(imported.content)
-    except OSError as error:
-        message = f"{out} cannot be written: {error}"
-        raise ConfigurationError(message) from error
-    return model, page

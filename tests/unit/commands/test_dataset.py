@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -15,14 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from stream.commands.broker import readable_errors
 from stream.commands.dataset import DatasetOptions, Written, write_sources
 from stream.commands.outcomes import Collector, Cuts
 from stream.commands.replay import RecordFile
 from stream.commands.rows import COLUMNS, RowFile, read_metadata
 from stream.commands.sampling import Rows, Sampler
-from stream.errors import ConfigurationError, LeakFoundError, StateMismatchError
+from stream.errors import ConfigurationError, LeakFoundError, StateMismatchError, TemporaryStorageError
 from stream.features import FEATURES, read_rows
 from stream.records import VOTER
+from stream.settings import Settings
 from stream.snapshots import MemorySnapshots
 from tests.logs import BEGIN_MS, Generator, Log
 from tests.oracle import Row
@@ -87,12 +91,13 @@ CASES = [
         ),
     ),
     (
-        DatasetOptions("site.page_view where device=phone within 18h", "5h", 0.3, "time", 0.4, -7),
+        DatasetOptions("site.page_view where device=other within 18h", "5h", 0.3, "time", 0.4, -7),
         Asked(
             "site.page_view",
             18 * HOUR_MS,
             5 * HOUR_MS,
-            lambda data: data.get("device") == "phone",
+            # Without a taxonomy no device is known.
+            lambda data: data.get("device") is not None,
             negatives=0.3,
             test=0.4,
             by_time=True,
@@ -116,8 +121,12 @@ CASES = [
         Asked("message. event.rsvp", DAY_MS, 6 * HOUR_MS, lambda data: data.get("channel") == "text", negatives=0.9),
     ),
     (
-        DatasetOptions("profile.updated where region=North within 1w", every="1d"),
-        Asked("profile.updated", 7 * DAY_MS, DAY_MS, lambda data: data["region"] == "North"),
+        DatasetOptions("profile.updated where region within 1w", every="1d"),
+        Asked("profile.updated", 7 * DAY_MS, DAY_MS, lambda data: "region" in data),
+    ),
+    (
+        DatasetOptions("message.* where channel=mail within 1d", every="6h", seed=2),
+        Asked("message.", DAY_MS, 6 * HOUR_MS, lambda data: data["channel"] == "mail", seed=2),
     ),
 ]
 
@@ -256,6 +265,34 @@ async def test_consent_gates_rows(tmp_path: Path) -> None:
     assert not set(found["returned"]) & set(range(5, 10))
     metadata = read_metadata(tmp_path / "rows.parquet")
     assert (metadata["counts"]["voters"], metadata["counts"]["barred"]) == (4, 2)
+
+
+async def labels_of(log: Log, options: DatasetOptions, out: Path) -> dict[tuple[str, int], int | None]:
+    """Return the labels by voter and whole hours since the log's beginning."""
+    await written([log], options, out)
+    rows = pq.read_table(out).to_pylist()
+    return {(row["voter"], (row["time_ms"] - BEGIN_MS) // HOUR_MS): row["label"] for row in rows}
+
+
+async def test_label_that_consent_ends_before_it_is_decided_is_censored(tmp_path: Path) -> None:
+    log = told(
+        (0, "left", "social.share", None),
+        (0, "liked", "social.share", None),
+        (5, "left", "consent.withdrawn", None),
+        (6, "left", "social.like", None),
+        (6, "liked", "social.like", None),
+        (7, "liked", "consent.withdrawn", None),
+        (9, "left", "consent.granted", None),
+        (9, "liked", "consent.granted", None),
+        (9, "left", "social.like", None),
+        (30, "left", "social.share", None),
+    )
+    found = await labels_of(log, DatasetOptions("social.like within 3h", every="1h"), tmp_path / "rows.parquet")
+    # What came after the withdrawal decides nothing, not even once it is granted again: some was not used.
+    assert [found["left", hour] for hour in (1, 2, 3, 4, 10)] == [0, None, None, None, 0]
+    assert [found["liked", hour] for hour in (1, 2, 3, 4, 5, 6)] == [0, 0, 1, 1, 1, None]
+    counts = read_metadata(tmp_path / "rows.parquet")["counts"]
+    assert counts["censored"] == sum(label is None for label in found.values()) == 4 + 2 * 3
 
 
 async def test_event_that_was_not_used_decides_no_label(tmp_path: Path) -> None:
@@ -449,6 +486,41 @@ async def test_missing_pyarrow_is_said_with_the_extra_that_brings_it(
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'groundswell\[train\]'"):
         await written([log_of(1)], CHECKED, tmp_path / "rows.parquet")
+
+
+async def test_full_temporary_disk_is_not_taken_for_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int, _data: bytes, _at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with (
+        pytest.raises(TemporaryStorageError, match=r"temporary files in .* cannot be written: .*No space left"),
+        readable_errors(Settings(), "reading the log"),
+    ):
+        await written([log_of(1)], CHECKED, tmp_path / "rows.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_full_disk_under_the_file_is_said_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = pq.ParquetWriter.close
+
+    def write(_self: pq.ParquetWriter, *_given: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full(_self: pq.ParquetWriter, *_given: object, **_named: object) -> None:
+        # Later, room has been made: the writer closes itself once more.
+        monkeypatch.setattr(pq.ParquetWriter, "close", close)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "close", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
+    out = tmp_path / "rows.parquet"
+    with (
+        pytest.raises(ConfigurationError, match=re.escape(f"{out} cannot be written: [Errno 28]")),
+        readable_errors(Settings(), "reading the log"),
+    ):
+        await written([log_of(1)], CHECKED, out)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", [".", "..", "there"])

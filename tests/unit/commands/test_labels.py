@@ -118,7 +118,7 @@ def test_value_of_a_field_that_is_not_known_is_what_its_spelling_says(
         ("donation.completed when x", 20, "'when', expected 'or', 'where', 'among' or 'within'"),
         ("donation.completed where within 1d", 26, "'within', expected a field of donation.completed: amount"),
         ("donation.completed where methd=online within 1d", 26, "'methd', expected a field of donation.completed"),
-        ("donation.completed where method= within", 40, "its end, expected 'and', 'among' or 'within'"),
+        ("donation.completed where form= within", 38, "its end, expected 'and', 'among' or 'within'"),
         ("donation.completed where method>online within 1d", 32, "'>', expected = or !=, since 'online' is no number"),
         ("donation.completed where amount>=much within 1d", 34, "'much', expected a number"),
         ('donation.completed where amount>="5" within 1d', 34, "'5', expected a number"),

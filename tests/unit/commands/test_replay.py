@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stream.commands.replay import RecordFile
-from stream.errors import StateMismatchError
+from stream.errors import StateMismatchError, TemporaryStorageError
 from stream.migration import migrated
 from stream.records import RECORD_VERSION, VOTER
 from tests.migration.fixtures import written_by_version_1
@@ -33,6 +37,30 @@ def test_voters_are_given_in_the_order_in_which_they_came(records: RecordFile) -
     records.put([("a", record(3)), ("c", record(4))])
     assert records.since(2) == ["c"]
     assert records.since(3) == []
+
+
+def full(_descriptor: int, data: bytes, _at: int) -> int:
+    if len(data) % 2:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return 100
+
+
+@pytest.mark.parametrize("size", [767, 768])
+def test_full_disk_is_said_with_its_directory(
+    records: RecordFile, size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(
+        TemporaryStorageError, match=f"temporary files in {tmp_path} cannot be written: .*No space left"
+    ):
+        records.put([("a", bytes(size))])
+
+
+def test_temporary_directory_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(TemporaryStorageError, match=f"temporary files in {tmp_path / 'none'} cannot be written"):
+        RecordFile()
 
 
 def test_records_are_read_in_the_order_that_is_asked_for(records: RecordFile) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from load_tests.learning import __main__ as command
 from load_tests.learning.table import GOAL, Line, learn, recipes
 from load_tests.learning.world import BEGIN_MS, LogReader, Scale, World, live
 from stream.commands.reading import Record
@@ -65,6 +69,20 @@ def test_those_whom_the_letter_moves_are_found(tmp_path: Path) -> None:
     truth = world().electorate.truth
     assert 0.1 < movable(truth).mean() < 0.5
     assert abs(chance_of_moving(truth).mean() - movable(truth).mean()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("aucs", "status"), [((0.88, 0.87), 0), ((0.88, 0.85), 1), ((0.85, 0.88), 1), ((math.nan,), 1)]
+)
+def test_run_fails_where_one_model_reaches_too_little(
+    aucs: tuple[float, ...], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = iter([(Line("support", 100, 50, 20, auc, 0.90), None) for auc in aucs])
+    monkeypatch.setattr(command, "live", lambda _scale: World(world().electorate))
+    monkeypatch.setattr(command, "recipes", lambda _names: list(aucs))
+    monkeypatch.setattr(command, "learn", lambda *_given: next(lines))
+    monkeypatch.setattr(sys, "argv", ["learning"])
+    assert command.main() == status
 
 
 def test_line_says_what_is_reached() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,13 @@ import pytest
 from pyarrow import parquet
 
 from stream.commands.contents import read_contents
-from stream.commands.dataset import DatasetOptions
+from stream.commands.dataset import FORMAT, DatasetOptions
 from stream.commands.training.judgement import GROUPS, scored
 from stream.commands.training.recipes import Eligible, Holdout, Recipe, matching
 from stream.commands.training.rows import CALIBRATE, FIT, TEST, chosen_rows, eligible, read_data_set
 from stream.commands.training.training import Trained, names_of_codes, train
 from stream.commands.training.watching import BUSY, frequency
+from stream.commands.training.writing import write_model
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.holdouts import held_out
@@ -185,10 +189,154 @@ def test_codes_of_an_odd_taxonomy_stand_for_themselves(
     assert names_of_codes(tmp_path) == {}
 
 
-def test_rows_of_another_label_are_refused(tmp_path: Path) -> None:
-    file = write(tmp_path / "rows.parquet", text="donation.started within 7d")
-    with pytest.raises(ConfigurationError, match=r"label is 'donation.started within 7d', expected the recipe's"):
+ASKED = {"format": FORMAT, "every_ms": DAY_MS, "negatives": 1.0, "split": "voter", "test": 0.25, "seed": 1}
+"""What rows say that were made as the recipe asks."""
+
+
+@pytest.mark.parametrize(
+    ("said", "made", "asked"),
+    [
+        (
+            {"label": {"text": "donation.started within 7d"}},
+            "--label 'donation.started within 7d'",
+            f"--label '{LABEL}'",
+        ),
+        ({"every_ms": 7 * 3_600_000, "test": 0.2}, "--every 7h --test 0.2", "--every 1d --test 0.25"),
+        ({"negatives": 0.1}, "--negatives 0.1", "--negatives 1.0"),
+        ({"split": "time", "seed": 3}, "--split 'time' --seed 3", "--split 'voter' --seed 1"),
+    ],
+)
+def test_rows_that_were_made_otherwise_are_refused(tmp_path: Path, said: dict[str, Any], made: str, asked: str) -> None:
+    file = write(tmp_path / "rows.parquet", n=60, said={**ASKED, **said})
+    with pytest.raises(ConfigurationError) as raised:
         train(RECIPE, never, tmp_path, file)
+    words = f"{file}: made with {made}, and recipe 'gives' asks for {asked}; `groundswell dataset --label '{LABEL}' "
+    assert words in str(raised.value)
+    assert f"--out {file} --test 0.25 --seed 1` makes them" in str(raised.value)
+
+
+def test_rows_of_another_format_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.parquet", n=60, said={**ASKED, "format": 1})
+    with pytest.raises(ConfigurationError, match=re.escape(f"{file}: rows of format 1, expected {FORMAT}; write them")):
+        train(RECIPE, never, tmp_path, file)
+
+
+def test_treatment_that_was_made_otherwise_is_refused(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, "message.delivered within 7d"))
+    rows = write(tmp_path / "rows.parquet", n=60)
+    with pytest.raises(ConfigurationError, match=r"t.parquet: made with --label .*, and recipe 'gives' asks for"):
+        train(recipe, never, tmp_path, rows, write(tmp_path / "t.parquet", n=60))
+    with pytest.raises(
+        ConfigurationError, match=r"recipe 'gives' has no \[holdout\], expected no rows of its treatment"
+    ):
+        train(RECIPE, never, tmp_path, rows, rows)
+
+
+def test_card_says_where_rows_do_not_say_how_they_were_made(tmp_path: Path) -> None:
+    words = "the rows that were given do not say with which"
+    file = write(tmp_path / "rows.parquet", said={name: ASKED[name] for name in ("format", "negatives", "split")})
+    text = train(RECIPE, never, tmp_path / "out", file).card.read_text()
+    assert f"{words} <code>--every</code>, <code>--test</code>, <code>--seed</code> they were made" in text
+    file = write(tmp_path / "rows.parquet", said=ASKED)
+    assert words not in train(RECIPE, never, tmp_path / "out", file).card.read_text()
+
+
+# --- before the log is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("package", ["lightgbm", "pyarrow.parquet", "matplotlib"])
+def test_missing_extra_is_said_before_the_log_is_read(
+    tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    name = package.partition(".")[0]
+    with pytest.raises(ConfigurationError, match=rf"{name}.* is not installed: pip install 'groundswell\[train\]'"):
+        train(RECIPE, never, tmp_path)
+
+
+def test_recipe_without_features_is_refused_before_the_log_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no feature is left of"):
+        train(replace(RECIPE, exclude=("*",)), never, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("out", "out cannot be written"),
+        ("out/gives.card", "gives.card is a file, expected the path of a directory to write"),
+        ("out/gives.json/x", "gives.json is a directory, expected the path of a file to write"),
+    ],
+)
+def test_place_that_cannot_be_written_is_said_before_the_log_is_read(tmp_path: Path, place: str, words: str) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text("a file")
+    with pytest.raises(ConfigurationError, match=words):
+        train(RECIPE, never, tmp_path / "out")
+
+
+def test_given_file_is_read_before_the_log_is(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, "message.delivered within 7d"))
+    with pytest.raises(ConfigurationError, match=r"none.parquet is no file of `groundswell dataset`"):
+        train(recipe, never, tmp_path, treatment=tmp_path / "none.parquet")
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def card_of(mark: bytes) -> dict[str, bytes]:
+    return {"card.html": mark, "gain.png": mark, "figures.json": mark}
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from stream.commands.training.writing import write_model
+
+steps = int(sys.argv[2])
+
+def counted(does):
+    def done(self, *given):
+        global steps
+        steps -= 1
+        if steps < 0:
+            if does is write:
+                does(self, given[0][:1])
+            os.kill(os.getpid(), 9)
+        return does(self, *given)
+    return done
+
+write = Path.write_bytes
+Path.write_bytes = counted(write)
+Path.rename, Path.replace = counted(Path.rename), counted(Path.replace)
+write_model(Path(sys.argv[1]), "gives", b"new", dict.fromkeys(("card.html", "gain.png", "figures.json"), b"new"))
+"""
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_run_that_is_killed_leaves_no_half_file_and_no_card_of_another_model(tmp_path: Path, step: int) -> None:
+    write_model(tmp_path, "gives", b"old", {**card_of(b"old"), "qini.png": b"old"})
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(step)], check=False)
+    assert done.returncode == (-9 if step < 7 else 0)
+    model, card = (tmp_path / "gives.json").read_bytes(), tmp_path / "gives.card"
+    assert model in {b"old", b"new"}
+    assert {file.read_bytes() for file in card.glob("*")} <= {model}
+    write_model(tmp_path, "gives", b"next", card_of(b"next"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gives.card", "gives.json"]
+    assert {path.name: path.read_bytes() for path in card.iterdir()} == card_of(b"next")
+
+
+def test_files_that_cannot_be_written_leave_the_former_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path, "gives", b"old", card_of(b"old"))
+
+    def full(_self: Path, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(ConfigurationError, match=r"cannot be written: .*No space left"):
+        write_model(tmp_path, "gives", b"new", card_of(b"new"))
+    assert (tmp_path / "gives.json").read_bytes() == b"old"
+    assert {path.name: path.read_bytes() for path in (tmp_path / "gives.card").iterdir()} == card_of(b"old")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_too_few_positives_are_refused_with_what_would_help(tmp_path: Path) -> None:
@@ -212,9 +360,10 @@ def test_experiment_compares_rows_of_the_moments_before_its_treatment(tmp_path: 
     times = np.random.default_rng(5).integers(0, 40, 4000) * DAY_MS
     reached = (times >= 10 * DAY_MS) & (times < 17 * DAY_MS)
     file = write(tmp_path / "rows.parquet", changes={"time_ms": pa.array(times)})
-    labels = pa.array(reached.astype(np.int8))
-    given = write(tmp_path / "treatment.parquet", changes={"time_ms": pa.array(times), "label": labels})
     data = read_data_set(file, FEATURES)
+    held = np.array([held_out("letter", 0.5, voter) for voter in parquet.read_table(file)["voter"].to_pylist()])
+    labels = pa.array((reached & ~held).astype(np.int8))
+    given = write(tmp_path / "treatment.parquet", changes={"time_ms": pa.array(times), "label": labels})
     rows = chosen_rows(recipe, data, read_data_set(given, FEATURES))
     assert rows.times.min() == 10 * DAY_MS
     assert rows.times.max() == 16 * DAY_MS
@@ -223,9 +372,26 @@ def test_experiment_compares_rows_of_the_moments_before_its_treatment(tmp_path: 
         assert treated == 1.0 - held_out("letter", 0.5, voter)
     with pytest.raises(ConfigurationError, match="rows of its treatment are needed too"):
         chosen_rows(recipe, data)
+    other = replace(recipe, holdout=Holdout("lettr", 0.5, "message.delivered within 7d"))
+    words = r"% of the voters whom experiment 'lettr' with share 0.5 holds out, and .* by these nobody was kept"
+    with pytest.raises(ConfigurationError, match=words):
+        chosen_rows(other, data, read_data_set(given, FEATURES))
     few = replace(recipe, holdout=Holdout("letter", 0.001, "message.delivered within 7d"))
     with pytest.raises(ConfigurationError, match=r"who were treated and \d who were held out to fit, expected"):
         chosen_rows(few, data, read_data_set(given, FEATURES))
+
+
+def test_treatment_that_nobody_knows_is_refused_with_those_of_the_log(tmp_path: Path) -> None:
+    text = "message.delivered where campaign=lettr within 7d"
+    recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, text))
+    data = read_data_set(write(tmp_path / "rows.parquet"), FEATURES)
+    nothing = {"label": pa.array(np.zeros(4000, np.int8))}
+    said = {"seen": {"campaign": ["letter", "ask"]}}
+    given = read_data_set(write(tmp_path / "t.parquet", text=text, changes=nothing, said=said), FEATURES)
+    with pytest.raises(ConfigurationError) as raised:
+        chosen_rows(recipe, data, given)
+    words = f"the treatment {text!r} reached nobody in the log, expected one that it holds: "
+    assert f"{words}of campaign the log has 'letter', 'ask'" in str(raised.value)
 
 
 def test_model_file_and_card_can_stand_in_a_configuration(tmp_path: Path) -> None:
@@ -296,8 +462,12 @@ def test_judgement_is_of_the_scores_that_the_stream_gives(tmp_path: Path) -> Non
 
 def test_card_of_an_effect_has_a_qini_curve(tmp_path: Path) -> None:
     recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, "message.delivered within 7d"))
-    treatment = write(tmp_path / "treatment.parquet")
-    made = train(recipe, never, tmp_path / "out", write(tmp_path / "rows.parquet"), treatment)
+    rows = write(tmp_path / "rows.parquet")
+    voters = parquet.read_table(rows)["voter"].to_pylist()
+    reached = pa.array(np.array([not held_out("letter", 0.5, voter) for voter in voters], np.int8))
+    text = "message.delivered within 7d"
+    treatment = write(tmp_path / "treatment.parquet", text=text, changes={"label": reached})
+    made = train(recipe, never, tmp_path / "out", rows, treatment)
     assert made.judgement.qini is not None
     assert (made.card.parent / "qini.png").exists()
     text = made.card.read_text()
