@@ -136,11 +136,7 @@ async def write_sources(
     design = options.design()
     file = RowFile(out)
     try:
-        config = sources.reader("config", 0)
-        try:
-            library = ReadContents.read(config)
-        finally:
-            config.close()
+        library = ReadContents.following(lambda: sources.reader("config", 0))
         design.label.require_listed(_taxonomies(library))
         surveys = []
         for number in range(sources.partition_count):

@@ -134,9 +134,7 @@ def _turn_all(lefts: NDArray[np.float64], known: NDArray[np.float64], is_left: b
 
 
 @kernel_part
-def _weigh(
-    line: NDArray[np.float64], share: float, before: float, points: NDArray[np.float64], repeats: bool
-) -> None:
+def _weigh(line: NDArray[np.float64], share: float, before: float, points: NDArray[np.float64], repeats: bool) -> None:
     """Write for each point what of a split's weight goes left: by what is known of a row, and by where it goes."""
     for q in range(line.shape[1]):
         t = points[0, q]

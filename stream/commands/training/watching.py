@@ -23,28 +23,29 @@ UNWATCHED: Final = (
     "hours_since_last_seen",
     "days_since_first_seen",
     "*.recency",
+    "*.burst",
+    "rhythm.weekend_share",
     "session_events",
     "session.*",
 )
-"""Features that right after an event are not what they are at any moment, without any drift: times since, and what is
-of a session, which is under way at its events and over at most moments."""
+"""Features that right after an event, or on one day, are not what they are at any moment, without any drift: times
+since, bursts, and what is of a session, which is under way at its events and over at most moments."""
 
 
 def watched(recipe: Recipe, imported: Imported, rows: Rows, place: Path) -> Imported:
     """Return a model with histograms of its scores and features, as they were where it was fitted.
 
     The stream counts events, the rows are moments of voters: so a row counts as often as its voter acts, and features
-    that are UNWATCHED are left out. So is the score where not all voters have rows: the stream scores them all.
+    that are UNWATCHED are left out. Where not all voters have rows nothing is watched: the stream scores them all.
     """
+    if recipe.eligible or Label.parse(recipe.label).among:
+        return imported
     fitted = rows.take(rows.parts == FIT)
     weights = fitted.weights * frequency(fitted)
     unwatched = {index for pattern in UNWATCHED for index in matching(pattern, FEATURES)}
     named = sorted({FEATURES.index(feature) for feature in imported.features} - unwatched)
-    of_all = not recipe.eligible and not Label.parse(recipe.label).among
-    if not named and not of_all:
-        return imported
     training = Training(
-        histogram_of(scored(imported.content, fitted.features), weights) if of_all else None,
+        histogram_of(scored(imported.content, fitted.features), weights),
         tuple((index, histogram_of(fitted.features[:, index].astype(np.float64), weights)) for index in named),
     )
     model, file = place / "model.json", place / "training.json"
