@@ -134,9 +134,7 @@ def _turn_all(lefts: NDArray[np.float64], known: NDArray[np.float64], is_left: b
 
 
 @kernel_part
-def _weigh(
-    line: NDArray[np.float64], share: float, before: float, points: NDArray[np.float64], repeats: bool
-) -> None:
+def _weigh(line: NDArray[np.float64], share: float, before: float, points: NDArray[np.float64], repeats: bool) -> None:
     """Write for each point what of a split's weight goes left: by what is known of a row, and by where it goes."""
     for q in range(line.shape[1]):
         t = points[0, q]
@@ -347,8 +345,7 @@ def explain_forest(
     counts, before, lines = np.empty(splits, np.int64), np.empty(splits), np.empty((3, most))
     known, lefts = np.ones((splits + 1, width)), np.empty((splits, width))
     # Two rows more, for what leaves give, and for what arrives at them, which nobody asks for.
-    cells, total = np.empty((most + 2, width)), np.empty(width)
-    sums = np.empty((rows.shape[1], width))
+    cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((rows.shape[1], width))
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
