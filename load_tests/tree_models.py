@@ -63,9 +63,7 @@ class TreeModel(Model):
         return self.content
 
 
-def tree_job(
-    models: int = MODELS, trees: int = TREES, leaves: int = LEAVES, features: Sequence[str] = READ
-) -> Job:
+def tree_job(models: int = MODELS, trees: int = TREES, leaves: int = LEAVES, features: Sequence[str] = READ) -> Job:
     """Return a job of so many models of trees, each trained to give about the activity job's score.
 
     All ``features`` weigh a little beside, so that each is asked for; a campaign watches the first model.

@@ -14,7 +14,7 @@ from stream.scoring.bitvectors import BitVectors, Picked, compile_forest
 from stream.scoring.files import Model
 from stream.scoring.kernels import score_rows
 
-_AT_ONCE: Final = 1024
+_AT_ONCE: Final = 2048
 """Rows that go through all models of trees before the next: what they were cut to stays in the processor's cache."""
 
 

@@ -18,7 +18,7 @@ from stream.compiled import kernel, kernel_part
 from stream.scoring.rank_kernels import rank_columns
 from stream.scoring.rules import LINKS
 
-BLOCK_ROWS: Final = 512
+BLOCK_ROWS: Final = 2048
 """Rows that go through a split at once."""
 PLANES: Final = 32
 """Most planes of a tree, eight leaves each, up to which a block pays; trees are walked beyond."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from math import pi
 from typing import Final
 
@@ -13,7 +13,7 @@ _STEPS: Final = 10
 """Of Newton's method; from these starts the fifth changes nothing but the last bit."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def gauss_legendre(count: int) -> NDArray[np.float64]:
     """Return float64[2, count]: places between 0 and 1, ascending, and their weights, which add up to 1.
 

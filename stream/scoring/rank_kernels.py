@@ -61,7 +61,8 @@ def cut(
 @kernel_part
 def is_one(low: Any, high: Any) -> bool:
     """Return whether values between two bounds are all the same number."""
-    return low == high and -_ENDLESS < low < _ENDLESS
+    same: bool = low == high and -_ENDLESS < low < _ENDLESS
+    return same
 
 
 @kernel_part
@@ -128,7 +129,7 @@ def _count_below(thresholds: NDArray[np.float32], value: Any) -> int:
 def _window(thresholds: NDArray[np.float32], rule: int, low: Any, high: Any) -> tuple[int, int]:
     """Return the least and the largest rank that values between two bounds can have under a rule."""
     has_zero = low <= ZERO and high >= -ZERO
-    if (rule >= ZERO_TO_LEFT and has_zero) or not -_ENDLESS < low or not high < _ENDLESS:
+    if (rule >= ZERO_TO_LEFT and has_zero) or not low > -_ENDLESS or not high < _ENDLESS:
         return 0, len(thresholds)
     return _count_below(thresholds, low), _count_below(thresholds, high)
 

@@ -345,8 +345,7 @@ def explain_forest(
     counts, before, lines = np.empty(splits, np.int64), np.empty(splits), np.empty((3, most))
     known, lefts = np.ones((splits + 1, width)), np.empty((splits, width))
     # Two rows more, for what leaves give, and for what arrives at them, which nobody asks for.
-    cells, total = np.empty((most + 2, width)), np.empty(width)
-    sums = np.empty((rows.shape[1], width))
+    cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((rows.shape[1], width))
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
