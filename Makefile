@@ -26,7 +26,8 @@ demo: $(SYNCED) ## Broker, Redis, worker and a seeded electorate on this machine
 	@if [ -t 0 ]; then set -m; fi; $(BIN)/groundswell demo
 
 test: $(SYNCED) ## All tests that need no installed Kafka or Redis, by a process for each processor up to 4 (WORKERS)
-	@$(BIN)/python -m pytest -m "not kafka" --numprocesses $(or $(WORKERS),logical) --maxprocesses 4 --dist worksteal
+	@# Where models are trained, threads of OpenMP that wait would keep the processors from the other tests.
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not kafka" --numprocesses $(or $(WORKERS),logical) --maxprocesses 4 --dist worksteal
 
 check: style types layers house ## Style, types, import layers, house rules
 
