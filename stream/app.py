@@ -24,10 +24,10 @@ from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
 from stream.agents.forwards import ForwardRelay
 from stream.agents.partition import Partition
-from stream.agents.readers import ReadAhead, unread
 from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
+from stream.agents.threads import ReadAhead, SecondThread, unread
 from stream.agents.warmup import warm_up
 from stream.errors import GroundswellError
 from stream.interfaces import NoProfile, PartitionStore
@@ -99,6 +99,7 @@ class Worker(faust.App):
         )
         reads_ahead = worker.read_ahead_events > 0 and not worker.reference
         self.read_ahead = ReadAhead(worker.read_ahead_events) if reads_ahead else unread
+        self.both = SecondThread() if worker.halve_scoring else None
         self.profile = Profile() if worker.profile else None
         self.snapshot_storage = settings.snapshot.storage()
         self._snapshot_turn = asyncio.Lock()
@@ -202,6 +203,7 @@ class Worker(faust.App):
             topic_id=self.topic_id,
             partition_count=self.partition_count,
             read_ahead=self.read_ahead,
+            both=self.both,
             bounds=bounds,
             reseek=reseek,
             epoch=lambda number: int(consumer.epoch(TP(self.events_topic, number))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeVar
@@ -206,6 +206,14 @@ class Library(Protocol):
 
     async def wait_for(self, contents: Iterable[ContentId]) -> None:
         """Return when every one of ``contents`` is in hand."""
+        ...
+
+
+class Both(Protocol):
+    """Does two pieces of work at once, neither of which touches what the other does."""
+
+    def __call__(self, one: Callable[[], None], other: Callable[[], None], /) -> None:
+        """Return when both are done; raise what ``one`` raised, else what ``other`` did."""
         ...
 
 

@@ -18,7 +18,7 @@ from stream.columns import ORIGIN_HEADER, Columns
 from stream.errors import ConfigurationError, StateMismatchError
 from stream.events import decode, rejected
 from stream.features import FEATURES, CompiledTaxonomy, count_unknown, fold
-from stream.interfaces import Authority, Decoded, Library, NoProfile, Profiler, VoterTable
+from stream.interfaces import Authority, Both, Decoded, Library, NoProfile, Profiler, VoterTable
 from stream.privacy import gate
 from stream.records import (
     ENGINE_VERSION,
@@ -72,6 +72,8 @@ class PartitionState:
     """What checks signatures; None: control records of this deployment are not signed."""
     reference: bool = False
     """Whether library code decodes, in the place of the scanner: slower, and the same columns."""
+    both: Both | None = None
+    """What lets a second thread take half of the scoring; decides nothing."""
     profiler: Profiler = field(default_factory=NoProfile)
     """Told which step runs; decides nothing."""
 
@@ -257,7 +259,7 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
     # 6 score: every model, every row; a canary in the active version's place for the voters that it draws
     scores = np.empty((len(columns), len(active.models.tags)))
     with step("score"):
-        score(active.models, rows, use, first, stop, scores)
+        score(active.models, rows, use, first, stop, scores, state.both)
         take_canaries(active.canaries, decoded.voters, use, first, stop, scores, batch.canaries)
     # 7 decide: campaigns; what fired becomes a trigger
     with step("decide"):

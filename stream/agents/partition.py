@@ -154,7 +154,7 @@ class Partition:
         self._check(header, log_start, log_end)
         table = self._new_table(self._limits.voters())
         state = await PartitionState.open(self.number, log.topic, header, table, self._library, log.keyring)
-        state.reference = log.reference
+        state.reference, state.both = log.reference, log.both
         state.profiler = self._observer.profiler
         logger.info("partition %d claimed at offset %d of %d", self.number, header.offset, log_end)
         return _Work(state, table, header.offset, header.totals["rows"])

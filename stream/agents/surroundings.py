@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stream.agents.readers import unread
+from stream.agents.threads import unread
 from stream.ahead import Ahead
 from stream.columns import Columns
 from stream.features import CompiledTaxonomy
-from stream.interfaces import NoProfile, Profiler
+from stream.interfaces import Both, NoProfile, Profiler
 from stream.pipeline import Outcome, PartitionState
 from stream.records import Header, OutboxRow
 from stream.signatures import Keyring
@@ -40,6 +40,8 @@ class Log:
     """Whether its rows are decoded by library code."""
     read_ahead: Callable[[Columns, int, CompiledTaxonomy], asyncio.Future[Ahead] | None] = unread
     """Begins to read a batch before its turn, given the number of partitions and the taxonomy of now; None: not so."""
+    both: Both | None = None
+    """Has a second thread score half of a large batch; None: one scores all."""
     now: Callable[[], float] = time.time
     """The clock that append times are compared with, in seconds since 1970; decides how long commits wait, no more."""
 

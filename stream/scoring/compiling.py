@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.interfaces import Both
 from stream.records import MAX_MODELS, USE_FOLD
 from stream.scoring.bitvectors import BitVectors, Picked, compile_forest
 from stream.scoring.files import Model
@@ -16,6 +18,8 @@ from stream.scoring.kernels import score_rows
 
 _AT_ONCE: Final = 2048
 """Rows that go through all models of trees before the next: what they were cut to stays in the processor's cache."""
+_HALVED_ROWS: Final = 512
+"""From which on two threads are worth the handing over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +115,13 @@ def score(
     first: int,
     stop: int,
     out: NDArray[np.float64],
+    both: Both | None = None,
 ) -> None:
     """Score the rows from ``first`` to before ``stop`` that USE_FOLD marks, with every model, active or on trial.
 
     ``rows`` float64[n, len(models.columns)], ``use`` int64[n]; ``out`` float64[n, m], m at least len(models.tags), is
-    written in place, other rows and free slots stay as they are. Raises ValueError for a narrower ``out``.
+    written in place, other rows and free slots stay as they are. ``both`` is handed the two halves of what models of
+    trees score in a large batch. Raises ValueError for a narrower ``out``.
     """
     if out.shape[1] < len(models.tags):
         message = f"out has {out.shape[1]} columns, expected at least {len(models.tags)}"
@@ -136,12 +142,23 @@ def score(
         stop,
         out,
     )
-    if models.forests:
-        picked = first + np.flatnonzero(use[first:stop] == USE_FOLD)
-        for begin in range(0, len(picked), _AT_ONCE):
-            some = Picked(rows, picked[begin : begin + _AT_ONCE])
-            for slot, forest in models.forests:
-                forest.score(some, out, slot)
+    if not models.forests:
+        return
+    picked = first + np.flatnonzero(use[first:stop] == USE_FOLD)
+    if both is None or len(picked) < _HALVED_ROWS:
+        _score_forests(models, rows, picked, out)
+    else:
+        halves = np.array_split(picked, 2)
+        both(*(partial(_score_forests, models, rows, half, out) for half in halves))
+
+
+def _score_forests(
+    models: Models, rows: NDArray[np.float64], picked: NDArray[np.int64], out: NDArray[np.float64]
+) -> None:
+    for begin in range(0, len(picked), _AT_ONCE):
+        some = Picked(rows, picked[begin : begin + _AT_ONCE])
+        for slot, forest in models.forests:
+            forest.score(some, out, slot)
 
 
 def work(models: Models, slot: int) -> int:

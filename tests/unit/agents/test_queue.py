@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from stream.agents.queue import BatchQueue
-from stream.agents.readers import ReadAhead
+from stream.agents.threads import ReadAhead
 from stream.columns import Columns, columns_of
 from stream.features import NO_TAXONOMY
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
+from stream.agents.threads import SecondThread
 from stream.errors import ConfigurationError
 from stream.records import MAX_MODELS, USE_DUPLICATE, USE_FOLD
 from stream.scoring import Model, compile_models, read_model, score
@@ -64,6 +66,25 @@ def test_scores_are_those_of_walking_every_tree(seed: int, most: int) -> None:
 def test_any_number_of_rows_gives_the_same_bits(n: int) -> None:
     forest, rows = some_forest(5, 9, 40, 8), some_rows(5, 2 * BLOCK_ROWS + 9, 8)
     assert scored(forest, rows, n) == [value for row in rows[:n] for value in scored(forest, row[None])]
+
+
+def test_two_threads_give_the_same_bits_as_one() -> None:
+    linear, forest, rows = Model("a", "linear", 0.5, ((1, 2.0),)), some_forest(7, 9, 40, 8), some_rows(7, 1501, 8)
+    compiled = compile_models([linear, Model("m", "trees", forest=forest)], TAGS)
+    use = np.where(np.arange(1501) % 5 == 3, USE_DUPLICATE, USE_FOLD)
+    parts, alone, halved = list[Any](), np.full((1501, MAX_MODELS), 9.0), np.full((1501, MAX_MODELS), 9.0)
+    second = SecondThread()
+
+    def both(one: Callable[[], None], other: Callable[[], None]) -> None:
+        parts.append((one, other))
+        second(one, other)
+
+    score(compiled, rows, use, 1, 1500, alone)
+    score(compiled, rows, use, 1, 1500, halved, both)
+    assert len(parts) == 1
+    assert halved.tobytes() == alone.tobytes()
+    score(compiled, rows, use, 1, 400, halved, both)
+    assert len(parts) == 1
 
 
 def test_more_thresholds_than_a_byte_counts_give_more_columns() -> None:

@@ -1,9 +1,10 @@
-"""Large batches are read in a thread of their own, ahead of their turn, while the event loop decides others."""
+"""Threads beside the event loop's: large batches are read ahead of their turn, and half of them scored."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
 from stream.ahead import Ahead, read_ahead
@@ -35,3 +36,21 @@ class ReadAhead:
         if len(columns) < self._least_rows or len(columns.buffer) > MOST_BYTES:
             return None
         return asyncio.get_running_loop().run_in_executor(self._thread, read_ahead, columns, partition_count, taxonomy)
+
+
+class SecondThread:
+    """Does half of the work in a thread (interfaces.Both): worth it where compiled code does it, without the lock."""
+
+    def __init__(self) -> None:
+        """One thread for all partitions."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+
+    def __call__(self, one: Callable[[], None], other: Callable[[], None]) -> None:
+        """Do ``one`` here and ``other`` in the thread."""
+        doing = self._thread.submit(other)
+        try:
+            one()
+        finally:
+            # Whatever comes of it, the thread writes into the caller's arrays no longer.
+            wait([doing])
+        doing.result()
