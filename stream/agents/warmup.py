@@ -78,6 +78,8 @@ async def _take_events(*, reference: bool) -> None:
     header = _header()
     table = Table(16)
     active = await restore(header, _OneModel())
+    # Before reading: by then a helper has compiled the part of it that this process needs as well.
+    _explain(active.models)
     state = PartitionState(0, "warmup", header, table, active, reference=reference)
     columns = first_events()
     ahead = None
@@ -88,7 +90,6 @@ async def _take_events(*, reference: bool) -> None:
     await process_batch(state, columns, _OneModel(), _no_records, ahead)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))
-    _explain(active.models)
     if not reference:
         _score_blocks(active.models)
 
