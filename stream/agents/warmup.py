@@ -74,10 +74,12 @@ async def warm_up(also: Callable[[], None] | None = None, helper: Callable[[], A
 
 
 async def _take_events(*, reference: bool) -> None:
-    """Take the events through every step; ``reference``: as if they were read, and as few as need no blocks of rows."""
+    """Take the events through every step; ``reference``: as if they were read already, and none explained."""
     header = _header()
     table = Table(16)
     active = await restore(header, _OneModel())
+    # Before reading: by then a helper has compiled the part of it that this process needs as well.
+    _score_blocks(active.models)
     state = PartitionState(0, "warmup", header, table, active, reference=reference)
     columns = first_events()
     ahead = None
@@ -88,16 +90,15 @@ async def _take_events(*, reference: bool) -> None:
     await process_batch(state, columns, _OneModel(), _no_records, ahead)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))
-    _explain(active.models)
     if not reference:
-        _score_blocks(active.models)
+        _explain(active.models)
 
 
 async def _compile_other_half() -> None:
-    """Read the events, and score: blocks of rows need the most of what a batch of few events does without."""
+    """Read the events, and explain: that is the most of what a batch of few events does without."""
     columns = first_events()
     decode(columns, 1, 0, facts=read_ahead(columns, 1, NO_TAXONOMY).facts)
-    _score_blocks((await restore(_header(), _OneModel())).models)
+    _explain((await restore(_header(), _OneModel())).models)
 
 
 def _header() -> Header:
