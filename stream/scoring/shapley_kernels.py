@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rank_kernels import cut, rank_columns
+from stream.scoring.rank_kernels import TILE, cut, rank_columns
 
 LANES: Final = 64
 """Rows that go through a tree at once: side by side, so that one instruction serves several."""
@@ -340,16 +340,21 @@ def explain_forest(
     n = min(max(stop - first, 1), LANES, max(_ROOM // most, 1))
     width = n if n <= _FEW else (n + _STEP - 1) // _STEP * _STEP
     ranks = np.zeros((max(len(columns), 1), width), np.uint8)
-    singles, bounds = np.empty((rows.shape[1], n), np.float32), np.empty((2, rows.shape[1]), np.float32)
-    taken, spans = np.empty(n, np.float32), np.empty((len(columns), 2), np.int64)
+    wide = rows.shape[1]
+    singles, tile = np.empty((wide, n), np.float32), np.empty((TILE, wide), np.float32)
+    bounds, taken, spans = (
+        np.empty((2, wide), np.float32),
+        np.empty(n, np.float32),
+        np.empty((len(columns), 2), np.int64),
+    )
     counts, before, lines = np.empty(splits, np.int64), np.empty(splits), np.empty((3, most))
     known, lefts = np.ones((splits + 1, width)), np.empty((splits, width))
     # Two rows more, for what leaves give, and for what arrives at them, which nobody asks for.
-    cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((rows.shape[1], width))
+    cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((wide, width))
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
-        cut(rows, picked[begin:end], singles, bounds)
+        cut(rows, picked[begin:end], tile, singles, bounds)
         rank_columns(columns, thresholds, members, singles, bounds, 0, taken[: end - begin], ranks, spans)
         for t in range(len(trees)):
             tree = trees[t]
@@ -368,5 +373,5 @@ def explain_forest(
                 counts, before, line, known, lefts, cells, total, sums,
             )  # fmt: skip
         for i in range(begin, end):
-            for c in range(rows.shape[1]):
+            for c in range(wide):
                 out[i, c] = sums[c, i - begin] * scale
