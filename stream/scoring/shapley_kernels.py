@@ -333,22 +333,17 @@ def explain_forest(
     The arrays of BitVectors and Shapley; ``quadratures`` int64[t, 2] says where a tree's quadrature begins in
     ``points`` (float64[2, p]: places between 0 and 1, and their weights) and how many points it has, at least half as
     many as a path of the tree has features; ``scale`` is what sums are multiplied by. Rows float64[n, c] are cut to
-    singles first; ``out`` float64[len(picked), c]. Each row's sums run over trees, splits and points in one order, so
-    which rows are explained beside it changes no bit. The work for a row is splits times points, whatever the depth.
+    singles first; ``out`` float64[len(picked), c]. Which rows are explained beside a row changes no bit of it.
     """
     splits, most = _measure(trees, quadratures)
     n = min(max(stop - first, 1), LANES, max(_ROOM // most, 1))
     width = n if n <= _FEW else (n + _STEP - 1) // _STEP * _STEP
-    ranks = np.zeros((max(len(columns), 1), width), np.uint8)
     wide = rows.shape[1]
     singles, tile = np.empty((wide, n), np.float32), np.empty((TILE, wide), np.float32)
-    bounds, taken, spans = (
-        np.empty((2, wide), np.float32),
-        np.empty(n, np.float32),
-        np.empty((len(columns), 2), np.int64),
-    )
-    counts, before, lines = np.empty(splits, np.int64), np.empty(splits), np.empty((3, most))
-    known, lefts = np.ones((splits + 1, width)), np.empty((splits, width))
+    bounds, taken = np.empty((2, wide), np.float32), np.empty(n, np.float32)
+    ranks, spans = np.zeros((max(len(columns), 1), width), np.uint8), np.empty((len(columns), 2), np.int64)
+    counts, before, known = np.empty(splits, np.int64), np.empty(splits), np.ones((splits + 1, width))
+    lines, lefts = np.empty((3, most)), np.empty((splits, width))
     # Two rows more, for what leaves give, and for what arrives at them, which nobody asks for.
     cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((wide, width))
     for begin in range(first, stop, n):
@@ -359,9 +354,9 @@ def explain_forest(
         for t in range(len(trees)):
             tree = trees[t]
             low, high = tree["node"], tree["node"] + tree["leaves"] - 1
-            point, size = quadratures[t, 0], quadratures[t, 1]
             if low == high:
                 continue
+            point, size = quadratures[t, 0], quadratures[t, 1]
             counts[0] = tree["leaves"]
             line = lines[:, : (high - low) * size]
             _descend(
