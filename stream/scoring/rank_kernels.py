@@ -14,9 +14,9 @@ from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT,
 
 RANKS: Final = 255
 """Most thresholds of one column: a rank is a byte."""
+TILE: Final = 16
+"""Rows that are turned into columns at once: so many that a line of the cache is filled before it is left."""
 
-_TILE = 32
-"""Rows that are turned into columns at once: so many that lines of the cache are filled before they are left."""
 _ENDLESS = np.float32(np.inf)
 _ONE = np.uint8(1)
 _NONE = np.uint8(0)
@@ -30,32 +30,44 @@ def cut_rows(
     bounds: NDArray[np.float32],
 ) -> None:
     """Write the ``picked`` rows (int64[k]) of ``rows`` (float64[n, c]) into ``singles``, as ``cut`` says."""
-    cut(rows, picked, singles, bounds)
+    cut(rows, picked, np.empty((TILE, rows.shape[1]), np.float32), singles, bounds)
 
 
 @kernel_part
 def cut(
     rows: NDArray[np.float64],
     picked: NDArray[np.int64],
+    tile: NDArray[np.float32],
     singles: NDArray[np.float32],
     bounds: NDArray[np.float32],
 ) -> None:
     """Write rows cut to singles by column (float32[c, at least k]), and between which bounds each column lies.
 
     ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN. A column of one value
-    alone is not written: the bounds say it.
+    alone is not written: the bounds say it. ``tile`` float32[TILE, c] is room to work in.
     """
     low, high = bounds[0], bounds[1]
     low[:] = _ENDLESS
     high[:] = -_ENDLESS
     for i in range(len(picked)):
         _widen(rows[picked[i]], low, high)
-    for begin in range(0, len(picked), _TILE):
-        end = min(begin + _TILE, len(picked))
+    whole = len(picked) - len(picked) % TILE
+    for begin in range(0, whole, TILE):
+        for i in range(TILE):
+            _cut_row(rows[picked[begin + i]], tile[i])
         for c in range(rows.shape[1]):
             if not is_one(low[c], high[c]):
-                for i in range(begin, end):
-                    singles[c, i] = np.float32(rows[picked[i], c])
+                for i in range(TILE):
+                    singles[c, begin + i] = tile[i, c]
+    for i in range(whole, len(picked)):
+        for c in range(rows.shape[1]):
+            singles[c, i] = np.float32(rows[picked[i], c])
+
+
+@kernel_part
+def _cut_row(row: NDArray[np.float64], single: NDArray[np.float32]) -> None:
+    for c in range(len(row)):
+        single[c] = np.float32(row[c])
 
 
 @kernel_part

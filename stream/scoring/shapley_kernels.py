@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rank_kernels import cut, rank_columns
+from stream.scoring.rank_kernels import TILE, cut, rank_columns
 
 LANES: Final = 64
 """Rows that go through a tree at once: side by side, so that one instruction serves several."""
@@ -60,7 +60,11 @@ def lay_shares(
         most = max(most, leaves[tree])
     frames = np.empty((most + 1, 4), np.int64)
     lower = np.empty((most + 1, 2), np.float64)
-    latest = np.full(1 if len(features) == 0 else np.max(features) + 1, -1, np.int64)
+    asked = 0
+    for j in range(len(features)):
+        asked = max(asked, features[j] + 1)
+    latest = np.empty(asked, np.int64)
+    latest[:] = -1
     expected = 0.0
     root, leaf = 0, 0
     for tree in range(len(leaves)):
@@ -333,30 +337,30 @@ def explain_forest(
     The arrays of BitVectors and Shapley; ``quadratures`` int64[t, 2] says where a tree's quadrature begins in
     ``points`` (float64[2, p]: places between 0 and 1, and their weights) and how many points it has, at least half as
     many as a path of the tree has features; ``scale`` is what sums are multiplied by. Rows float64[n, c] are cut to
-    singles first; ``out`` float64[len(picked), c]. Each row's sums run over trees, splits and points in one order, so
-    which rows are explained beside it changes no bit. The work for a row is splits times points, whatever the depth.
+    singles first; ``out`` float64[len(picked), c]. Which rows are explained beside a row changes no bit of it.
     """
     splits, most = _measure(trees, quadratures)
     n = min(max(stop - first, 1), LANES, max(_ROOM // most, 1))
     width = n if n <= _FEW else (n + _STEP - 1) // _STEP * _STEP
-    ranks = np.zeros((max(len(columns), 1), width), np.uint8)
-    singles, bounds = np.empty((rows.shape[1], n), np.float32), np.empty((2, rows.shape[1]), np.float32)
-    taken, spans = np.empty(n, np.float32), np.empty((len(columns), 2), np.int64)
-    counts, before, lines = np.empty(splits, np.int64), np.empty(splits), np.empty((3, most))
-    known, lefts = np.ones((splits + 1, width)), np.empty((splits, width))
+    wide = rows.shape[1]
+    singles, tile = np.empty((wide, n), np.float32), np.empty((TILE, wide), np.float32)
+    bounds, taken = np.empty((2, wide), np.float32), np.empty(n, np.float32)
+    ranks, spans = np.zeros((max(len(columns), 1), width), np.uint8), np.empty((len(columns), 2), np.int64)
+    counts, before, known = np.empty(splits, np.int64), np.empty(splits), np.ones((splits + 1, width))
+    lines, lefts = np.empty((3, most)), np.empty((splits, width))
     # Two rows more, for what leaves give, and for what arrives at them, which nobody asks for.
-    cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((rows.shape[1], width))
+    cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((wide, width))
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
-        cut(rows, picked[begin:end], singles, bounds)
+        cut(rows, picked[begin:end], tile, singles, bounds)
         rank_columns(columns, thresholds, members, singles, bounds, 0, taken[: end - begin], ranks, spans)
         for t in range(len(trees)):
             tree = trees[t]
             low, high = tree["node"], tree["node"] + tree["leaves"] - 1
-            point, size = quadratures[t, 0], quadratures[t, 1]
             if low == high:
                 continue
+            point, size = quadratures[t, 0], quadratures[t, 1]
             counts[0] = tree["leaves"]
             line = lines[:, : (high - low) * size]
             _descend(
@@ -368,5 +372,5 @@ def explain_forest(
                 counts, before, line, known, lefts, cells, total, sums,
             )  # fmt: skip
         for i in range(begin, end):
-            for c in range(rows.shape[1]):
+            for c in range(wide):
                 out[i, c] = sums[c, i - begin] * scale
