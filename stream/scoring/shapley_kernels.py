@@ -60,10 +60,7 @@ def lay_shares(
         most = max(most, leaves[tree])
     frames = np.empty((most + 1, 4), np.int64)
     lower = np.empty((most + 1, 2), np.float64)
-    asked = 0
-    for j in range(len(features)):
-        asked = max(asked, features[j] + 1)
-    latest = np.empty(asked, np.int64)
+    latest = np.empty(_count(features), np.int64)
     latest[:] = -1
     expected = 0.0
     root, leaf = 0, 0
@@ -101,6 +98,15 @@ def lay_shares(
         expected = expected + mean
         root, leaf = root + leaves[tree] - 1, leaf + leaves[tree]
     return expected
+
+
+@kernel_part
+def _count(features: NDArray[np.int64]) -> int:
+    """Return one more than the largest of the features."""
+    count = 0
+    for j in range(len(features)):
+        count = max(count, features[j] + 1)
+    return count
 
 
 @kernel_part
@@ -340,16 +346,16 @@ def explain_forest(
     singles first; ``out`` float64[len(picked), c]. Which rows are explained beside a row changes no bit of it.
     """
     splits, most = _measure(trees, quadratures)
-    n = min(max(stop - first, 1), LANES, max(_ROOM // most, 1))
+    wide, n = rows.shape[1], min(max(stop - first, 1), LANES, max(_ROOM // most, 1))
     width = n if n <= _FEW else (n + _STEP - 1) // _STEP * _STEP
-    wide = rows.shape[1]
     singles, tile = np.empty((wide, n), np.float32), np.empty((TILE, wide), np.float32)
     bounds, taken = np.empty((2, wide), np.float32), np.empty(n, np.float32)
-    ranks, spans = np.zeros((max(len(columns), 1), width), np.uint8), np.empty((len(columns), 2), np.int64)
-    counts, before, known = np.empty(splits, np.int64), np.empty(splits), np.ones((splits + 1, width))
+    ranks, spans = np.empty((max(len(columns), 1), width), np.uint8), np.empty((len(columns), 2), np.int64)
+    counts, before, known = np.empty(splits, np.int64), np.empty(splits), np.empty((splits + 1, width))
     lines, lefts = np.empty((3, most)), np.empty((splits, width))
     # Two rows more, for what leaves give, and for what arrives at them, which nobody asks for.
     cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((wide, width))
+    ranks[:, :], known[:, :] = 0, 1.0
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
