@@ -58,8 +58,7 @@ def lay_shares(
     most = 1
     for tree in range(len(leaves)):
         most = max(most, leaves[tree])
-    frames = np.empty((most + 1, 4), np.int64)
-    lower = np.empty((most + 1, 2), np.float64)
+    frames, lower = np.empty((most + 1, 4), np.int64), np.empty((most + 1, 2), np.float64)
     latest = np.empty(_count(features), np.int64)
     latest[:] = -1
     expected = 0.0
