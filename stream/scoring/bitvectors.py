@@ -42,9 +42,9 @@ NODE: Final = np.dtype(
 TREE: Final = np.dtype([("node", "<i8"), ("value", "<i8"), ("leaves", "<i8")])
 STEP: Final = np.dtype(
     [
+        ("threshold", "<f4"),  # values of up to this go to the left child, which is the next
         ("column", "<u4"),
         ("skip", "<u2"),  # to the right child; 0: a leaf
-        ("rank", "u1"),  # values of up to this rank go to the left child, which is the next
     ],
     align=True,
 )
@@ -103,7 +103,6 @@ class BitVectors:
         if self.is_wide or len(picked.places) <= WALKED_ROWS:
             walk_forest(
                 self.columns,
-                self.thresholds,
                 self.members,
                 self.steps,
                 self.roots,
@@ -188,7 +187,7 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     trees["node"][1:] = np.cumsum(forest.leaves - 1)[:-1]
     steps = np.zeros(len(nodes) + len(forest.values), STEP)
     roots, outcomes = np.empty(len(trees), np.int64), np.empty(len(steps))
-    lay_steps(trees, nodes, forest.values, steps, roots, outcomes)
+    lay_steps(columns, thresholds, trees, nodes, forest.values, steps, roots, outcomes)
     return BitVectors(
         columns,
         thresholds,

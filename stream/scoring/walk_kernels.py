@@ -7,12 +7,17 @@ from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
 from stream.scoring.forest_kernels import finish
-from stream.scoring.rank_kernels import RANKS, is_member
+from stream.scoring.rank_kernels import is_member
 from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
+
+_ENDLESS = np.float32(np.inf)
+_HALF = np.float32(0.5)
 
 
 @kernel
 def lay_steps(
+    columns: NDArray[Any],
+    thresholds: NDArray[np.float32],
     trees: NDArray[Any],
     nodes: NDArray[Any],
     values: NDArray[np.float64],
@@ -22,8 +27,8 @@ def lay_steps(
 ) -> None:
     """Write every tree's splits and leaves together in pre-order, as ``walk_forest`` takes them, in place.
 
-    ``trees``, ``nodes`` and ``values`` of BitVectors; ``steps`` STEP[s + l], ``roots`` int64[t], ``outcomes``
-    float64[s + l].
+    ``columns``, ``thresholds``, ``trees``, ``nodes`` and ``values`` of BitVectors; ``steps`` STEP[s + l], ``roots``
+    int64[t], ``outcomes`` float64[s + l].
     """
     most = 1
     for t in range(len(trees)):
@@ -38,14 +43,17 @@ def lay_steps(
             depth -= 1
             count = waiting[depth]
             if count == 1:
-                steps[place]["column"], steps[place]["skip"], steps[place]["rank"] = 0, 0, RANKS
+                steps[place]["threshold"], steps[place]["column"], steps[place]["skip"] = _ENDLESS, 0, 0
                 outcomes[place] = values[leaf]
                 leaf += 1
             else:
                 left = np.int64(nodes[node]["left"])
+                column = columns[nodes[node]["column"]]
+                steps[place]["threshold"] = (
+                    thresholds[column["first"] + nodes[node]["rank"]] if not column["asks"] else _HALF
+                )
                 steps[place]["column"] = nodes[node]["column"]
                 steps[place]["skip"] = 2 * left
-                steps[place]["rank"] = nodes[node]["rank"]
                 outcomes[place] = 0.0
                 waiting[depth], waiting[depth + 1] = count - left, left
                 depth += 2
@@ -54,50 +62,42 @@ def lay_steps(
 
 
 @kernel_part
-def rank_row(
-    columns: NDArray[Any],
-    thresholds: NDArray[np.float32],
-    members: NDArray[np.int64],
-    row: NDArray[np.float64],
-    ranks: NDArray[np.uint8],
+def _take_row(
+    columns: NDArray[Any], members: NDArray[np.int64], row: NDArray[np.float64], taken: NDArray[np.float32]
 ) -> None:
-    """Write one row's rank in every column, as ``rank_columns`` has them."""
+    """Write by column what a row's splits compare with their thresholds.
+
+    What is missing lies below all of them, or above where it goes right. Categories asked for give 0, others 1.
+    """
     for c in range(len(columns)):
         column = columns[c]
         rule = column["rule"]
         value: Any = np.float32(row[column["place"]])
         if rule == AS_ZERO:
-            if value != value:
-                value = np.float32(0.0)
+            value = np.float32(0.0) if value != value else value
         elif rule >= ZERO_TO_LEFT and abs(value) <= ZERO:
             value = MISSING
-        low, high = column["first"], column["stop"]
         if column["asks"]:
-            ranks[c] = np.uint8(0) if is_member(value, members[low:high], rule) else np.uint8(1)
+            wanted = members[column["first"] : column["stop"]]
+            taken[c] = np.float32(0.0) if is_member(value, wanted, rule) else np.float32(1.0)
+        elif value != value:
+            taken[c] = _ENDLESS if rule == TO_RIGHT or rule == ZERO_TO_RIGHT else -_ENDLESS
         else:
-            if value != value and (rule == TO_RIGHT or rule == ZERO_TO_RIGHT):
-                low = high
-            while low < high:
-                middle = (low + high) // 2
-                if value > thresholds[middle]:
-                    low = middle + 1
-                else:
-                    high = middle
-            ranks[c] = np.uint8(low - column["first"])
+            taken[c] = value
 
 
 @kernel_part
-def _step(steps: NDArray[Any], ranks: NDArray[np.uint8], place: int) -> int:
+def _step(steps: NDArray[Any], taken: NDArray[np.float32], place: int) -> int:
     """Return where a split leads; a leaf leads to itself."""
     step = steps[place]
     skip: Any = np.int64(step["skip"])
-    onward: int = skip if ranks[step["column"]] > step["rank"] else min(skip, 1)
+    onward: int = skip if taken[step["column"]] > step["threshold"] else min(skip, 1)
     return place + onward
 
 
 @kernel_part
 def _walk(
-    steps: NDArray[Any], roots: NDArray[np.int64], outcomes: NDArray[np.float64], ranks: NDArray[np.uint8]
+    steps: NDArray[Any], roots: NDArray[np.int64], outcomes: NDArray[np.float64], taken: NDArray[np.float32]
 ) -> float:
     """Return the sum over all trees for one row, from split to split.
 
@@ -112,17 +112,17 @@ def _walk(
         before, now = -1, 0
         while now != before:
             before = now
-            a, b = _step(steps, ranks, a), _step(steps, ranks, b)
-            c, d = _step(steps, ranks, c), _step(steps, ranks, d)
-            e, f = _step(steps, ranks, e), _step(steps, ranks, f)
-            g, h = _step(steps, ranks, g), _step(steps, ranks, h)
+            a, b = _step(steps, taken, a), _step(steps, taken, b)
+            c, d = _step(steps, taken, c), _step(steps, taken, d)
+            e, f = _step(steps, taken, e), _step(steps, taken, f)
+            g, h = _step(steps, taken, g), _step(steps, taken, h)
             now = a + b + c + d + e + f + g + h
         total = total + outcomes[a] + outcomes[b] + outcomes[c] + outcomes[d]
         total = total + outcomes[e] + outcomes[f] + outcomes[g] + outcomes[h]
     for t in range(whole, len(roots)):
         place = roots[t]
         while steps[place]["skip"] > 0:
-            place = _step(steps, ranks, place)
+            place = _step(steps, taken, place)
         total = total + outcomes[place]
     return total
 
@@ -130,7 +130,6 @@ def _walk(
 @kernel
 def walk_forest(
     columns: NDArray[Any],
-    thresholds: NDArray[np.float32],
     members: NDArray[np.int64],
     steps: NDArray[Any],
     roots: NDArray[np.int64],
@@ -145,8 +144,8 @@ def walk_forest(
     m: int,
 ) -> None:
     """Write the same as ``score_forest``, the same bits, row by row: for few rows, or for trees of many leaves."""
-    ranks = np.empty(max(len(columns), 1), np.uint8)
-    ranks[:] = 0
+    taken = np.empty(max(len(columns), 1), np.float32)
+    taken[0] = 0.0
     for i in range(first, stop):
-        rank_row(columns, thresholds, members, rows[picked[i]], ranks)
-        out[picked[i], m] = finish(_walk(steps, roots, outcomes, ranks), after, link)
+        _take_row(columns, members, rows[picked[i]], taken)
+        out[picked[i], m] = finish(_walk(steps, roots, outcomes, taken), after, link)

@@ -219,7 +219,9 @@ def forest_arguments(seed: int, n: int) -> Arguments:
 
 
 def walk_arguments(seed: int, n: int) -> Arguments:
-    return _forest_arguments(seed, ("steps", "roots", "outcomes"), {"rows": some_rows(seed, n, 8)}, n)
+    arguments = _forest_arguments(seed, ("steps", "roots", "outcomes"), {"rows": some_rows(seed, n, 8)}, n)
+    del arguments["thresholds"]
+    return arguments
 
 
 def _forest_arguments(seed: int, laid: Sequence[str], rows: Arguments, n: int) -> Arguments:
