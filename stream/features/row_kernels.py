@@ -146,7 +146,7 @@ def read_row(
     """Write record ``j``'s features at ``at_ms`` into row ``i``, in place; ``previous_ms``: the event's before."""
     r = records[j]
     day = at_ms // DAY_MS
-    has_messages = latest_message_s(records, j) > 0
+    has_messages = _any(r["messages"])
     for c in range(len(columns)):
         feature = columns[c]
         if feature < _COUNTS:
@@ -285,6 +285,16 @@ def _derived(records: NDArray[Any], j: int, way: int) -> Any:
         return np.float64(r["zone"])
     online = max(np.float64(r["marks"][_BEGUN + 1]) - np.float64(r["marks"][_BEGUN + 2]), 0.0)
     return online if way == _ONLINE else max(np.float64(r["marks"][_BEGUN]) - online, 0.0)
+
+
+@kernel_part
+def _any(counts: NDArray[Any]) -> bool:
+    """Return whether any of the counts, int[a, b], is not 0."""
+    some = int64(0)
+    for a in range(counts.shape[0]):
+        for b in range(counts.shape[1]):
+            some |= int64(counts[a, b])
+    return some != 0
 
 
 @kernel_part
