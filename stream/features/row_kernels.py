@@ -294,7 +294,8 @@ def _any(counts: NDArray[Any]) -> bool:
     for a in range(counts.shape[0]):
         for b in range(counts.shape[1]):
             some |= int64(counts[a, b])
-    return some != 0
+    found: bool = some != 0
+    return found
 
 
 @kernel_part
