@@ -41,11 +41,12 @@ class Profile:
     events: int = 0
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _began: tuple[float, float] = (0.0, 0.0)
+    _beside: float = 0.0
 
     def begin(self) -> None:
         """Count from here on; to be called in the event loop's thread, as all else."""
         self.seconds.clear()
-        self.events = 0
+        self.events, self._beside = 0, 0.0
         self._began = self.thread_seconds(), self.process_seconds()
 
     @contextmanager
@@ -57,18 +58,23 @@ class Profile:
         finally:
             self.seconds[name] += self.thread_seconds() - started
 
+    def scored_beside(self, seconds: float) -> None:
+        """Count to scoring what another thread did of it."""
+        self.seconds["score"] += seconds
+        self._beside += seconds
+
     async def timed(self, name: str, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Await ``work``, and count to a step what it runs itself, not what runs while it waits."""
         result: _Result = await _Timed(self, name, work)
         return result
 
     def by_step(self) -> dict[str, float]:
-        """Return microseconds of the processor for each event, by step; the steps of others' threads are ``fetch``."""
+        """Return microseconds of the processor for each event, by step; what other threads did else is ``fetch``."""
         thread, process = self.thread_seconds() - self._began[0], self.process_seconds() - self._began[1]
         seconds = {
             **self.seconds,
-            "fetch": max(process - thread, 0.0),
-            "rest": max(thread - sum(self.seconds.values()), 0.0),
+            "fetch": max(process - thread - self._beside, 0.0),
+            "rest": max(thread + self._beside - sum(self.seconds.values()), 0.0),
         }
         return {name: seconds.get(name, 0.0) / max(self.events, 1) * 1e6 for name, _ in STEPS}
 

@@ -53,13 +53,21 @@ def some_forest(seed: int, trees: int, most_leaves: int, features: int) -> Fores
 
 
 def some_rows(seed: int, n: int, features: int) -> Any:
-    """Return rows of doubles that stand on thresholds, between them, at zero or nowhere at all (NaN)."""
+    """Return rows of doubles that stand on thresholds, between them, at zero or nowhere at all (NaN).
+
+    Of an odd seed half of the columns have one value, and the others no NaN and a window of all values: like those of
+    one batch.
+    """
     chance = np.random.default_rng(seed)
     rows = chance.integers(-41, 42, (n, features)) / 8.0
     rows[chance.random(rows.shape) < 0.2] += 1e-3
     rows[chance.random(rows.shape) < 0.1] = 0.0
     rows[chance.random(rows.shape) < 0.05] = 1e-36
     rows[chance.random(rows.shape) < 0.1] = np.nan
+    if seed % 2 == 1:
+        rows = np.nan_to_num(rows, nan=1.0)
+        rows[:, ::2] = rows[:1, ::2]
+        rows[:, 1::2] = np.clip(rows[:, 1::2], -1.0, 1.5)
     return rows
 
 

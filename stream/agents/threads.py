@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
@@ -41,16 +42,23 @@ class ReadAhead:
 class SecondThread:
     """Does half of the work in a thread (interfaces.Both): worth it where compiled code does it, without the lock."""
 
-    def __init__(self) -> None:
-        """One thread for all partitions."""
+    def __init__(self, took: Callable[[float], None] = lambda _seconds: None) -> None:
+        """One thread for all partitions; ``took`` is told the processor's seconds that it took for each half."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+        self._took = took
 
     def __call__(self, one: Callable[[], None], other: Callable[[], None]) -> None:
         """Do ``one`` here and ``other`` in the thread."""
-        doing = self._thread.submit(other)
+        doing = self._thread.submit(_timed, other)
         try:
             one()
         finally:
             # Whatever comes of it, the thread writes into the caller's arrays no longer.
             wait([doing])
-        doing.result()
+        self._took(doing.result())
+
+
+def _timed(work: Callable[[], None]) -> float:
+    started = time.thread_time()
+    work()
+    return time.thread_time() - started

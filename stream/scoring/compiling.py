@@ -14,9 +14,10 @@ from stream.interfaces import Both
 from stream.records import MAX_MODELS, USE_FOLD
 from stream.scoring.bitvectors import BitVectors, Picked, compile_forest
 from stream.scoring.files import Model
+from stream.scoring.forest_kernels import BLOCK_ROWS
 from stream.scoring.kernels import score_rows
 
-_AT_ONCE: Final = 2048
+_AT_ONCE: Final = BLOCK_ROWS
 """Rows that go through all models of trees before the next: what they were cut to stays in the processor's cache."""
 _HALVED_ROWS: Final = 512
 """From which on two threads are worth the handing over."""

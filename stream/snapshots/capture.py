@@ -27,8 +27,9 @@ from stream.spans import Spans
 PAGE_VOTERS: Final = 2000
 """Records read at once: 1.5 MB, which Redis gives in less time than it takes a commit of a full batch."""
 SCAN_KEYS: Final = 4000
-MOST_KEPT: Final = 200_000
-"""Records kept that are not written yet (150 MB); beyond these the storage is too slow for the load."""
+MOST_KEPT: Final = 400_000
+"""Records kept that are not written yet (300 MB); beyond these the storage is too slow for the load. As many as a
+partition's memory may be ahead of Redis (worker.uncommitted_events), since nothing is copied before S is there."""
 _PAGE_ROWS: Final = 500
 _BLOCK: Final = np.dtype((np.void, VOTER.itemsize))
 _Result = TypeVar("_Result")

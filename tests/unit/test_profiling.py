@@ -39,6 +39,20 @@ def test_each_step_has_its_time_and_the_rest_is_what_is_left() -> None:
     assert sum(costs.values()) == 8.0
 
 
+def test_what_a_second_thread_scores_is_scoring() -> None:
+    hands = Hands()
+    profile = profile_of(hands)
+    with profile.step("score"):
+        hands.work(2.0)
+    hands.process += 5.0
+    profile.scored_beside(2.0)
+    hands.work(1.0)
+    profile.events = 1_000_000
+    costs = profile.by_step()
+    assert (costs["score"], costs["fetch"], costs["rest"]) == (4.0, 3.0, 1.0)
+    assert sum(costs.values()) == 8.0
+
+
 async def test_awaited_work_is_counted_without_what_runs_while_it_waits() -> None:
     hands = Hands()
     profile = profile_of(hands)

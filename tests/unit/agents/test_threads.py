@@ -37,3 +37,16 @@ def test_error_of_either_half_is_raised_when_both_have_ended() -> None:
     with pytest.raises(ValueError, match="no"):
         second(goes_on, fails)
     assert ended == ["went on"] * 2
+
+
+def test_time_of_the_other_half_is_told() -> None:
+    told: list[float] = []
+    second = SecondThread(told.append)
+
+    def works() -> None:
+        sum(range(10_000))
+
+    second(works, works)
+    second(works, works)
+    assert len(told) == 2
+    assert all(seconds > 0.0 for seconds in told)

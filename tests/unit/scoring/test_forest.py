@@ -15,6 +15,7 @@ from stream.agents.threads import SecondThread
 from stream.errors import ConfigurationError
 from stream.records import MAX_MODELS, USE_DUPLICATE, USE_FOLD
 from stream.scoring import Model, compile_models, read_model, score
+from stream.scoring.bitvectors import Picked, compile_forest
 from stream.scoring.forest import Forest, write_forest
 from stream.scoring.forest_kernels import BLOCK_ROWS, WALKED_ROWS
 from tests.forests import some_forest, some_rows, sum_of
@@ -66,6 +67,17 @@ def test_scores_are_those_of_walking_every_tree(seed: int, most: int) -> None:
 def test_any_number_of_rows_gives_the_same_bits(n: int) -> None:
     forest, rows = some_forest(5, 9, 40, 8), some_rows(5, 2 * BLOCK_ROWS + 9, 8)
     assert scored(forest, rows, n) == [value for row in rows[:n] for value in scored(forest, row[None])]
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_blocks_after_the_first_give_the_same_bits(seed: int) -> None:
+    forest, rows = some_forest(seed, 9, 40, 8), some_rows(seed, 2 * BLOCK_ROWS + 9, 8)
+    vectors = compile_forest(forest, {index: index for index in range(8)}, (1.0, 0.0))
+    out = np.full((len(rows), MAX_MODELS), 9.0)
+    vectors.score(Picked(rows, np.arange(3, len(rows))), out, 1)
+    assert out[3:, 1].tolist() == scored(forest, rows)[3:]
+    assert (np.delete(out, 1, axis=1) == 9.0).all()
+    assert (out[:3] == 9.0).all()
 
 
 def test_two_threads_give_the_same_bits_as_one() -> None:
