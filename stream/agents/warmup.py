@@ -95,7 +95,7 @@ async def _take_events(*, reference: bool) -> None:
 
 
 async def _compile_other_half() -> None:
-    """Read the events, and explain: that is the most of what a batch of few events does without."""
+    """Read the events, and explain: neither needs what the worker compiles meanwhile."""
     columns = first_events()
     decode(columns, 1, 0, facts=read_ahead(columns, 1, NO_TAXONOMY).facts)
     _explain((await restore(_header(), _OneModel())).models)

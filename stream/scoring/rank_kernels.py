@@ -1,6 +1,6 @@
 """Values replaced by their ranks among the thresholds of a column: parts for blocks of rows.
 
-A batch's rows are cut to singles and turned into columns once, for every model; between which bounds a column's values
+Rows are cut to singles and turned into columns once, for every model; between which bounds a column's values
 lie then tells which thresholds need looking at. Most features are the same for all voters of a batch, or nearly.
 """
 
@@ -44,7 +44,7 @@ def cut(
     """Write rows cut to singles by column (float32[c, at least k]), and between which bounds each column lies.
 
     ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN. A column of one value
-    alone is not written: the bounds say it. ``tile`` float32[TILE, c] is room to work in.
+    alone may be left unwritten: the bounds say it. ``tile`` float32[TILE, c] is room to work in.
     """
     low, high = bounds[0], bounds[1]
     low[:] = _ENDLESS

@@ -309,6 +309,13 @@ def _give(
 
 
 @kernel_part
+def _share(rows: int, most: int) -> int:
+    """Return how many rows a block has, where all have about as many: one that is not full takes as long."""
+    blocks = max((rows + most - 1) // most, 1)
+    return max((rows + blocks - 1) // blocks, 1)
+
+
+@kernel_part
 def _measure(trees: NDArray[Any], quadratures: NDArray[np.int64]) -> tuple[int, int]:
     """Return the most splits that a tree has, and the most splits times points."""
     splits, most = 1, 1
@@ -345,7 +352,7 @@ def explain_forest(
     singles first; ``out`` float64[len(picked), c]. Which rows are explained beside a row changes no bit of it.
     """
     splits, most = _measure(trees, quadratures)
-    wide, n = rows.shape[1], min(max(stop - first, 1), LANES, max(_ROOM // most, 1))
+    wide, n = rows.shape[1], _share(stop - first, min(LANES, max(_ROOM // most, 1)))
     width = n if n <= _FEW else (n + _STEP - 1) // _STEP * _STEP
     singles, tile = np.empty((wide, n), np.float32), np.empty((TILE, wide), np.float32)
     bounds, taken = np.empty((2, wide), np.float32), np.empty(n, np.float32)

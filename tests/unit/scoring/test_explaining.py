@@ -14,6 +14,7 @@ from stream.scoring import Model, compile_models, explain, read_model, score
 from stream.scoring.forest import Forest
 from stream.scoring.forest_kernels import lay_out
 from stream.scoring.quadrature import gauss_legendre
+from stream.scoring.shapley_kernels import LANES
 from tests.forests import shapley_of, some_forest, some_rows, sum_of
 from tests.unit.scoring.test_files import FEATURES, content
 
@@ -91,6 +92,15 @@ def test_shares_that_fall_to_nothing_give_no_nan() -> None:
     forest = replace(chain(400, 2, 5), cover=10.0 ** -np.arange(400.0).clip(0, 300))
     found, expected = explained(forest, some_rows(6, 20, 2))
     np.testing.assert_allclose(found.sum(axis=1) + expected, [sum_of(forest, row) for row in some_rows(6, 20, 2)])
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+@pytest.mark.parametrize("n", [4, 5, 17, LANES, LANES + 1, 2 * LANES + 2])
+def test_row_is_explained_alike_beside_any_others(n: int, seed: int) -> None:
+    forest, rows = some_forest(seed, 5, 20, 8), some_rows(seed, n, 8)
+    whole, _ = explained(forest, rows)
+    alone = [explained(forest, row[None])[0] for row in rows]
+    assert whole.tobytes() == np.concatenate(alone).tobytes()
 
 
 def test_only_picked_rows_are_explained_in_their_order() -> None:
