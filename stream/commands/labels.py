@@ -146,7 +146,7 @@ class Label:
             if condition.listed and condition.value not in (*names, OTHER):
                 message = (
                     f"label {quoted(self.text, _SHOWN)}: {condition.field} is {quoted(condition.value)}, expected one "
-                    f"of the {condition.listed} that the taxonomy lists: {_some(names)}, {OTHER}"
+                    f"of the {condition.listed} that the taxonomy lists: {_some(names, OTHER)}"
                 )
                 raise ConfigurationError(message)
 
@@ -162,8 +162,8 @@ class Label:
         return True if fits else None
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join([*names[:_LISTED], *(["..."] if len(names) > _LISTED else [])])
+def _some(names: Sequence[str], *last: str) -> str:
+    return ", ".join([*names[:_LISTED], *(["..."] if len(names) > _LISTED else []), *last])
 
 
 def duration_ms(text: str) -> int | None:

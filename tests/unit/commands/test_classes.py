@@ -194,6 +194,8 @@ def test_of_many_classes_some_are_shown() -> None:
         Label.parse("profile.updated where time_zone=Berlin within 1d")
     assert str(raised.value).endswith(", ...")
     assert len(str(raised.value)) < 600
+    with pytest.raises(ConfigurationError, match=r"of the regions that the taxonomy lists: other$"):
+        Label.parse(NAMED).require_listed([])
 
 
 def test_every_class_is_about_a_field_that_events_have() -> None:

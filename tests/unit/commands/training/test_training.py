@@ -85,7 +85,8 @@ def write(
         **(said or {}),
     }
     table = pa.table({name: column for name, column in columns.items() if column is not None})
-    parquet.write_table(table.replace_schema_metadata({"groundswell": json.dumps(meta)}), file)
+    told = json.dumps({key: value for key, value in meta.items() if value is not None})
+    parquet.write_table(table.replace_schema_metadata({"groundswell": told}), file)
     return file
 
 
