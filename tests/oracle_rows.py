@@ -173,15 +173,16 @@ def decide(
         for event in partition.seen
         if event.voter == name and moment < event.now <= moment + asked.horizon_ms and event.time > moment
     ]
-    gone = [place for place, event in enumerate(events) if event.ends]
-    events = events[: gone[0]] if gone else events
+    gone = any(event.ends for event in events)
     if asked.among is None:
-        label: int | None = 1 if any(asked.fits(event.data) for event in events) else None
+        label: int | None = 1 if any(asked.fits(event.data) for event in events if not event.ends) else None
     else:
-        answers = [asked.fits(event.data) for event in events if asked.among(event.data)]
+        answers = [asked.fits(event.data) for event in events if not event.ends and asked.among(event.data)]
         label = int(answers[0]) if answers else None
-    if label is None:
-        complete = moment + asked.horizon_ms <= end and not gone
+    if gone:
+        label = None
+    elif label is None:
+        complete = moment + asked.horizon_ms <= end
         if complete and asked.among is not None:
             return None
         label = 0 if complete else None

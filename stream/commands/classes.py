@@ -37,6 +37,11 @@ class Classed:
         """What classes there are whatever the taxonomy lists."""
         return tuple(name for name in self.choices if name)
 
+    def is_given(self, data: Mapping[str, Any]) -> bool:
+        """Return whether an event's data says anything that it is about; an empty issue is none, as for features."""
+        text = data.get(self.given) if self.given else self.signal
+        return text is not None and not (self.listed == "issues" and text == "")
+
     def said(self, signal: Any, taxonomy: Taxonomy) -> str | None:
         """Return the class that an event's signal (of SIGNAL) says; None: none."""
         if self.listed == "issues":
@@ -78,14 +83,14 @@ def listed_by(taxonomy: Taxonomy, listed: str) -> tuple[str, ...]:
 
 
 def by_class(kind: int, data: Mapping[str, Any], signal: Any, taxonomy: Taxonomy) -> Mapping[str, Any]:
-    """Return an event's data with the class in the place of each field that the taxonomy decides.
+    """Return an event's data with the class in the place of each field that the taxonomy decides; None: it says none.
 
-    ``kind`` is its type's code, ``signal`` (of SIGNAL) and ``taxonomy`` are of its place in the log.
+    ``kind`` is its type's code, ``signal`` (of SIGNAL) and ``taxonomy`` are of its place in the log. Data may carry
+    more fields than it should: one of a class's name counts for nothing.
     """
     said = {
-        name: classed.said(signal, taxonomy)
+        name: classed.said(signal, taxonomy) if classed.is_given(data) else None
         for name, classed in CLASSED[EVENT_TYPES[kind]].items()
-        if not classed.given or data.get(classed.given) is not None
     }
     return {**data, **said} if said else data
 

@@ -29,8 +29,9 @@ from stream.features.taxonomy import Taxonomy, read_taxonomy
 from stream.records import ENGINE_VERSION, RECORD_VERSION
 from stream.settings import Settings
 
-FORMAT: Final = 2
-"""In the first one labels compared texts, whatever the taxonomy made of them."""
+FORMAT: Final = 3
+"""In the first one labels compared texts, whatever the taxonomy made of them; in the second those stood that had fit
+before consent was withdrawn."""
 _SEEN: Final = 20
 SPLIT_BY: Final = ("voter", "time")
 
@@ -111,19 +112,21 @@ class Written:
         return "\n".join(lines)
 
 
-def write_dataset(settings: Settings, options: DatasetOptions, out: Path, *, progress: bool = True) -> Written:
+def write_dataset(
+    settings: Settings, options: DatasetOptions, out: Path, *, labels: Sequence[Label] = (), progress: bool = True
+) -> Written:
     """Write the rows that ``options`` ask for to ``out``, a Parquet file.
 
-    Reads every partition's log twice, to where it ends now. ``progress`` shows a bar where standard error is a
-    terminal. Raises ConfigurationError for unusable options, a path that cannot be written or a missing pyarrow;
-    StateMismatchError where a log's beginning is gone; LeakFoundError; TopicError, StoreUnavailableError and
-    kafka-python's errors where something cannot be read.
+    Reads every partition's log twice, to where it ends now. ``labels`` are others whose names must be known too before
+    it is read. ``progress`` shows a bar where standard error is a terminal. Raises ConfigurationError for unusable
+    options, a path that cannot be written or a missing pyarrow; StateMismatchError where a log's beginning is gone;
+    LeakFoundError; TopicError, StoreUnavailableError and kafka-python's errors where something cannot be read.
     """
     options.design()
     parquet()
     sources = sources_of(settings)
     with _progress_bar(shown=progress) as step:
-        return asyncio.run(write_sources(sources, options, out, step))
+        return asyncio.run(write_sources(sources, options, out, step, labels))
 
 
 async def write_sources(
@@ -131,13 +134,16 @@ async def write_sources(
     options: DatasetOptions,
     out: Path,
     step: Step = lambda _what, _partition, _done, _total: None,
+    labels: Sequence[Label] = (),
 ) -> Written:
     """Write the rows of what ``sources`` open; the file is there only once it is whole and was checked."""
     design = options.design()
     file = RowFile(out)
     try:
         library = ReadContents.following(lambda: sources.reader("config", 0))
-        design.label.require_listed(_taxonomies(library))
+        taxonomies = _taxonomies(library)
+        for label in (design.label, *labels):
+            label.require_listed(taxonomies)
         surveys = []
         for number in range(sources.partition_count):
 

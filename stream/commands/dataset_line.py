@@ -34,8 +34,9 @@ def dataset(  # noqa: PLR0913 (one argument for each option)
     settings = settings_of(context)
     from stream.commands.broker import readable_errors
     from stream.commands.dataset import DatasetOptions, write_dataset
+    from stream.commands.temporary import ended_in_order
 
     options = DatasetOptions(label, every, negatives, split, test, seed, check)
-    with readable_errors(settings, "reading the log"):
+    with ended_in_order(), readable_errors(settings, "reading the log"):
         written = write_dataset(settings, options, out)
     typer.echo(str(written))

@@ -119,9 +119,11 @@ def settings_text(environment: Mapping[str, str]) -> str:
 
 def way_in(settings_file: Path, web_port: int) -> str:
     """Return how other commands reach the demo while it runs."""
+    # On a line of its own, what is to be copied: wrapped behind `export` it would do nothing.
     return (
-        f"In another shell: export {PREFIX}CONFIG={shlex.quote(str(settings_file))} leads every command here; "
-        f"metrics: http://127.0.0.1:{web_port}/metrics"
+        f"In a shell without other {PREFIX} variables this leads every command here:\n"
+        f"export {PREFIX}CONFIG={shlex.quote(str(settings_file))}\n"
+        f"Metrics: http://127.0.0.1:{web_port}/metrics"
     )
 
 

@@ -26,7 +26,7 @@ class DemoWorker:
     """``groundswell worker`` as a child that a Ctrl-C in the terminal does not reach."""
 
     def __init__(self, web_port: int, directory: Path) -> None:
-        """Start it with this process's environment in ``directory``, where its log and no settings file is."""
+        """Start it in ``directory``, where its log will be, with this process's environment: it says all settings."""
         self.web_port = web_port
         self._log = directory / "worker.log"
         with self._log.open("wb") as output:

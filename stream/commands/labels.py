@@ -144,10 +144,9 @@ class Label:
         for condition in self.conditions:
             names = listed_in(taxonomies, condition.listed) if condition.listed else ()
             if condition.listed and condition.value not in (*names, OTHER):
-                shown = ", ".join([*names[:_LISTED], *(["..."] if len(names) > _LISTED else []), OTHER])
                 message = (
                     f"label {quoted(self.text, _SHOWN)}: {condition.field} is {quoted(condition.value)}, expected one "
-                    f"of the {condition.listed} that the taxonomy lists: {shown}"
+                    f"of the {condition.listed} that the taxonomy lists: {_some(names, OTHER)}"
                 )
                 raise ConfigurationError(message)
 
@@ -161,6 +160,10 @@ class Label:
         if self.among:
             return fits if all(condition.holds(fields) for condition in self.among) else None
         return True if fits else None
+
+
+def _some(names: Sequence[str], *last: str) -> str:
+    return ", ".join([*names[:_LISTED], *(["..."] if len(names) > _LISTED else []), *last])
 
 
 def duration_ms(text: str) -> int | None:
@@ -259,7 +262,7 @@ class _Parser:
             classed, rule = CLASSED[kind].get(field), FIELDS[kind].get(field)
             choices = classed.names if classed is not None else rule.choices if rule is not None else ()
             if choices and given.text not in choices:
-                self._refuse(given, f"a class of {field}: {', '.join(choices)}")
+                self._refuse(given, f"a class of {field}: {_some(choices)}")
         return given.text
 
     def _declared(self, given: _Token, rule: Rule) -> bool | float | str:

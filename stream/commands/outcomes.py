@@ -43,7 +43,7 @@ class Cuts:
 
 
 class Outcomes:
-    """The events of one partition that decide its voters' labels, by voter."""
+    """The events of one partition that decide its voters' labels, or end them, by voter."""
 
     def __init__(self, events: NDArray[np.void], horizon_ms: int) -> None:
         """Take events (``_EVENT``[n]) in the order of the log."""
@@ -53,6 +53,7 @@ class Outcomes:
         self._now = events["now"][order]
         self._time = events["time"][order]
         self._says = events["says"][order]
+        self._ends = np.flatnonzero(self._says == _ENDS)
         self._voters, self._starts = np.unique(voters, return_index=True)
         self._stops = np.append(self._starts[1:], len(voters))
 
@@ -82,9 +83,10 @@ class Outcomes:
         """Return whether each voter's label of a moment is decided, what it is then, and whether it cannot be.
 
         All bool[n]. By the first of the events from ``places`` to before ``stops`` (int64[n]) that came into the log
-        after the moment and within the horizon, and happened after the moment too: where consent was withdrawn before
-        anything was decided, nobody knows what the voter did then. ``places`` are moved past what came before, in
-        place: a voter's moments are asked for in order.
+        after the moment and within the horizon, and happened after the moment too. Where consent was withdrawn within
+        the horizon nothing can be decided, whatever came before: nobody knows what the others who withdrew would have
+        done, and the rows of those who had fit by then would stand without theirs. ``places`` are moved past what came
+        before the moment, in place: a voter's moments are asked for in order.
         """
         now, time, until_ms = self._now, self._time, moment_ms + self._horizon_ms
         active = np.flatnonzero(places < stops)
@@ -102,8 +104,11 @@ class Outcomes:
         met[met] = now[found[met]] <= until_ms
         says = np.full(len(places), _UNFIT, np.int8)
         says[met] = self._says[found[met]]
-        ended = says == _ENDS
-        return met & ~ended, says == _FITS, ended
+        ended = np.zeros(len(places), np.bool_)
+        if len(self._ends):
+            ends = self._ends[np.minimum(np.searchsorted(self._ends, places), len(self._ends) - 1)]
+            ended = (places <= ends) & (ends < stops) & (now[ends] <= until_ms)
+        return met & ~ended, (says == _FITS) & ~ended, ended
 
 
 class Collector:

@@ -56,6 +56,9 @@ class RowFile:
         self._schema = arrow.schema(fields)
         options = {"compression": _COMPRESSION, "use_dictionary": ["voter", "split"]}
         try:
+            # It holds voter ids and what they did, so it is its owner's alone.
+            self.partial.unlink(missing_ok=True)
+            self.partial.touch(0o600, exist_ok=False)
             self._writer = arrow.parquet.ParquetWriter(str(self.partial), self._schema, **options)
         except OSError as error:
             raise _unwritable(path, error) from error

@@ -1,11 +1,13 @@
-"""Temporary files whose errors say where they lie: a full disk is not what was being read."""
+"""Temporary files: errors say where they lie (a full disk is not what was being read), and SIGTERM leaves none."""
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from stream.errors import TemporaryStorageError
 
@@ -32,3 +34,20 @@ def temporary_directory() -> Iterator[Path]:
         directory = tempfile.TemporaryDirectory(prefix="groundswell-")
     with directory as place:
         yield Path(place)
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit (status 143) in the ``with`` block, so that whoever has begun a file removes it.
+
+    Call it in the main thread.
+    """
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -32,12 +32,19 @@ def train(
     settings = settings_of(context)
     from stream.commands.broker import readable_errors
     from stream.commands.dataset import write_dataset
-    from stream.commands.training.training import find_recipe, names_of_codes, train
-
-    def write(options: DatasetOptions, file: Path) -> None:
-        with readable_errors(settings, "reading the log"):
-            typer.echo(str(write_dataset(settings, options, file)))
+    from stream.commands.labels import Label
+    from stream.commands.temporary import ended_in_order
+    from stream.commands.training.training import find_recipe, names_of_codes, train, treatment_of
 
     directory = settings.configuration
-    codes = names_of_codes(directory)
-    typer.echo(str(train(find_recipe(recipe, directory), write, out, rows, treatment, codes)))
+    found = find_recipe(recipe, directory)
+    later = treatment_of(found) if treatment is None else None
+
+    def write(options: DatasetOptions, file: Path) -> None:
+        # The treatment's rows come last: what is wrong with their label is not to be found out only then.
+        labels = [] if later is None else [Label.parse(later.label)]
+        with readable_errors(settings, "reading the log"):
+            typer.echo(str(write_dataset(settings, options, file, labels=labels)))
+
+    with ended_in_order():
+        typer.echo(str(train(found, write, out, rows, treatment, names_of_codes(directory))))

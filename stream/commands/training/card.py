@@ -60,8 +60,6 @@ class Made:
     """Of the model file."""
     model_bytes: int
     command: str
-    unsaid: tuple[str, ...] = ()
-    """Options of `groundswell dataset` of which the rows do not say how they were made with them."""
 
 
 def files(made: Made) -> dict[str, bytes]:
@@ -246,15 +244,8 @@ def _data(made: Made) -> str:
         f"<p>The log from {period(meta)}, {counts['voters']:,} voters; {said}. "
         f"Engine {meta['engine']}, record version {meta['record_version']}.</p>"
         f"<table><tr><th>rows to</th><th>voters</th><th>rows</th><th>positives</th><th>rate</th></tr>{lines}</table>"
-        f"<p class=quiet>Rows by <code>{escape(str(meta['command']))}</code>{_not_known(made.unsaid)}</p>"
+        f"<p class=quiet>Rows by <code>{escape(str(meta['command']))}</code></p>"
     )
-
-
-def _not_known(unsaid: Sequence[str]) -> str:
-    if not unsaid:
-        return ""
-    names = ", ".join(f"<code>--{name}</code>" for name in unsaid)
-    return f", as the recipe has it: the rows that were given do not say with which {names} they were made"
 
 
 def _image(images: Mapping[str, bytes], name: str) -> str:

@@ -16,23 +16,22 @@ _OPTIONS: Final = ("every", "negatives", "split", "test", "seed")
 _UNITS: Final = (("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000))
 
 
-def unsaid(options: DatasetOptions, meta: Mapping[str, Any], file: Path | None, whose: str) -> tuple[str, ...]:
-    """Return the options of which rows do not say how they were made with them, given what they say of themselves.
+def require_made_so(options: DatasetOptions, meta: Mapping[str, Any], file: Path | None, whose: str) -> None:
+    """Raise ConfigurationError for rows of another format, or that do not say that they were made with ``options``.
 
-    ``options`` are those that ``whose`` (a recipe's name) asks for; ``file`` is None where the rows were just taken
-    from the log. Raises ConfigurationError, quoting both, where an option differs, and for rows of another format.
+    ``options`` are those that ``whose`` (a recipe's name) asks for, ``meta`` is what the rows say of themselves;
+    ``file`` is None where they were just taken from the log. What differs is quoted as asked for and as found.
     """
     where = "the rows" if file is None else str(file)
-    if (found := meta.get("format", FORMAT)) != FORMAT:
+    if (found := meta.get("format")) != FORMAT:
         message = (
             f"{where}: rows of format {quoted(found)}, expected {FORMAT}; write them again by `groundswell dataset`"
         )
         raise ConfigurationError(message)
     asked = {"label": options.label, **{name: getattr(options, name) for name in _OPTIONS}}
     asked["every"] = duration_ms(options.every)
-    said = {**meta, "label": meta["label"]["text"], "every": meta.get("every_ms")}
-    made = {name: said[name] for name in asked if said.get(name) is not None}
-    odd = [name for name, value in made.items() if value != asked[name]]
+    made = {name: meta.get(name) for name in asked} | {"label": meta["label"]["text"], "every": meta.get("every_ms")}
+    odd = [name for name, value in asked.items() if made[name] != value]
     if odd:
         command = replace(options, check=0).command(file or Path("rows.parquet"))
         message = (
@@ -40,7 +39,6 @@ def unsaid(options: DatasetOptions, meta: Mapping[str, Any], file: Path | None, 
             f"`{command}` makes them"
         )
         raise ConfigurationError(message)
-    return tuple(name for name in asked if name not in made)
 
 
 def _words(values: Mapping[str, Any], names: list[str]) -> str:
@@ -48,6 +46,8 @@ def _words(values: Mapping[str, Any], names: list[str]) -> str:
 
 
 def _spelled(name: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
     if name != "every" or not isinstance(value, int):
         return quoted(value, 300)
     return next((f"{value // unit}{letter}" for letter, unit in _UNITS if value % unit == 0), f"{value} ms")

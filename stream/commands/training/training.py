@@ -19,7 +19,7 @@ from stream.commands.temporary import temporary_directory, temporary_storage
 from stream.commands.training import card, plots
 from stream.commands.training.fitting import Fitted, fit, library
 from stream.commands.training.judgement import Judgement, judge
-from stream.commands.training.provenance import unsaid
+from stream.commands.training.provenance import require_made_so
 from stream.commands.training.recipes import SUFFIX, Recipe, read_recipe
 from stream.commands.training.rows import DataSet, chosen_rows, read_data_set
 from stream.commands.training.watching import watched
@@ -127,7 +127,7 @@ def train(
     """
     require_ready(recipe, out, treatment)
     with temporary_directory() as place:
-        data, said = _data(recipe, write, {"rows": rows, "treatment": treatment}, place)
+        data = _data(recipe, write, {"rows": rows, "treatment": treatment}, place)
         first = data["rows"]
         chosen = chosen_rows(recipe, first, data.get("treatment"))
         fitted = fit(recipe, chosen)
@@ -138,7 +138,7 @@ def train(
     digest = hashlib.sha256(imported.content).hexdigest()
     # Wherever the rows happened to lie.
     meta = {**first.meta, "command": options_of(recipe).command(Path("rows.parquet"))}
-    made = card.Made(recipe, fitted, judgement, meta, digest, len(imported.content), command, said)
+    made = card.Made(recipe, fitted, judgement, meta, digest, len(imported.content), command)
     model = write_model(out, recipe.name, imported.content, card.files(made))
     return Trained(model, places(out, recipe.name)[1] / card.PAGE, imported, fitted, judgement)
 
@@ -154,15 +154,12 @@ def require_ready(recipe: Recipe, out: Path, treatment: Path | None = None) -> N
     require_writable(out, recipe.name)
 
 
-def _data(
-    recipe: Recipe, write: Writer, given: Mapping[str, Path | None], place: Path
-) -> tuple[dict[str, DataSet], tuple[str, ...]]:
-    """Return the data sets that a recipe asks for, and the options that its rows do not say of themselves.
+def _data(recipe: Recipe, write: Writer, given: Mapping[str, Path | None], place: Path) -> dict[str, DataSet]:
+    """Return the data sets that a recipe asks for.
 
     Those that are given come first: whatever is wrong with them is found before the log is read.
     """
     data: dict[str, DataSet] = {}
-    said: tuple[str, ...] = ()
     wanted = {"rows": options_of(recipe), "treatment": treatment_of(recipe)}
     for name, options in sorted(wanted.items(), key=lambda item: given[item[0]] is None):
         if options is None:
@@ -171,11 +168,10 @@ def _data(
         if file is None:
             write(options, place / f"{name}.parquet")
         data[name] = read_data_set(file or place / f"{name}.parquet", FEATURES)
-        missing = unsaid(options, data[name].meta, file, recipe.name)
+        require_made_so(options, data[name].meta, file, recipe.name)
         if name == "rows":
-            said = missing
             _require_long(recipe, data[name])
-    return data, said
+    return data
 
 
 def _require_long(recipe: Recipe, data: DataSet) -> None:

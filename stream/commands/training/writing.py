@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +31,11 @@ def require_writable(out: Path, name: str) -> None:
             pass
     for path, is_wrong, expected in (
         (model, model.is_dir(), "the path of a file to write"),
-        (card, card.exists() and not card.is_dir(), "the path of a directory to write"),
+        (card, card.is_symlink() or (card.exists() and not card.is_dir()), "the path of a directory to write"),
     ):
         if is_wrong:
-            message = f"{path} is {'a directory' if path.is_dir() else 'a file'}, expected {expected}"
+            found = "a symbolic link" if path.is_symlink() else "a directory" if path.is_dir() else "a file"
+            message = f"{path} is {found}, expected {expected}"
             raise ConfigurationError(message)
 
 
@@ -40,14 +43,21 @@ def write_model(out: Path, name: str, content: bytes, card: Mapping[str, bytes])
     """Write a model file and its card, files by name, in the place of former ones; return the model file's path.
 
     All is written under other names first. Then the former card goes, the model file takes its place and the new card
-    its own: wherever that is broken off, no model stands beside another one's card. Raises ConfigurationError where
-    something cannot be written.
+    its own: wherever that is broken off, no model stands beside another one's card. Of several that write there one
+    writes at a time. Raises ConfigurationError where something cannot be written.
     """
     model, directory = places(out, name)
     waiting, former = (out / f".{name}{CARD_SUFFIX}.{word}" for word in ("partial", "former"))
     file = out / f".{model.name}.partial"
-    with _readable_errors(out):
+
+    def bring_back() -> None:
+        # The former model still has its name.
+        if former.exists() and file.exists() and not directory.exists():
+            former.rename(directory)
+
+    with _readable_errors(out), _alone(out):
         # Of a run that was broken off.
+        bring_back()
         for left in (waiting, former):
             shutil.rmtree(left, ignore_errors=True)
         try:
@@ -60,8 +70,7 @@ def write_model(out: Path, name: str, content: bytes, card: Mapping[str, bytes])
             file.replace(model)
             waiting.rename(directory)
         except BaseException:
-            if former.exists() and file.exists():
-                former.rename(directory)
+            bring_back()
             raise
         finally:
             file.unlink(missing_ok=True)
@@ -77,3 +86,16 @@ def _readable_errors(out: Path) -> Iterator[None]:
     except OSError as error:
         message = f"{out} cannot be written: {error}"
         raise ConfigurationError(message) from error
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Wait until nobody else writes to ``out``: what another run has begun must not be taken for what one left."""
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        # Some file systems over a network have no such lock.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

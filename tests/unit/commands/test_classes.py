@@ -94,11 +94,14 @@ CASES = [
     ("message.opened where channel=text", [{"channel": "SMS"}, {"channel": "text"}], [0]),
     ("site.page_view where device=phone", [{"device": "iPhone 17"}, {"device": "tv"}, {"url": "/"}], [0]),
     ("site.page_view where page=donate", [{"url": "https://x.org/give"}, {"url": "/"}, {"device": "tv"}], [0]),
+    ("site.page_view where page=donate", [{"page": "donate"}, {"page": "home", "url": "https://x.org/give"}], [1]),
     ("site.page_view where origin=search", [{"referrer": "https://www.google.com/"}, {"url": "/"}], [0]),
     ("site.page_view where origin=direct", [{"referrer": "https://www.google.com/"}, {"url": "/"}], [1]),
     ("social.follow where side=own", [{"account": "@Us"}, {"account": "them"}, {"url": "/"}], [0]),
+    ("social.like where side=own", [{"side": "own"}, {"side": "ally", "account": "us"}], [1]),
     ("canvass.contacted where issue=economy", [{"issue": "Economy"}, {"issue": "taxes"}, {"support": 3}], [0]),
     ("canvass.contacted where issue=other", [{"issue": "Economy"}, {"issue": "taxes"}, {"support": 3}], [1]),
+    ("canvass.contacted where issue=other", [{"issue": ""}, {"issue": "taxes"}], [1]),
     ("profile.updated where region=South", [{"region": "süd"}, {"region": "North"}, {"region": "West"}], [0]),
     ("profile.updated where region=other", [{"region": "süd"}, {"region": "North"}, {"region": "West"}], [2]),
     ("profile.updated where time_zone=Europe/Berlin", [{"time_zone": "europe/berlin"}, {"time_zone": "UTC"}], [0]),
@@ -131,7 +134,13 @@ async def test_taxonomy_of_the_events_place_counts(page: int, tmp_path: Path) ->
     assert await positives(told.log, "profile.updated where region=Up", out, page) == [13]
 
 
-async def test_name_that_no_taxonomy_lists_is_refused_before_the_log_is_read(tmp_path: Path) -> None:
+NAMED, TYPED = "profile.updated where region=Nrth within 1d", "social.like within 1d"
+
+
+@pytest.mark.parametrize(("label", "others"), [(NAMED, []), (TYPED, [TYPED, NAMED])])
+async def test_name_that_no_taxonomy_lists_is_refused_before_the_log_is_read(
+    label: str, others: list[str], tmp_path: Path
+) -> None:
     made = MemoryDeployment([Told().activate(FIRST).activate(SECOND).log])
     sources = made.sources()
     read: list[str] = []
@@ -141,9 +150,9 @@ async def test_name_that_no_taxonomy_lists_is_refused_before_the_log_is_read(tmp
         return MemoryReader(made.topic(name, partition))
 
     object.__setattr__(sources, "reader", reader)
-    options = DatasetOptions("profile.updated where region=Nrth within 1d")
+    labels = [Label.parse(text) for text in others]
     with pytest.raises(ConfigurationError) as raised:
-        await write_sources(sources, options, tmp_path / "rows.parquet")
+        await write_sources(sources, DatasetOptions(label), tmp_path / "rows.parquet", labels=labels)
     words = "region is 'Nrth', expected one of the regions that the taxonomy lists: North, South, Up, other"
     assert words in str(raised.value)
     assert read == ["config"]
@@ -178,6 +187,15 @@ def test_class_that_there_is_not_is_refused_with_those_that_there_are(text: str,
     with pytest.raises(ConfigurationError) as raised:
         Label.parse(f"{text} within 1d")
     assert f"at character {place} there is {words}" in str(raised.value)
+
+
+def test_of_many_classes_some_are_shown() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Label.parse("profile.updated where time_zone=Berlin within 1d")
+    assert str(raised.value).endswith(", ...")
+    assert len(str(raised.value)) < 600
+    with pytest.raises(ConfigurationError, match=r"of the regions that the taxonomy lists: other$"):
+        Label.parse(NAMED).require_listed([])
 
 
 def test_every_class_is_about_a_field_that_events_have() -> None:

@@ -274,7 +274,7 @@ async def labels_of(log: Log, options: DatasetOptions, out: Path) -> dict[tuple[
     return {(row["voter"], (row["time_ms"] - BEGIN_MS) // HOUR_MS): row["label"] for row in rows}
 
 
-async def test_label_that_consent_ends_before_it_is_decided_is_censored(tmp_path: Path) -> None:
+async def test_label_is_censored_where_consent_ends_within_its_horizon(tmp_path: Path) -> None:
     log = told(
         (0, "left", "social.share", None),
         (0, "liked", "social.share", None),
@@ -290,9 +290,10 @@ async def test_label_that_consent_ends_before_it_is_decided_is_censored(tmp_path
     found = await labels_of(log, DatasetOptions("social.like within 3h", every="1h"), tmp_path / "rows.parquet")
     # What came after the withdrawal decides nothing, not even once it is granted again: some was not used.
     assert [found["left", hour] for hour in (1, 2, 3, 4, 10)] == [0, None, None, None, 0]
-    assert [found["liked", hour] for hour in (1, 2, 3, 4, 5, 6)] == [0, 0, 1, 1, 1, None]
+    # Nor does what came before it: of those who withdrew only such as liked would be left.
+    assert [found["liked", hour] for hour in (1, 2, 3, 4, 5, 6)] == [0, 0, 1, None, None, None]
     counts = read_metadata(tmp_path / "rows.parquet")["counts"]
-    assert counts["censored"] == sum(label is None for label in found.values()) == 4 + 2 * 3
+    assert counts["censored"] == sum(label is None for label in found.values()) == 3 + 3 + 2 * 3
 
 
 async def test_event_that_was_not_used_decides_no_label(tmp_path: Path) -> None:
@@ -440,6 +441,21 @@ async def test_file_says_what_it_is(tmp_path: Path) -> None:
         *(pa.string(), pa.int64(), pa.int8(), pa.float32(), pa.bool_(), pa.string())
     ]
     assert {types[name] for name in FEATURES} == {pa.float32()}
+
+
+async def test_file_is_its_owners_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, modes = tmp_path / "rows.parquet", list[int]()
+    for left in (out, tmp_path / ".rows.parquet.partial"):
+        left.write_text("of a run before")
+    finish = RowFile.finish
+
+    def noted(self: RowFile, metadata: Mapping[str, Any]) -> None:
+        modes.append(self.partial.stat().st_mode & 0o777)
+        finish(self, metadata)
+
+    monkeypatch.setattr(RowFile, "finish", noted)
+    await written([log_of(1)], CHECKED, out)
+    assert [*modes, out.stat().st_mode & 0o777] == [0o600, 0o600]
 
 
 async def test_log_without_moments_gives_no_rows(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_settings_file_of_a_demo_leads_to_it(tmp_path: Path, monkeypatch: pytest
 
 def test_way_in_can_be_typed() -> None:
     assert way_in(Path("/srv/a demo/groundswell.toml"), 6066) == (
-        "In another shell: export GROUNDSWELL_CONFIG='/srv/a demo/groundswell.toml' leads every command here; "
-        "metrics: http://127.0.0.1:6066/metrics"
+        "In a shell without other GROUNDSWELL_ variables this leads every command here:\n"
+        "export GROUNDSWELL_CONFIG='/srv/a demo/groundswell.toml'\n"
+        "Metrics: http://127.0.0.1:6066/metrics"
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
+from stream.commands.demo import way_in
 from stream.commands.demo_view import LatestTrigger, Readings, Screen, line, read_metrics, render, sparkline
 from stream.metrics import Metrics
 
@@ -98,6 +100,16 @@ def test_screen_shows_campaigns_reasons_and_whys() -> None:
     ):
         assert part in text
     assert max(len(row) for row in text.splitlines()) <= 110
+
+
+def test_way_in_is_not_wrapped_where_it_is_to_be_copied() -> None:
+    file = Path("/tmp/groundswell-abcdefgh/groundswell.toml")  # noqa: S108 (a name, no file)
+    rows = [row.rstrip() for row in shown(Screen(way_in=way_in(file, 60_666)), 80).splitlines()]
+    assert rows[1:4] == [
+        "In a shell without other GROUNDSWELL_ variables this leads every command here:",
+        f"export GROUNDSWELL_CONFIG={file}",
+        "Metrics: http://127.0.0.1:60666/metrics",
+    ]
 
 
 def test_empty_screen_says_so() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import struct
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +22,6 @@ from stream.commands.training.recipes import Eligible, Holdout, Recipe, matching
 from stream.commands.training.rows import CALIBRATE, FIT, TEST, chosen_rows, eligible, read_data_set
 from stream.commands.training.training import Trained, names_of_codes, train
 from stream.commands.training.watching import BUSY, frequency
-from stream.commands.training.writing import write_model
 from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.holdouts import held_out
@@ -42,6 +39,8 @@ RECIPE = Recipe(
 )
 DAY_MS = 86_400_000
 BUSY_PLACES = matching(BUSY, FEATURES)
+ASKED = {"format": FORMAT, "every_ms": DAY_MS, "negatives": 1.0, "split": "voter", "test": 0.25, "seed": 1}
+"""What rows say that were made as the recipe asks."""
 
 
 def write(
@@ -82,10 +81,12 @@ def write(
         "counts": {"voters": n // 2, "candidates": n, "censored": int(censored.sum()), "unanswered": 3},
         "engine": 1,
         "record_version": 1,
+        **ASKED,
         **(said or {}),
     }
     table = pa.table({name: column for name, column in columns.items() if column is not None})
-    parquet.write_table(table.replace_schema_metadata({"groundswell": json.dumps(meta)}), file)
+    told = json.dumps({key: value for key, value in meta.items() if value is not None})
+    parquet.write_table(table.replace_schema_metadata({"groundswell": told}), file)
     return file
 
 
@@ -94,7 +95,7 @@ def never(_options: DatasetOptions, _file: Path) -> None:
 
 
 def trained(tmp_path: Path, recipe: Recipe = RECIPE, out: str = "out") -> Trained:
-    return train(recipe, never, tmp_path / out, write(tmp_path / "rows.parquet"))
+    return train(recipe, never, tmp_path / out, write(tmp_path / "rows.parquet", said={"split": recipe.split}))
 
 
 def test_rows_are_read_without_what_nothing_is_known_of(tmp_path: Path) -> None:
@@ -189,10 +190,6 @@ def test_codes_of_an_odd_taxonomy_stand_for_themselves(
     assert names_of_codes(tmp_path) == {}
 
 
-ASKED = {"format": FORMAT, "every_ms": DAY_MS, "negatives": 1.0, "split": "voter", "test": 0.25, "seed": 1}
-"""What rows say that were made as the recipe asks."""
-
-
 @pytest.mark.parametrize(
     ("said", "made", "asked"),
     [
@@ -204,10 +201,11 @@ ASKED = {"format": FORMAT, "every_ms": DAY_MS, "negatives": 1.0, "split": "voter
         ({"every_ms": 7 * 3_600_000, "test": 0.2}, "--every 7h --test 0.2", "--every 1d --test 0.25"),
         ({"negatives": 0.1}, "--negatives 0.1", "--negatives 1.0"),
         ({"split": "time", "seed": 3}, "--split 'time' --seed 3", "--split 'voter' --seed 1"),
+        ({"every_ms": None, "seed": None}, "--every unknown --seed unknown", "--every 1d --seed 1"),
     ],
 )
 def test_rows_that_were_made_otherwise_are_refused(tmp_path: Path, said: dict[str, Any], made: str, asked: str) -> None:
-    file = write(tmp_path / "rows.parquet", n=60, said={**ASKED, **said})
+    file = write(tmp_path / "rows.parquet", n=60, said=said)
     with pytest.raises(ConfigurationError) as raised:
         train(RECIPE, never, tmp_path, file)
     words = f"{file}: made with {made}, and recipe 'gives' asks for {asked}; `groundswell dataset --label '{LABEL}' "
@@ -215,9 +213,11 @@ def test_rows_that_were_made_otherwise_are_refused(tmp_path: Path, said: dict[st
     assert f"--out {file} --test 0.25 --seed 1` makes them" in str(raised.value)
 
 
-def test_rows_of_another_format_are_refused(tmp_path: Path) -> None:
-    file = write(tmp_path / "rows.parquet", n=60, said={**ASKED, "format": 1})
-    with pytest.raises(ConfigurationError, match=re.escape(f"{file}: rows of format 1, expected {FORMAT}; write them")):
+@pytest.mark.parametrize("found", [1, None])
+def test_rows_of_another_format_are_refused(tmp_path: Path, found: int | None) -> None:
+    file = write(tmp_path / "rows.parquet", n=60, said={"format": found})
+    words = f"{file}: rows of format {found}, expected {FORMAT}; write them"
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
         train(RECIPE, never, tmp_path, file)
 
 
@@ -230,15 +230,6 @@ def test_treatment_that_was_made_otherwise_is_refused(tmp_path: Path) -> None:
         ConfigurationError, match=r"recipe 'gives' has no \[holdout\], expected no rows of its treatment"
     ):
         train(RECIPE, never, tmp_path, rows, rows)
-
-
-def test_card_says_where_rows_do_not_say_how_they_were_made(tmp_path: Path) -> None:
-    words = "the rows that were given do not say with which"
-    file = write(tmp_path / "rows.parquet", said={name: ASKED[name] for name in ("format", "negatives", "split")})
-    text = train(RECIPE, never, tmp_path / "out", file).card.read_text()
-    assert f"{words} <code>--every</code>, <code>--test</code>, <code>--seed</code> they were made" in text
-    file = write(tmp_path / "rows.parquet", said=ASKED)
-    assert words not in train(RECIPE, never, tmp_path / "out", file).card.read_text()
 
 
 # --- before the log is read -------------------------------------------------------------------------------
@@ -278,65 +269,6 @@ def test_given_file_is_read_before_the_log_is(tmp_path: Path) -> None:
     recipe = replace(RECIPE, holdout=Holdout("letter", 0.5, "message.delivered within 7d"))
     with pytest.raises(ConfigurationError, match=r"none.parquet is no file of `groundswell dataset`"):
         train(recipe, never, tmp_path, treatment=tmp_path / "none.parquet")
-
-
-# --- files ------------------------------------------------------------------------------------------------
-
-
-def card_of(mark: bytes) -> dict[str, bytes]:
-    return {"card.html": mark, "gain.png": mark, "figures.json": mark}
-
-
-KILLED = """
-import os, sys
-from pathlib import Path
-from stream.commands.training.writing import write_model
-
-steps = int(sys.argv[2])
-
-def counted(does):
-    def done(self, *given):
-        global steps
-        steps -= 1
-        if steps < 0:
-            if does is write:
-                does(self, given[0][:1])
-            os.kill(os.getpid(), 9)
-        return does(self, *given)
-    return done
-
-write = Path.write_bytes
-Path.write_bytes = counted(write)
-Path.rename, Path.replace = counted(Path.rename), counted(Path.replace)
-write_model(Path(sys.argv[1]), "gives", b"new", dict.fromkeys(("card.html", "gain.png", "figures.json"), b"new"))
-"""
-
-
-@pytest.mark.parametrize("step", range(8))
-def test_run_that_is_killed_leaves_no_half_file_and_no_card_of_another_model(tmp_path: Path, step: int) -> None:
-    write_model(tmp_path, "gives", b"old", {**card_of(b"old"), "qini.png": b"old"})
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(step)], check=False)
-    assert done.returncode == (-9 if step < 7 else 0)
-    model, card = (tmp_path / "gives.json").read_bytes(), tmp_path / "gives.card"
-    assert model in {b"old", b"new"}
-    assert {file.read_bytes() for file in card.glob("*")} <= {model}
-    write_model(tmp_path, "gives", b"next", card_of(b"next"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gives.card", "gives.json"]
-    assert {path.name: path.read_bytes() for path in card.iterdir()} == card_of(b"next")
-
-
-def test_files_that_cannot_be_written_leave_the_former_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_model(tmp_path, "gives", b"old", card_of(b"old"))
-
-    def full(_self: Path, _target: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(ConfigurationError, match=r"cannot be written: .*No space left"):
-        write_model(tmp_path, "gives", b"new", card_of(b"new"))
-    assert (tmp_path / "gives.json").read_bytes() == b"old"
-    assert {path.name: path.read_bytes() for path in (tmp_path / "gives.card").iterdir()} == card_of(b"old")
-    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_too_few_positives_are_refused_with_what_would_help(tmp_path: Path) -> None:
