@@ -39,6 +39,8 @@ _LINEAR: Final = Path(__file__).parent / "linear"
 _TAXONOMY: Final = Path(__file__).parents[1] / "configs" / "taxonomy.toml"
 _DECAYED: Final = ".decayed_"
 _COUNT: Final = ".count"
+_ANSWERED: Final = "event.rsvp"
+"""Whose count leaves out what was answered no, which contenders do not read."""
 _UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000}
 
 
@@ -60,7 +62,8 @@ class Count:
         name, decays, half_life = feature.partition(_DECAYED)
         if decays:
             return cls(name, half_life) if half_life in HALF_LIVES_MS else None
-        return cls(feature.removesuffix(_COUNT), EVER) if feature.endswith(_COUNT) else None
+        name = feature.removesuffix(_COUNT)
+        return cls(name, EVER) if name not in {feature, _ANSWERED} else None
 
 
 @dataclass(frozen=True, slots=True)
