@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from load_tests.job import WEIGHTS, Job, activity, demo
+from load_tests.job import WEIGHTS, Count, Job, activity, demo
 from load_tests.peers import straight_campaign
 from stream.features.catalogue import FEATURES
 from stream.scoring.files import read_model
@@ -58,12 +58,18 @@ def taken(*types: str) -> list[str]:
 
 
 def test_script_triggers_once_for_a_supporter() -> None:
-    follows = ["social.follow", "event.rsvp", "signup.completed", "social.share", "social.share"]
+    follows = ["social.follow", "signup.completed", *["social.share"] * 4]
     assert taken(*follows).count("welcome_supporter") == 1
 
 
 def test_script_heeds_consent_and_erasure() -> None:
-    follows = ["social.follow", "event.rsvp", "signup.completed", "social.share", "social.share"]
+    follows = ["social.follow", "signup.completed", *["social.share"] * 4]
     assert taken("consent.withdrawn", *follows) == []
     assert taken("consent.withdrawn", "consent.granted", *follows) == taken(*follows)
     assert taken("privacy.erased", "consent.granted", *follows) == []
+
+
+def test_contenders_leave_out_the_count_that_reads_an_answer() -> None:
+    assert Count.of("event.rsvp.count") is None
+    assert Count.of("signup.completed.count") == Count("signup.completed", "ever")
+    assert Count.of("social.like.recency") is None
