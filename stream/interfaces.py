@@ -115,10 +115,13 @@ class VoterTable(Protocol):
 
     records: NDArray[Any]
     """Array of records.VOTER by slot. Replaced when the table grows: fetch it anew after ``index``."""
-    dirty: NDArray[np.bool_]
-    """By slot: whether the record changed since ``take_dirty``. Set through ``mark``."""
     limit: int
     """How many voters ``evict`` leaves in memory; may be changed at any time."""
+
+    @property
+    def changed(self) -> int:
+        """How many records have changed since ``take_dirty``."""
+        ...
 
     def __len__(self) -> int:
         """Return how many voters are in memory."""

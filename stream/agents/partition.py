@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from stream.agents.closing import failure_of
 from stream.agents.commit import commit_exactly_once, retrying
 from stream.agents.queue import BatchQueue
@@ -68,7 +66,7 @@ class _Work:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing but the place in the log has changed since the last commit."""
-        return not self.table.dirty.any() and not any(self.state.outbox.values())
+        return not self.table.changed and not any(self.state.outbox.values())
 
 
 class Partition:
@@ -385,7 +383,7 @@ class Partition:
             return 0.0
         if work.is_quiet:
             return limits.idle_commit_seconds
-        if work.oldest_ms is None or np.count_nonzero(work.table.dirty) >= limits.commit_records():
+        if work.oldest_ms is None or work.table.changed >= limits.commit_records():
             return 0.0
         most_seconds = _MOST_PATIENCE_SECONDS if self._batches else _LULL_PATIENCE_SECONDS
         return min((self._log.now() - work.oldest_ms / 1000) * _PATIENCE, most_seconds)

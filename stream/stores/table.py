@@ -70,6 +70,11 @@ class Table:
         """Return how many voters are in memory."""
         return len(self._index)
 
+    @property
+    def changed(self) -> int:
+        """How many records have changed since ``take_dirty``."""
+        return int(np.count_nonzero(self.dirty[: self._index.high]))
+
     def index(self, voters: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the slot of each voter, int64[n] (-1 for an empty id), and the slots to be loaded first, int64[m].
 
