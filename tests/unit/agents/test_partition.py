@@ -6,7 +6,6 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from stream.errors import (
@@ -106,7 +105,7 @@ async def test_late_rows_wait_no_longer_than_a_part_of_their_delay() -> None:
 
 async def test_late_rows_wait_for_long_only_where_others_wait_behind_them() -> None:
     site = site_of(now=lambda: NOW_MS / 1000 + 3600)
-    table = SimpleNamespace(dirty=np.ones(1, np.bool_))
+    table = SimpleNamespace(changed=1)
     work: Any = SimpleNamespace(uncommitted=1, is_quiet=False, oldest_ms=NOW_MS, table=table)
     assert site.partition._patience(work) == 0.02
     site.tape.write(like("ada", 1))
