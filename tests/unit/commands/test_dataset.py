@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+from rich.text import Text
 
+from stream.commands import dataset
 from stream.commands.broker import readable_errors
 from stream.commands.dataset import DatasetOptions, Written, write_sources
 from stream.commands.outcomes import Collector, Cuts
@@ -32,7 +36,7 @@ from tests.logs import BEGIN_MS, Generator, Log
 from tests.oracle import Row
 from tests.oracle_events import format_time
 from tests.oracle_rows import Asked, Expected, rows_of
-from tests.simulation.topics import MemoryDeployment, MemoryReader, work
+from tests.simulation.topics import MemoryDeployment, MemoryReader, MemoryTopic, work
 from tests.unit.snapshots import kept
 
 HOUR_MS = 3_600_000
@@ -180,7 +184,21 @@ async def test_both_passes_say_how_far_they_are(tmp_path: Path) -> None:
         assert steps == sorted(steps)
         assert {of for _, of in steps} == {total}
     assert told["looking at"][-1] == (total, total)
-    assert told["taking rows of"][-1][0] > total // 2
+    assert told["taking rows of"][-1] == (total, total)
+    assert len(told["taking rows of"]) > 10
+
+
+def test_bars_are_one_for_each_pass_however_many_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setattr(dataset, "Console", lambda **_given: Console(file=screen, force_terminal=True, width=80))
+    with dataset._progress_bar(shown=True) as step:
+        for what in ("looking at", "taking rows of"):
+            for partition in range(40):
+                step(what, partition, 5, 20)
+                step(what, partition, 20, 20)
+    last = Text.from_ansi(screen.getvalue()).plain.split("looking at")[-1]
+    assert re.findall(r"partition \d+", last) == ["partition 39"] * 2
+    assert last.count("20 events") == 2
 
 
 @pytest.mark.parametrize("page", [1, 7, 1000])
@@ -458,11 +476,68 @@ async def test_file_is_its_owners_alone(tmp_path: Path, monkeypatch: pytest.Monk
     assert [*modes, out.stat().st_mode & 0o777] == [0o600, 0o600]
 
 
-async def test_log_without_moments_gives_no_rows(tmp_path: Path) -> None:
-    log = told((0, "v", "social.like", None))
-    done = await written([log], DatasetOptions("social.like within 1d", check=3), tmp_path / "rows.parquet")
-    assert (done.metadata["counts"]["rows"], done.checked) == (0, 0)
-    assert pq.read_table(tmp_path / "rows.parquet").num_rows == 0
+LIKED = DatasetOptions("social.like within 1d", every="1h")
+
+
+@pytest.mark.parametrize(
+    ("options", "events", "words"),
+    [
+        (
+            replace(LIKED, check=3),
+            [(0, "v", "social.like", None)],
+            "no voter who had done something came to be looked at",
+        ),
+        (
+            replace(LIKED, every="52w"),
+            [(0, "v", "social.like", None), (50, "v", "social.like", None)],
+            "+00:00, and no voter who had done something came to be looked at, once in every 52w",
+        ),
+        (
+            LIKED,
+            [(0, "v", "social.like", None), (50, "v", "privacy.erased", None)],
+            "all 1 voters were erased or are without consent",
+        ),
+        (
+            replace(LIKED, negatives=1e-9),
+            [(0, "v", "social.like", None), (30, "v", "social.share", None)],
+            "of 30, 0 are left out without an answer within the horizon, 0 without consent, the others by --negatives",
+        ),
+    ],
+)
+async def test_log_that_gives_no_row_is_refused_with_the_reason(
+    options: DatasetOptions, events: list[tuple[int, str, str, dict[str, Any] | None]], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        await written([told(*events)], options, tmp_path / "rows.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_empty_log_is_refused(tmp_path: Path) -> None:
+    made = MemoryDeployment([told((0, "v", "social.like", None))])
+    made.topics["events", 0] = MemoryTopic()
+    with pytest.raises(ConfigurationError, match="is empty: there is nothing to take rows from"):
+        await write_sources(made.sources(), LIKED, tmp_path / "rows.parquet")
+
+
+async def test_log_without_a_time_is_refused(tmp_path: Path) -> None:
+    log = told((0, "v", "social.like", None), (1, "v", "social.like", None))
+    log.rows[:] = [replace(row, append_time=None) for row in log.rows]
+    with pytest.raises(ConfigurationError, match=r"holds 2 records and no log time yet: .* ticks have not come"):
+        await written([log], LIKED, tmp_path / "rows.parquet")
+
+
+async def test_rows_whose_labels_are_all_open_are_said_to_be_so_and_refused_to_who_trains(tmp_path: Path) -> None:
+    log, out = told((0, "v", "social.like", None), (20, "v", "social.like", None)), tmp_path / "rows.parquet"
+    done = await written([log], LIKED, out)
+    assert "no row's label is complete, so none trains" in str(done)
+    before = out.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"expected more than the horizon of label 'social.like within 1d'"):
+        await write_sources(MemoryDeployment([log]).sources(), replace(LIKED, check=9), out, complete=True)
+    assert out.read_bytes() == before
+    longer = told((0, "v", "social.like", None), (25, "v", "social.like", None))
+    assert "none trains" not in str(
+        await write_sources(MemoryDeployment([longer]).sources(), LIKED, out, complete=True)
+    )
 
 
 async def test_log_shorter_than_the_horizon_is_not_split_by_time(tmp_path: Path) -> None:
