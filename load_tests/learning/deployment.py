@@ -122,12 +122,14 @@ class Deployment:
                     peak = max(peak, _peak(process.pid))
                     time.sleep(_LOOK_SECONDS)
             seconds, processor = time.monotonic() - begun, _processor() - before
-            said = [file.seek(0) or file.read() for file in (output, errors)]
+            for file in (output, errors):
+                file.seek(0)
+            said, complaint = output.read(), errors.read()
         if process.returncode:
-            last = "\n".join(said[1].splitlines()[-_LAST_LINES:])
+            last = "\n".join(complaint.splitlines()[-_LAST_LINES:])
             message = f"exit status {process.returncode} of `{shlex.join(['groundswell', *words])}`:\n{last}"
             raise CommandFailedError(message)
-        return Ran(str(said[0]), seconds, processor, peak)
+        return Ran(said, seconds, processor, peak)
 
 
 class Writing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import sys
@@ -32,14 +31,12 @@ from stream.features import FEATURES, read_rows
 from stream.records import VOTER
 from stream.settings import Settings
 from stream.snapshots import MemorySnapshots
-from tests.logs import BEGIN_MS, Generator, Log
-from tests.oracle import Row
+from tests.logs import BEGIN_MS, HOUR_MS, Generator, Log, told
 from tests.oracle_events import format_time
 from tests.oracle_rows import Asked, Expected, rows_of
-from tests.simulation.topics import MemoryDeployment, MemoryReader, MemoryTopic, work
+from tests.simulation.topics import MemoryDeployment, MemoryReader, work
 from tests.unit.snapshots import kept
 
-HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 
@@ -242,17 +239,6 @@ async def test_what_comes_later_changes_no_feature(tmp_path: Path) -> None:
 
 
 # --- consent ----------------------------------------------------------------------------------------------
-
-
-def told(*events: tuple[int, str, str, dict[str, Any] | None]) -> Log:
-    """Return a log of (hours since its beginning, voter, type, data)."""
-    rows = []
-    for offset, (hours, voter, kind, data) in enumerate(events):
-        fields: dict[str, Any] = {"specversion": "1.0", "id": f"e{offset}", "source": "/s"}
-        fields |= {"type": kind, "subject": voter}
-        fields |= {"data": data} if data else {}
-        rows.append(Row(offset, BEGIN_MS + hours * HOUR_MS, voter.encode(), json.dumps(fields).encode()))
-    return Log(0, 0, 1, {}, rows)
 
 
 async def voters_in(log: Log, out: Path, every: str = "1h") -> dict[str, list[int]]:
@@ -474,70 +460,6 @@ async def test_file_is_its_owners_alone(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(RowFile, "finish", noted)
     await written([log_of(1)], CHECKED, out)
     assert [*modes, out.stat().st_mode & 0o777] == [0o600, 0o600]
-
-
-LIKED = DatasetOptions("social.like within 1d", every="1h")
-
-
-@pytest.mark.parametrize(
-    ("options", "events", "words"),
-    [
-        (
-            replace(LIKED, check=3),
-            [(0, "v", "social.like", None)],
-            "no voter who had done something came to be looked at",
-        ),
-        (
-            replace(LIKED, every="52w"),
-            [(0, "v", "social.like", None), (50, "v", "social.like", None)],
-            "+00:00, and no voter who had done something came to be looked at, once in every 52w",
-        ),
-        (
-            LIKED,
-            [(0, "v", "social.like", None), (50, "v", "privacy.erased", None)],
-            "all 1 voters were erased or are without consent",
-        ),
-        (
-            replace(LIKED, negatives=1e-9),
-            [(0, "v", "social.like", None), (30, "v", "social.share", None)],
-            "of 30, 0 are left out without an answer within the horizon, 0 without consent, the others by --negatives",
-        ),
-    ],
-)
-async def test_log_that_gives_no_row_is_refused_with_the_reason(
-    options: DatasetOptions, events: list[tuple[int, str, str, dict[str, Any] | None]], words: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigurationError, match=re.escape(words)):
-        await written([told(*events)], options, tmp_path / "rows.parquet")
-    assert list(tmp_path.iterdir()) == []
-
-
-async def test_empty_log_is_refused(tmp_path: Path) -> None:
-    made = MemoryDeployment([told((0, "v", "social.like", None))])
-    made.topics["events", 0] = MemoryTopic()
-    with pytest.raises(ConfigurationError, match="is empty: there is nothing to take rows from"):
-        await write_sources(made.sources(), LIKED, tmp_path / "rows.parquet")
-
-
-async def test_log_without_a_time_is_refused(tmp_path: Path) -> None:
-    log = told((0, "v", "social.like", None), (1, "v", "social.like", None))
-    log.rows[:] = [replace(row, append_time=None) for row in log.rows]
-    with pytest.raises(ConfigurationError, match=r"holds 2 records and no log time yet: .* ticks have not come"):
-        await written([log], LIKED, tmp_path / "rows.parquet")
-
-
-async def test_rows_whose_labels_are_all_open_are_said_to_be_so_and_refused_to_who_trains(tmp_path: Path) -> None:
-    log, out = told((0, "v", "social.like", None), (20, "v", "social.like", None)), tmp_path / "rows.parquet"
-    done = await written([log], LIKED, out)
-    assert "no row's label is complete, so none trains" in str(done)
-    before = out.read_bytes()
-    with pytest.raises(ConfigurationError, match=r"expected more than the horizon of label 'social.like within 1d'"):
-        await write_sources(MemoryDeployment([log]).sources(), replace(LIKED, check=9), out, complete=True)
-    assert out.read_bytes() == before
-    longer = told((0, "v", "social.like", None), (25, "v", "social.like", None))
-    assert "none trains" not in str(
-        await write_sources(MemoryDeployment([longer]).sources(), LIKED, out, complete=True)
-    )
 
 
 async def test_log_shorter_than_the_horizon_is_not_split_by_time(tmp_path: Path) -> None:
