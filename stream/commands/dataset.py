@@ -96,9 +96,13 @@ class Written:
 
     def __str__(self) -> str:
         """Return it fit for a terminal."""
+        return self.told(str(self.path))
+
+    def told(self, what: str) -> str:
+        """Return it fit for a terminal, of what is called so: a path that is soon gone says nothing."""
         counts = self.metadata["counts"]
         lines = [
-            f"{self.path}: {counts['rows']} rows of {counts['voters']} voters: {counts['positives']} positive, "
+            f"{what}: {counts['rows']} rows of {counts['voters']} voters: {counts['positives']} positive, "
             f"{counts['negatives']} negative, {counts['censored']} censored",
             f"{counts['train']} train, {counts['test']} test, {counts['embargo']} embargoed; "
             f"log time from {_time(self.metadata['begin_ms'])} to {_time(self.metadata['end_ms'])}",

@@ -62,7 +62,9 @@ def test_commands_make_the_rows_and_a_model_of_weeks_on_a_live_broker(
     assert done.line.model > 0.7
     assert done.line.truth > 0.8
     assert (out / "gives_online.card" / "card.html").exists()
+    assert done.train.output.startswith(f"taken from the log (rows): {expected.num_rows} rows of 400 voters")
     assert "AUC" in done.train.output
+    assert "parquet" not in done.train.output
     assert all(ran.peak > 100_000_000 and ran.processor > 0 for ran in (done.dataset, done.train))
     assert "is shadow: in 3 partitions" in said
 
