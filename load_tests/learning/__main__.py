@@ -14,7 +14,7 @@ from pathlib import Path
 from load_tests.learning.commands import COMMAND_HEAD, learn_by_command, take_in
 from load_tests.learning.deployment import CommandFailedError, Deployment
 from load_tests.learning.table import HEAD, learn, recipes
-from load_tests.learning.world import Scale, live, people
+from load_tests.learning.world import Scale, live, people, weeks
 from load_tests.rig import ADDRESSES
 from stream.commands.training.recipes import Recipe
 from stream.embedded import EmbeddedServices
@@ -65,7 +65,7 @@ def _by_commands(scale: Scale, chosen: Sequence[Recipe], out: Path) -> bool:
     """Train by the commands from a live broker's log; return whether all succeed and every model reaches enough."""
     electorate, trained = people(scale), list[str]()
     with _services() as (kafka, redis_url), Deployment(kafka, redis_url) as deployment:
-        count = deployment.publish(electorate, scale)
+        count = deployment.publish(weeks(electorate, scale))
         print(f"{count:,} events of {scale.voters:,} voters in {scale.days} days on {kafka}", flush=True)
         print(COMMAND_HEAD, flush=True)
         passed = True

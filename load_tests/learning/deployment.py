@@ -15,20 +15,19 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 import confluent_kafka
 
-from load_tests.learning.world import BEGIN_MS, TAXONOMY, Scale, weeks
+from load_tests.learning.world import BEGIN_MS, TAXONOMY
 from stream.agents.clock import tick
 from stream.commands.broker import administration
 from stream.commands.config import apply
 from stream.commands.keys import new as new_key
 from stream.commands.topics import create
-from stream.embedded.electorate import Electorate
 from stream.partitioning import partition_of
 from stream.settings import TOPIC_KINDS, Settings
 from stream.settings.sources import PREFIX
@@ -101,10 +100,10 @@ class Deployment:
             admin.delete_topics([self.settings.topic(kind) for kind in TOPIC_KINDS], raise_errors=False)
         self._temporary.cleanup()
 
-    def publish(self, electorate: Electorate, scale: Scale) -> int:
-        """Write what an electorate does in its weeks into the log, in order; return how many events that were."""
+    def publish(self, weeks: Iterable[tuple[int, Sequence[tuple[bytes, bytes]]]]) -> int:
+        """Write what an electorate does (``world.weeks``) into the log, in order; return how many events that were."""
         writing, count = Writing(self.settings), 0
-        for stop_ms, events in weeks(electorate, scale):
+        for stop_ms, events in weeks:
             writing.tick(stop_ms)
             for key, value in events:
                 writing.send(key, value, stop_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pytest
 from load_tests.learning.commands import learn_by_command, take_in
 from load_tests.learning.deployment import CommandFailedError, Deployment
 from load_tests.learning.table import recipes
-from load_tests.learning.world import Scale, live, people
+from load_tests.learning.world import Scale, World, live
 from stream.commands.rows import COLUMNS, read_metadata
 from stream.commands.training.training import options_of
 from stream.embedded import EmbeddedServices
@@ -35,6 +35,13 @@ def services(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     yield addresses
 
 
+def weeks_in(world: World) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
+    """Give a world's events by the time at which they came, without what the commands write themselves."""
+    events = [record for record in world.records if record.key is not None]
+    for time_ms, came in groupby(events, key=lambda record: record.append_time_ms):
+        yield time_ms, [(record.key or b"", record.value or b"") for record in came]
+
+
 def sorted_rows(file: Path) -> pa.Table:
     return pq.read_table(file).sort_by([("voter", "ascending"), ("time_ms", "ascending")])
 
@@ -42,12 +49,11 @@ def sorted_rows(file: Path) -> pa.Table:
 def test_commands_make_the_rows_and_a_model_of_weeks_on_a_live_broker(
     services: tuple[str, str], tmp_path: Path
 ) -> None:
-    electorate, [recipe] = people(FEW), recipes(["gives_online"])
-    world, out = live(FEW), tmp_path / "out"
+    world, [recipe], out = live(FEW), recipes(["gives_online"]), tmp_path / "out"
     world.write(options_of(recipe), tmp_path / "memory.parquet")
     with Deployment(*services, partitions=3) as deployment:
-        published = deployment.publish(electorate, FEW)
-        done = learn_by_command(deployment, electorate, recipe, out)
+        published = deployment.publish(weeks_in(world))
+        done = learn_by_command(deployment, world.electorate, recipe, out)
         rows = deployment.directory / "gives_online.parquet"
         expected = sorted_rows(tmp_path / "memory.parquet")
         assert expected.num_rows > 900
@@ -70,9 +76,8 @@ def test_commands_make_the_rows_and_a_model_of_weeks_on_a_live_broker(
 
 
 def test_command_on_an_empty_log_says_so(services: tuple[str, str], tmp_path: Path) -> None:
-    none = replace(FEW, days=0)
     with Deployment(*services, partitions=1) as deployment:
-        assert deployment.publish(people(none), none) == 0
+        assert deployment.publish(()) == 0
         out = tmp_path / "rows.parquet"
         with pytest.raises(CommandFailedError, match="there are no rows: the log goes from 2026-09-01T00:00:00"):
             deployment.run("dataset", "--label", "social.like within 1d", "--out", str(out))

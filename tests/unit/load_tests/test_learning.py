@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -112,8 +112,8 @@ class Refusing:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def publish(self, electorate: Electorate, scale: Scale) -> int:
-        return len(electorate.names) * scale.days
+    def publish(self, weeks: Iterable[tuple[int, list[tuple[bytes, bytes]]]]) -> int:
+        return len(list(weeks))
 
     def learn(self, _electorate: Electorate, recipe: Recipe, _out: Path) -> CommandLine:
         if recipe.name not in self.lines:
@@ -148,7 +148,7 @@ def test_live_run_fails_where_a_command_does_and_where_a_model_reaches_too_littl
     monkeypatch.setattr(sys, "argv", ["learning", "turnout", "woken", "--live", "--voters", "10", "--days", "3"])
     assert command.main() == status
     said = capsys.readouterr().out
-    assert "30 events of 10 voters in 3 days on kafka:9092" in said
+    assert "288 events of 10 voters in 3 days on kafka:9092" in said
     assert ("exit status 1 of `groundswell train turnout`" in said) == ("turnout" not in aucs)
     assert Refusing.taken == [next(name for name in ("turnout", "woken") if name in aucs)]
 
