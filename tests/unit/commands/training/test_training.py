@@ -105,7 +105,7 @@ def test_rows_are_read_without_what_nothing_is_known_of(tmp_path: Path) -> None:
     known = ~table["censored"].to_numpy()
     assert len(rows) == int(known.sum())
     assert rows.people[rows.voters].tolist() == [v for v, k in zip(table["voter"].to_pylist(), known, strict=True) if k]
-    assert rows.features[:, 1].tolist() == table[FEATURES[1]].to_numpy()[known].tolist()
+    assert (rows.features == np.stack([table[name].to_numpy()[known] for name in FEATURES], axis=1)).all()
     tested = table["split"].to_numpy(zero_copy_only=False)[known] == "test"
     assert ((rows.parts == TEST) == tested).all()
     # Each voter is in one part, and a fifth of those who are not to test calibrate.
