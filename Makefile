@@ -73,9 +73,9 @@ bench-models: $(SYNCED) ## Models of trees beside LightGBM, lleaves, ONNX Runtim
 		if [[ $$part == tree_models ]]; then $(REAL); flags+=($(if $(EVENTS),--events $(EVENTS))); fi; \
 		$(BIN)/python -m load_tests.$$part "$${flags[@]}" || status=$$?; done; exit $$status'
 
-learn: $(SYNCED) ## Trains every recipe from weeks of the electorate, and compares with its truth (RECIPES, VOTERS, DAYS, OUT)
-	@$(BIN)/python -m load_tests.learning $(RECIPES) $(if $(VOTERS),--voters $(VOTERS)) $(if $(DAYS),--days $(DAYS)) \
-		$(if $(OUT),--out $(OUT))
+learn: $(SYNCED) ## Trains every recipe from weeks of the electorate, and compares with its truth (RECIPES, VOTERS, DAYS, OUT; LIVE=1: by the commands on a live broker, LIVE=kafka: on Apache Kafka)
+	@bash -c '$(if $(filter kafka,$(LIVE)),$(REAL);) $(BIN)/python -m load_tests.learning $(RECIPES) $(if $(LIVE),--live) \
+		$(if $(VOTERS),--voters $(VOTERS)) $(if $(DAYS),--days $(DAYS)) $(if $(OUT),--out $(OUT))'
 
 models: $(SYNCED) ## Makes the models that the demo uses, with their cards, from weeks of the electorate
 	@$(BIN)/python -m load_tests.learning support gives_online volunteers --out configs/models --command "make models"

@@ -16,6 +16,7 @@ from tests.oracle_record import FEATURES
 TOPIC = "engagement.events"
 BEGIN_MS = 1_790_000_000_000
 """Log time at which every log begins (September 2026)."""
+HOUR_MS = 3_600_000
 
 
 @dataclass
@@ -39,6 +40,17 @@ class Log:
 def generate(seed: int, length: int = 150) -> Log:
     """Return the log of a seed: ``length`` rows of one partition."""
     return Generator(seed, trials=True).run(length)
+
+
+def told(*events: tuple[int, str, str, dict[str, Any] | None]) -> Log:
+    """Return a log of (hours since its beginning, voter, type, data)."""
+    rows = []
+    for offset, (hours, voter, kind, data) in enumerate(events):
+        fields: dict[str, Any] = {"specversion": "1.0", "id": f"e{offset}", "source": "/s"}
+        fields |= {"type": kind, "subject": voter}
+        fields |= {"data": data} if data else {}
+        rows.append(Row(offset, BEGIN_MS + hours * HOUR_MS, voter.encode(), json.dumps(fields).encode()))
+    return Log(0, 0, 1, {}, rows)
 
 
 # Rising and falling kinds: a model weighs the first up and the second down, so that scores swing within a batch.

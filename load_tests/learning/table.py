@@ -14,8 +14,9 @@ from load_tests.learning.world import World
 from stream.commands.training import judging
 from stream.commands.training.judgement import scored
 from stream.commands.training.recipes import SUFFIX, Recipe, read_recipe
-from stream.commands.training.rows import TEST, Rows, chosen_rows, read_data_set
+from stream.commands.training.rows import TEST, chosen_rows, read_data_set
 from stream.commands.training.training import Trained, names_of_codes, options_of, train, treatment_of
+from stream.embedded.electorate import Electorate
 from stream.embedded.truth import movable
 from stream.features import FEATURES
 
@@ -47,12 +48,22 @@ class Line:
         """Whether that is enough."""
         return self.reached >= GOAL
 
-    def __str__(self) -> str:
-        """Return the line."""
+    @property
+    def figures(self) -> str:
+        """All that HEAD names."""
         return (
             f"{self.name:<16}{self.voters:>8}{self.rows:>9}{self.positives:>11}{self.model:>8.3f}{self.truth:>8.3f}"
-            f"{self.reached:>9.2f}{'' if self.passes else '   below ' + str(GOAL)}"
+            f"{self.reached:>9.2f}"
         )
+
+    @property
+    def verdict(self) -> str:
+        """What stands behind it."""
+        return "" if self.passes else f"   below {GOAL}"
+
+    def __str__(self) -> str:
+        """Return the line."""
+        return self.figures + self.verdict
 
 
 HEAD: Final = f"{'recipe':<16}{'voters':>8}{'rows':>9}{'positives':>11}{'model':>8}{'truth':>8}{'reached':>9}"
@@ -74,21 +85,25 @@ def learn(world: World, recipe: Recipe, out: Path, command: str | None = None) -
             world.write(options, second)
         given = None if options is None else second
         trained = train(recipe, world.write, out, first, given, names_of_codes(RECIPES.parent), command)
-        treatment = None if given is None else read_data_set(given, FEATURES)
-        rows = chosen_rows(recipe, read_data_set(first, FEATURES), treatment)
-    return compare(world, recipe, rows.take(rows.parts == TEST), trained), trained
+        return compare(world.electorate, recipe, trained.imported.content, first, given), trained
 
 
-def compare(world: World, recipe: Recipe, test: Rows, trained: Trained) -> Line:
-    """Return how a model and the truth rank the same rows."""
-    number = {name: place for place, name in enumerate(world.electorate.names)}
+def compare(electorate: Electorate, recipe: Recipe, model: bytes, first: Path, second: Path | None) -> Line:
+    """Return how a model and the truth rank the same rows, those that test.
+
+    ``first`` and ``second`` are files of the recipe's rows and of its treatment's, as ``groundswell dataset`` writes.
+    """
+    treatment = None if second is None else read_data_set(second, FEATURES)
+    test = chosen_rows(recipe, read_data_set(first, FEATURES), treatment)
+    test = test.take(test.parts == TEST)
+    number = {name: place for place, name in enumerate(electorate.names)}
     voters = np.array([number[name] for name in test.people.tolist()], np.int64)[test.voters]
-    truth = world.electorate.leanings.scores(test.times, voters)[recipe.name]
+    truth = electorate.leanings.scores(test.times, voters)[recipe.name]
     labels = test.labels
     if recipe.holdout is not None:
         # What a label says of one voter is noise mostly; the truth says who they are.
-        labels = movable(world.electorate.truth)[voters].astype(np.float64)
-    found = scored(trained.imported.content, test.features)
+        labels = movable(electorate.truth)[voters].astype(np.float64)
+    found = scored(model, test.features)
     return Line(
         recipe.name,
         len(test),

@@ -1,11 +1,11 @@
-"""Weeks of the demo's electorate as a log in memory, which ``groundswell dataset`` reads as it would Kafka's."""
+"""Weeks of the demo's electorate, and those weeks as a log in memory, read as ``groundswell dataset`` does."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -65,24 +65,27 @@ class World:
         self.records.append(Record(0, BEGIN_MS, None, event, ()))
 
 
+def people(scale: Scale) -> Electorate:
+    """Draw an electorate, before anything has happened; the same from the same scale."""
+    dates = [BEGIN_MS + int(share * scale.days) * _DAY_MS for share in _DATES]
+    flaws, calendar = Flaws(misrouted=0.0), Calendar(BEGIN_MS, *dates)
+    return Electorate(scale.seed, BEGIN_MS, voters=scale.voters, flaws=flaws, calendar=calendar)
+
+
+def weeks(electorate: Electorate, scale: Scale) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
+    """Let an electorate live: give each quarter of an hour's end (ms), and what (key, event) it brought, in order."""
+    mean = scale.voters * scale.events_a_day * _STEP_MS / _DAY_MS
+    for stop_ms in range(BEGIN_MS + _STEP_MS, BEGIN_MS + scale.days * _DAY_MS + 1, _STEP_MS):
+        yield stop_ms, electorate.until(stop_ms, mean)
+
+
 def live(scale: Scale) -> World:
     """Let an electorate live for some weeks; the same from the same scale."""
-    span_ms = scale.days * _DAY_MS
-    dates = [BEGIN_MS + int(share * scale.days) * _DAY_MS for share in _DATES]
-    world = World(
-        Electorate(
-            scale.seed,
-            BEGIN_MS,
-            voters=scale.voters,
-            flaws=Flaws(misrouted=0.0),
-            calendar=Calendar(BEGIN_MS, *dates),
-        )
-    )
+    world = World(people(scale))
     if TAXONOMY.exists():
         world.begin()
-    mean = scale.voters * scale.events_a_day * _STEP_MS / _DAY_MS
-    for stop_ms in range(BEGIN_MS + _STEP_MS, BEGIN_MS + span_ms + 1, _STEP_MS):
-        for key, value in world.electorate.until(stop_ms, mean):
+    for stop_ms, events in weeks(world.electorate, scale):
+        for key, value in events:
             world.records.append(Record(len(world.records), stop_ms, key, value, ()))
     return world
 

@@ -96,9 +96,13 @@ class Written:
 
     def __str__(self) -> str:
         """Return it fit for a terminal."""
+        return self.told(str(self.path))
+
+    def told(self, what: str) -> str:
+        """Return it fit for a terminal, of what is called so: a path that is soon gone says nothing."""
         counts = self.metadata["counts"]
         lines = [
-            f"{self.path}: {counts['rows']} rows of {counts['voters']} voters: {counts['positives']} positive, "
+            f"{what}: {counts['rows']} rows of {counts['voters']} voters: {counts['positives']} positive, "
             f"{counts['negatives']} negative, {counts['censored']} censored",
             f"{counts['train']} train, {counts['test']} test, {counts['embargo']} embargoed; "
             f"log time from {_time(self.metadata['begin_ms'])} to {_time(self.metadata['end_ms'])}",
@@ -107,26 +111,35 @@ class Written:
             lines.append(f"no rows of {counts['barred']} voters who were erased or are without consent")
         if counts["unanswered"]:
             lines.append(f"left out: {counts['unanswered']} rows without an answer within the horizon")
+        if self.metadata["complete_until_ms"] <= self.metadata["begin_ms"]:
+            lines.append("the log is no longer than the label's horizon: no row's label is complete, so none trains")
         if self.checked:
             lines.append(f"checked: {self.checked} rows know nothing of the future")
         return "\n".join(lines)
 
 
 def write_dataset(
-    settings: Settings, options: DatasetOptions, out: Path, *, labels: Sequence[Label] = (), progress: bool = True
+    settings: Settings,
+    options: DatasetOptions,
+    out: Path,
+    *,
+    labels: Sequence[Label] = (),
+    complete: bool = False,
+    progress: bool = True,
 ) -> Written:
     """Write the rows that ``options`` ask for to ``out``, a Parquet file.
 
     Reads every partition's log twice, to where it ends now. ``labels`` are others whose names must be known too before
-    it is read. ``progress`` shows a bar where standard error is a terminal. Raises ConfigurationError for unusable
-    options, a path that cannot be written or a missing pyarrow; StateMismatchError where a log's beginning is gone;
-    LeakFoundError; TopicError, StoreUnavailableError and kafka-python's errors where something cannot be read.
+    it is read; ``complete`` refuses a log in which no label is complete, after the first pass. ``progress`` shows a bar
+    where standard error is a terminal. Raises ConfigurationError for unusable options, a path that cannot be written, a
+    missing pyarrow or a log that gives no row; StateMismatchError where a log's beginning is gone; LeakFoundError;
+    TopicError, StoreUnavailableError and kafka-python's errors where something cannot be read.
     """
     options.design()
     parquet()
     sources = sources_of(settings)
     with _progress_bar(shown=progress) as step:
-        return asyncio.run(write_sources(sources, options, out, step, labels))
+        return asyncio.run(write_sources(sources, options, out, step, labels, complete=complete))
 
 
 async def write_sources(
@@ -135,8 +148,13 @@ async def write_sources(
     out: Path,
     step: Step = lambda _what, _partition, _done, _total: None,
     labels: Sequence[Label] = (),
+    *,
+    complete: bool = False,
 ) -> Written:
-    """Write the rows of what ``sources`` open; the file is there only once it is whole and was checked."""
+    """Write the rows of what ``sources`` open; the file is there only once it is whole and was checked.
+
+    Arguments and errors as ``write_dataset``'s.
+    """
     design = options.design()
     file = RowFile(out)
     try:
@@ -151,10 +169,15 @@ async def write_sources(
                 step("looking at", number, done, total)
 
             surveys.append(await survey(sources, number, design, library, passed))
+        _require_time(sources, surveys)
+        if complete:
+            require_complete(options.label, *_period(surveys), _complete_until(surveys, design))
         design = _with_cutoff(design, options, surveys)
         counts, moments = Counts(), list[tuple[int, int, int]]()
         for one in surveys:
             await _write_partition(sources, library, one, design, file, counts, moments, step)
+        if not file.counts["rows"]:
+            raise ConfigurationError(_rowless(surveys, options, counts))
         metadata = _metadata(options, design, out, sources, surveys, {**_figures(counts), **file.counts})
         file.finish(metadata)
         checked = 0
@@ -207,8 +230,53 @@ async def _write_partition(
         )
     finally:
         replay.close()
+    # No moment may lie behind the last rows, or none at all in a partition without voters.
+    step("taking rows of", one.partition, one.stop - begun, one.stop - begun)
     for figure, value in _figures(sampler.counts).items():
         setattr(counts, figure, getattr(counts, figure) + value)
+
+
+def _require_time(sources: Sources, surveys: Sequence[Survey]) -> None:
+    """Raise ConfigurationError where nothing says when anything was."""
+    if _timed(surveys):
+        return
+    records = sum(one.stop - one.first for one in surveys)
+    message = f"{sources.events_topic} is empty: there is nothing to take rows from"
+    if records:
+        message = (
+            f"{sources.events_topic} holds {records} records and no log time yet: its broker gives no append times, "
+            "and a worker's ticks have not come"
+        )
+    raise ConfigurationError(message)
+
+
+def require_complete(label: str, begin_ms: int, end_ms: int, until_ms: int) -> None:
+    """Raise ConfigurationError where no label is complete: the log goes from begin to end, labels until ``until_ms``.
+
+    All in ms since the epoch.
+    """
+    if until_ms <= begin_ms:
+        message = (
+            f"the log goes from {_time(begin_ms)} to {_time(end_ms)}, expected more than the horizon of label "
+            f"{quoted(label)}, and time before it to learn from: `topics.retention_days` says how long the log is kept"
+        )
+        raise ConfigurationError(message)
+
+
+def _rowless(surveys: Sequence[Survey], options: DatasetOptions, counts: Counts) -> str:
+    """Return why there is no row."""
+    if counts.voters and counts.barred == counts.voters:
+        return f"there are no rows: all {counts.voters} voters were erased or are without consent"
+    if not counts.candidates:
+        begin, end = map(_time, _period(surveys))
+        return (
+            f"there are no rows: the log goes from {begin} to {end}, and no voter who had done something came to be "
+            f"looked at, once in every {options.every}"
+        )
+    return (
+        f"there are no rows: of {counts.candidates}, {counts.unanswered} are left out without an answer within the "
+        f"horizon, {counts.without_consent} without consent, the others by --negatives {options.negatives}"
+    )
 
 
 def _with_cutoff(design: Design, options: DatasetOptions, surveys: Sequence[Survey]) -> Design:
@@ -312,11 +380,14 @@ def _progress_bar(*, shown: bool) -> Iterator[Step]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"))
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not (shown and console.is_terminal)) as bar:
-        tasks: dict[tuple[str, int], TaskID] = {}
+        tasks: dict[str, tuple[int, TaskID]] = {}
 
         def step(what: str, partition: int, done: int, total: int) -> None:
-            if (what, partition) not in tasks:
-                tasks[what, partition] = bar.add_task(f"{what} partition {partition}")
-            bar.update(tasks[what, partition], completed=done, total=total)
+            # One bar for each pass: of a hundred partitions a terminal would show the first alone.
+            shown, task = tasks.get(what) or (partition, bar.add_task(f"{what} partition {partition}"))
+            if shown != partition:
+                bar.reset(task, description=f"{what} partition {partition}")
+            tasks[what] = partition, task
+            bar.update(task, completed=done, total=total)
 
         yield step

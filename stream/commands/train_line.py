@@ -44,7 +44,8 @@ def train(
         # The treatment's rows come last: what is wrong with their label is not to be found out only then.
         labels = [] if later is None else [Label.parse(later.label)]
         with readable_errors(settings, "reading the log"):
-            typer.echo(str(write_dataset(settings, options, file, labels=labels)))
+            written = write_dataset(settings, options, file, labels=labels, complete=True)
+        typer.echo(written.told(f"taken from the log ({file.stem})"))
 
     with ended_in_order():
         typer.echo(str(train(found, write, out, rows, treatment, names_of_codes(directory))))

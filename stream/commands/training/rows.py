@@ -25,6 +25,7 @@ _LEAST_OF_BOTH: Final = 10
 _MOST_REACHED: Final = 0.2
 """Of those held out, as a part of the share of the others: some get a letter that was not for them."""
 _USED: Final = ("train", "test")
+_COLUMNS_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,37 +74,51 @@ class DataSet:
 def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
     """Return the rows of a Parquet file that ``groundswell dataset`` wrote, without those that nothing is known of.
 
-    ``features`` is the catalogue. Raises ConfigurationError for another file, or one of another catalogue.
+    ``features`` is the catalogue; they are read a few at a time, since a file may be larger than all else that training
+    needs. Raises ConfigurationError for another file, or one of another catalogue.
     """
     arrow = parquet()
     meta = read_metadata(file)
     try:
-        table = arrow.parquet.read_table(str(file))
+        with arrow.parquet.ParquetFile(str(file)) as opened:
+            _require_columns(file, opened.schema_arrow.names, [*COLUMNS, *features])
+            _check_metadata(file, meta)
+            return DataSet(_read_rows(opened, meta["complete_until_ms"], features), meta)
     except (OSError, arrow.ArrowException) as error:
         message = f"{file} is no file of `groundswell dataset`: {str(error)[:300]}"
         raise ConfigurationError(message) from error
-    expected = [*COLUMNS, *features]
-    if table.column_names != expected:
-        odd = next((name for name in table.column_names if name not in expected), "")
-        lost = next((name for name in expected if name not in table.column_names), "")
+
+
+def _require_columns(file: Path, found: Sequence[str], expected: Sequence[str]) -> None:
+    """Raise ConfigurationError where a file has other columns than the catalogue's, or in another order."""
+    if list(found) != list(expected):
+        odd = next((name for name in found if name not in expected), "")
+        lost = next((name for name in expected if name not in found), "")
         what = f"has {odd!r}" if odd else f"lacks {lost!r}" if lost else "has its columns in another order"
         message = f"{file} {what}: it is of another version of the catalogue; write it again by `groundswell dataset`"
         raise ConfigurationError(message)
-    _check_metadata(file, meta)
+
+
+def _read_rows(opened: Any, complete_until_ms: int, features: Sequence[str]) -> Rows:
+    """Return the rows of an open Parquet file of which something is known."""
+    table = opened.read(columns=list(COLUMNS))
     known = ~_column(table, "censored").astype(np.bool_)
     splits = _column(table, "split")
     known &= np.isin(splits, _USED)
     # Beyond it positives are known before others are, so that there would be too many of them.
-    known &= _column(table, "time_ms") <= meta["complete_until_ms"]
-    table, splits = table.filter(arrow.array(known)), splits[known]
+    known &= _column(table, "time_ms") <= complete_until_ms
+    table, splits = table.filter(parquet().array(known)), splits[known]
     ids = np.asarray(_column(table, "voter"), np.str_)
     unique, voters = np.unique(ids, return_inverse=True)
     calibrating = np.array([held_out(_CALIBRATION, CALIBRATED, voter) for voter in unique.tolist()], np.bool_)
     parts = np.where(splits == "test", TEST, np.where(calibrating[voters], CALIBRATE, FIT)).astype(np.int64)
     matrix = np.empty((table.num_rows, len(features)), np.float32)
-    for place, name in enumerate(features):
-        matrix[:, place] = _column(table, name)
-    rows = Rows(
+    for first in range(0, len(features), _COLUMNS_AT_ONCE):
+        names = list(features[first : first + _COLUMNS_AT_ONCE])
+        part = opened.read(columns=names)
+        for place, name in enumerate(names, first):
+            matrix[:, place] = _column(part, name)[known]
+    return Rows(
         unique,
         voters.astype(np.int64),
         _column(table, "time_ms").astype(np.int64),
@@ -113,7 +128,6 @@ def read_data_set(file: Path, features: Sequence[str]) -> DataSet:
         matrix,
         tuple(features),
     )
-    return DataSet(rows, meta)
 
 
 def _check_metadata(file: Path, meta: object) -> None:

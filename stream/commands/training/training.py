@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from stream.commands.dataset import DatasetOptions
+from stream.commands.dataset import DatasetOptions, require_complete
 from stream.commands.imports import Imported, import_model
 from stream.commands.rows import parquet
 from stream.commands.temporary import temporary_directory, temporary_storage
@@ -170,18 +170,9 @@ def _data(recipe: Recipe, write: Writer, given: Mapping[str, Path | None], place
         data[name] = read_data_set(file or place / f"{name}.parquet", FEATURES)
         require_made_so(options, data[name].meta, file, recipe.name)
         if name == "rows":
-            _require_long(recipe, data[name])
+            meta = data[name].meta
+            require_complete(recipe.label, meta["begin_ms"], meta["end_ms"], meta["complete_until_ms"])
     return data
-
-
-def _require_long(recipe: Recipe, data: DataSet) -> None:
-    """Raise ConfigurationError where the log is too short for any row."""
-    if data.meta["complete_until_ms"] <= data.meta["begin_ms"]:
-        message = (
-            f"the log goes from {card.period(data.meta)}, expected more than the horizon of label {recipe.label!r}, "
-            "and time before it to learn from: `topics.retention_days` says how long the log is kept"
-        )
-        raise ConfigurationError(message)
 
 
 def model_file(recipe: Recipe, fitted: Fitted, place: Path) -> Imported:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+from rich.text import Text
 
+from stream.commands import dataset
 from stream.commands.broker import readable_errors
 from stream.commands.dataset import DatasetOptions, Written, write_sources
 from stream.commands.outcomes import Collector, Cuts
@@ -28,14 +31,12 @@ from stream.features import FEATURES, read_rows
 from stream.records import VOTER
 from stream.settings import Settings
 from stream.snapshots import MemorySnapshots
-from tests.logs import BEGIN_MS, Generator, Log
-from tests.oracle import Row
+from tests.logs import BEGIN_MS, HOUR_MS, Generator, Log, told
 from tests.oracle_events import format_time
 from tests.oracle_rows import Asked, Expected, rows_of
 from tests.simulation.topics import MemoryDeployment, MemoryReader, work
 from tests.unit.snapshots import kept
 
-HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 
@@ -180,7 +181,21 @@ async def test_both_passes_say_how_far_they_are(tmp_path: Path) -> None:
         assert steps == sorted(steps)
         assert {of for _, of in steps} == {total}
     assert told["looking at"][-1] == (total, total)
-    assert told["taking rows of"][-1][0] > total // 2
+    assert told["taking rows of"][-1] == (total, total)
+    assert len(told["taking rows of"]) > 10
+
+
+def test_bars_are_one_for_each_pass_however_many_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setattr(dataset, "Console", lambda **_given: Console(file=screen, force_terminal=True, width=80))
+    with dataset._progress_bar(shown=True) as step:
+        for what in ("looking at", "taking rows of"):
+            for partition in range(40):
+                step(what, partition, 5, 20)
+                step(what, partition, 20, 20)
+    last = Text.from_ansi(screen.getvalue()).plain.split("looking at")[-1]
+    assert re.findall(r"partition \d+", last) == ["partition 39"] * 2
+    assert last.count("20 events") == 2
 
 
 @pytest.mark.parametrize("page", [1, 7, 1000])
@@ -224,17 +239,6 @@ async def test_what_comes_later_changes_no_feature(tmp_path: Path) -> None:
 
 
 # --- consent ----------------------------------------------------------------------------------------------
-
-
-def told(*events: tuple[int, str, str, dict[str, Any] | None]) -> Log:
-    """Return a log of (hours since its beginning, voter, type, data)."""
-    rows = []
-    for offset, (hours, voter, kind, data) in enumerate(events):
-        fields: dict[str, Any] = {"specversion": "1.0", "id": f"e{offset}", "source": "/s"}
-        fields |= {"type": kind, "subject": voter}
-        fields |= {"data": data} if data else {}
-        rows.append(Row(offset, BEGIN_MS + hours * HOUR_MS, voter.encode(), json.dumps(fields).encode()))
-    return Log(0, 0, 1, {}, rows)
 
 
 async def voters_in(log: Log, out: Path, every: str = "1h") -> dict[str, list[int]]:
@@ -456,13 +460,6 @@ async def test_file_is_its_owners_alone(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(RowFile, "finish", noted)
     await written([log_of(1)], CHECKED, out)
     assert [*modes, out.stat().st_mode & 0o777] == [0o600, 0o600]
-
-
-async def test_log_without_moments_gives_no_rows(tmp_path: Path) -> None:
-    log = told((0, "v", "social.like", None))
-    done = await written([log], DatasetOptions("social.like within 1d", check=3), tmp_path / "rows.parquet")
-    assert (done.metadata["counts"]["rows"], done.checked) == (0, 0)
-    assert pq.read_table(tmp_path / "rows.parquet").num_rows == 0
 
 
 async def test_log_shorter_than_the_horizon_is_not_split_by_time(tmp_path: Path) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 import pytest
 
 from load_tests.learning import __main__ as command
+from load_tests.learning.commands import COMMAND_HEAD, CommandLine
+from load_tests.learning.deployment import CommandFailedError, Ran
 from load_tests.learning.table import GOAL, Line, learn, recipes
 from load_tests.learning.world import BEGIN_MS, LogReader, Scale, World, live
 from stream.commands.reading import Record
+from stream.commands.training.recipes import Recipe
+from stream.embedded.electorate import Electorate
 from stream.embedded.truth import chance_of_moving, movable
 
 SMALL = Scale(voters=1600, days=35, events_a_day=1.2, seed=4)
@@ -83,6 +90,73 @@ def test_run_fails_where_one_model_reaches_too_little(
     monkeypatch.setattr(command, "learn", lambda *_given: next(lines))
     monkeypatch.setattr(sys, "argv", ["learning"])
     assert command.main() == status
+
+
+@contextmanager
+def nowhere() -> Iterator[tuple[str, str]]:
+    yield "kafka:9092", "redis://redis:6379/0"
+
+
+class Refusing:
+    """A deployment whose commands are not run: each recipe has a line here, or its command fails."""
+
+    lines: ClassVar[dict[str, CommandLine]] = {}
+    taken: ClassVar[list[str]] = []
+
+    def __init__(self, kafka: str, redis_url: str) -> None:
+        assert (kafka, redis_url) == ("kafka:9092", "redis://redis:6379/0")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def publish(self, weeks: Iterable[tuple[int, list[tuple[bytes, bytes]]]]) -> int:
+        return len(list(weeks))
+
+    def learn(self, _electorate: Electorate, recipe: Recipe, _out: Path) -> CommandLine:
+        if recipe.name not in self.lines:
+            message = f"exit status 1 of `groundswell train {recipe.name}`:\ntoo short"
+            raise CommandFailedError(message)
+        return self.lines[recipe.name]
+
+    def take_in(self, name: str, _out: Path) -> str:
+        self.taken.append(name)
+        return ""
+
+
+def took(auc: float) -> CommandLine:
+    return CommandLine(
+        Line("woken", 100, 50, 20, auc, 0.9), Ran("", 61.25, 31.5, 512_000_000), Ran("", 9, 8, 640_000_000)
+    )
+
+
+@pytest.mark.parametrize(
+    ("aucs", "status"),
+    [({"woken": 0.88, "turnout": 0.87}, 0), ({"woken": 0.7, "turnout": 0.9}, 1), ({"woken": 0.88}, 1)],
+)
+def test_live_run_fails_where_a_command_does_and_where_a_model_reaches_too_little(
+    aucs: dict[str, float], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Refusing, "lines", {name: took(auc) for name, auc in aucs.items()})
+    monkeypatch.setattr(Refusing, "taken", [])
+    for name, put in (("Deployment", Refusing), ("_services", nowhere)):
+        monkeypatch.setattr(command, name, put)
+    monkeypatch.setattr(command, "learn_by_command", Refusing.learn)
+    monkeypatch.setattr(command, "take_in", Refusing.take_in)
+    monkeypatch.setattr(sys, "argv", ["learning", "turnout", "woken", "--live", "--voters", "10", "--days", "3"])
+    assert command.main() == status
+    said = capsys.readouterr().out
+    assert "288 events of 10 voters in 3 days on kafka:9092" in said
+    assert ("exit status 1 of `groundswell train turnout`" in said) == ("turnout" not in aucs)
+    assert Refusing.taken == [next(name for name in ("turnout", "woken") if name in aucs)]
+
+
+def test_live_line_says_what_both_commands_took() -> None:
+    assert len(str(took(0.88))) == len(COMMAND_HEAD)
+    assert str(took(0.88)).split()[-6:] == ["61.2", "31.5", "512", "9.0", "8.0", "640"]
+    assert str(took(0.7)).endswith(f"below {GOAL}")
 
 
 def test_line_says_what_is_reached() -> None:

@@ -105,7 +105,7 @@ def test_rows_are_read_without_what_nothing_is_known_of(tmp_path: Path) -> None:
     known = ~table["censored"].to_numpy()
     assert len(rows) == int(known.sum())
     assert rows.people[rows.voters].tolist() == [v for v, k in zip(table["voter"].to_pylist(), known, strict=True) if k]
-    assert rows.features[:, 1].tolist() == table[FEATURES[1]].to_numpy()[known].tolist()
+    assert (rows.features == np.stack([table[name].to_numpy()[known] for name in FEATURES], axis=1)).all()
     tested = table["split"].to_numpy(zero_copy_only=False)[known] == "test"
     assert ((rows.parts == TEST) == tested).all()
     # Each voter is in one part, and a fifth of those who are not to test calibrate.
@@ -165,8 +165,8 @@ def test_metadata_that_is_no_table_is_refused(tmp_path: Path) -> None:
 
 def test_log_that_is_no_longer_than_the_horizon_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.parquet", said={"end_ms": 7 * DAY_MS, "complete_until_ms": 0})
-    words = "the log goes from 1970-01-01 00:00 to 1970-01-08 00:00 UTC, expected more than the horizon of label"
-    with pytest.raises(ConfigurationError, match=f"{words} '{LABEL}'.*retention_days"):
+    words = "the log goes from 1970-01-01T00:00:00+00:00 to 1970-01-08T00:00:00+00:00, expected more than the horizon"
+    with pytest.raises(ConfigurationError, match=f"{re.escape(words)} of label '{LABEL}'.*retention_days"):
         train(RECIPE, never, tmp_path, file)
 
 
