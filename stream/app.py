@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import logging.config
 import threading
@@ -19,7 +18,7 @@ from faust.web import Request, Response, View
 
 from stream.agents.clock import Clock
 from stream.agents.closing import failure_of
-from stream.agents.cold_start import helped
+from stream.agents.cold_start import SecondProcess
 from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
 from stream.agents.forwards import ForwardRelay
@@ -28,11 +27,11 @@ from stream.agents.relay import OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.agents.threads import ReadAhead, SecondThread, unread
-from stream.agents.warmup import warm_up
+from stream.agents.warmup import TreesLater, warm_up
 from stream.errors import GroundswellError
 from stream.interfaces import NoProfile, PartitionStore
 from stream.logs import logging_config
-from stream.memory import give_back, receive_less
+from stream.memory import give_back, receive_less, settle
 from stream.metrics import Metrics
 from stream.pipeline import Outcome
 from stream.profiling import Profile
@@ -59,9 +58,12 @@ _COMMIT_RECORDS = 131_072
 class Worker(faust.App):
     """A Faust app that carries Groundswell's parts, and starts and stops them in order."""
 
-    def __init__(self, settings: Settings, topic_id: str, partition_count: int) -> None:
-        """Build all parts; nothing is connected yet."""
+    def __init__(
+        self, settings: Settings, topic_id: str, partition_count: int, second: SecondProcess | None = None
+    ) -> None:
+        """Build all parts; nothing is connected yet. ``second`` compiles one half of the kernels."""
         worker = settings.worker
+        self.second = second
         self.settings = settings
         self.metrics = Metrics()
         self.events_topic = settings.topic("events")
@@ -69,6 +71,7 @@ class Worker(faust.App):
         self.topic_id = topic_id
         self.kafka = settings.kafka.aiokafka()
         self.library = ConfigurationLibrary(settings.topic("config"), self.kafka, is_threaded=True)
+        self.contents = TreesLater(self.library)
         self.engagement = Engagement(
             self.events_topic,
             self.new_partition,
@@ -122,7 +125,7 @@ class Worker(faust.App):
             number,
             self._log(),
             store,
-            self.library,
+            self.contents,
             partial(Table, reference=reference),
             self._new_relays,
             Limits(
@@ -250,27 +253,18 @@ class Worker(faust.App):
         await super().on_start()
         if self.keyring is None:
             logger.warning("%s %s", self.events_topic, UNSIGNED)
-        async with helped() as helper:
-            await warm_up(None if self.settings.worker.reference else batches.warm_up, helper)
+        await warm_up(None if self.settings.worker.reference else batches.warm_up, self.second)
+        self._spawn(self.contents.compile(self.second), "kernels")
         logger.info("reading the configuration topic")
         await self.library.start()
         self._spawn(self.clock.run(), "clock")
         self._spawn(self._watch(), "watch")
         self._spawn(self._publish(), "offsets")
         self._spawn(self._give_back(), "memory")
-        self._settle_memory()
+        settle()
         if self.profile is not None:
             self.profile.begin()
         logger.info("joining the group %s", self.settings.group())
-
-    def _settle_memory(self) -> None:
-        """Let Python look for unreachable objects only among those that come from here on.
-
-        What a start leaves stays to the end, and each batch's documents would make Python look through all of it
-        again and again: measured at a third of the worker's CPU.
-        """
-        gc.collect()
-        gc.freeze()
 
     async def on_stop(self) -> None:
         """Finish the batch, commit, give partitions back, and leave the group, all within the setting's bound."""
@@ -378,15 +372,17 @@ def _add_pages(app: Worker) -> None:
         app.page(f"/{page.__name__}")(page)
 
 
-def run_worker(settings: Settings, topic_id: str, partition_count: int) -> NoReturn:
+def run_worker(
+    settings: Settings, topic_id: str, partition_count: int, second: SecondProcess | None = None
+) -> NoReturn:
     """Run until a signal or a failure; ends the process.
 
     ``topic_id`` (empty where the broker gives none) and ``partition_count`` are the events topic's, once it was found
-    fit for a worker.
+    fit for a worker; ``second`` is the second process of a cold start.
     """
     logging.config.dictConfig(logging_config(settings.log.level, settings.log.format))
     receive_less()
-    app = Worker(settings, topic_id, partition_count)
+    app = Worker(settings, topic_id, partition_count, second)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Process(

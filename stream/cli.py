@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stream.commands import config_line, dataset_line, keys_line, model_line, train_line
+from stream.commands import config_line, dataset_line, keys_line, model_line, train_line, worker_line
 from stream.commands.given import settings_of
 from stream.errors import ConfigurationError, GroundswellError
 
@@ -39,6 +38,7 @@ app.add_typer(model_line.model, name="model")
 app.add_typer(_voter, name="voter")
 app.command("dataset")(dataset_line.dataset)
 app.command("train")(train_line.train)
+app.command("worker")(worker_line.worker)
 
 
 @dataclass
@@ -94,42 +94,6 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console()
-
-
-@app.command()
-def worker(
-    context: typer.Context,
-    web_port: Annotated[int | None, typer.Option(help="Port of /metrics, /healthz and /readyz.")] = None,
-    reference: Annotated[
-        bool | None,
-        typer.Option("--reference", help="Library code, not compiled loops: slower, the same bytes."),
-    ] = None,
-    profile: Annotated[
-        bool | None, typer.Option("--profile", help="Print at the end where the processor's time went, step by step.")
-    ] = None,
-) -> None:
-    """Process events until SIGTERM.
-
-    The signal finishes the batch in hand, commits, and leaves the group.
-    """
-    given: _Given = context.obj
-    if web_port is not None:
-        given.flags["web.port"] = web_port
-    for name, flag in (("worker.reference", reference), ("worker.profile", profile)):
-        if flag is not None:
-            given.flags[name] = flag
-    settings = settings_of(context)
-    # Before all that is imported and compiled next: with Python's own threshold a tenth of that is looking for garbage.
-    gc.set_threshold(settings.worker.garbage_objects, *gc.get_threshold()[1:])
-    sys.setswitchinterval(settings.worker.switch_ms / 1000)
-    from stream.commands.fitness import require_redis
-    from stream.commands.topics import require
-
-    topic = require(settings)
-    require_redis(settings)
-    from stream.app import run_worker
-
-    run_worker(settings, topic.topic_id, topic.partition_count)
 
 
 @_topics.command("create")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.extending import register_jitable
+
+from stream.caching import cache_directory
 
 _NEEDLESS: Final = (
     *("with_lifting", "inline_closure_likes", "make_function_op_code_to_jit_function", "inline_inlinables"),
@@ -20,33 +20,9 @@ _NEEDLESS: Final = (
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_PACKAGE: Final = Path(__file__).parent
-_SHARED: Final = (
-    *("compiled.py", "arithmetic.py", "partitioning.py", "records.py", "columns.py", "words.py", "xxh3.py"),
-    *("layout.py", "signals.py", "details.py", "zones.py"),
-)
-_INLINED: Final = ("features/catalogue.py", "scoring/rules.py")
-
-
-def _cache_directory() -> Path:
-    """Return where compiled kernels are kept: another place for each state of their sources.
-
-    Numba looks only at the file of the kernel itself; one that inlines a constant or calls a kernel of another file
-    would go on as it was compiled when that file changes.
-    """
-    sources = [_PACKAGE / name for name in (*_SHARED, *_INLINED)] + sorted(_PACKAGE.glob("*/*kernels.py"))
-    digest = sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
-    return _PACKAGE / "__pycache__" / f"kernels-{digest[:16]}"
-
-
 _config: Any = numba.config
 if not _config.CACHE_DIR:
-    _config.CACHE_DIR = str(_cache_directory())
-
-
-def has_cache() -> bool:
-    """Return whether any kernel was kept yet: in the state that the sources are in, or in NUMBA_CACHE_DIR."""
-    return any(Path(_config.CACHE_DIR).glob("*/*.nbi"))
+    _config.CACHE_DIR = str(cache_directory())
 
 
 def kernel(function: _Function) -> _Function:
@@ -69,6 +45,10 @@ class _PartLibrary(JITCodeLibrary):
 
     def set_env(self, name: str, environment: Any) -> None:
         """Keep nothing."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Leave it to the kernels; only say for which machine the code is."""
+        ll_module.data_layout = self._codegen._data_layout  # noqa: SLF001 (as Numba's own)
 
     def _optimize_final_module(self) -> None:
         """Leave it to the kernels."""

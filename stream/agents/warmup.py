@@ -1,6 +1,7 @@
-"""Compiles every kernel, or loads it from the cache, before the first event needs it.
+"""Compiles every kernel, or loads it from the cache, before an event needs it.
 
-``python -m stream.agents.warmup`` compiles one half of them, beside a worker that compiles the other.
+Beside a second process (``stream.agents.cold_start``) a worker begins when it has those that any event needs, and the
+ones that only models of trees need follow.
 """
 
 from __future__ import annotations
@@ -8,23 +9,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
 
 import numpy as np
-import orjson
 
 from stream.activation import restore
-from stream.agents.cold_start import end_with_parent, first_events
-from stream.ahead import Ahead, read_ahead
-from stream.events import decode, read
-from stream.features import FEATURES, NO_TAXONOMY
+from stream.agents.cold_start import ALL, EXPLAINING, NEEDED, SecondProcess
+from stream.agents.compiling import SUM, explain_trees, first_events, score_trees
+from stream.ahead import Ahead
+from stream.events import read
+from stream.interfaces import Library
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import USE_FOLD, ContentId, Header
-from stream.scoring import Models, explain, score
-from stream.scoring.forest_kernels import WALKED_ROWS
+from stream.records import ContentId, Header
 from stream.signals import SIGNAL
 from stream.spans import Spans
 from stream.stores.packing import warm_packing
@@ -33,18 +30,12 @@ from stream.versions import CANARY, ModelVersion
 
 logger = logging.getLogger(__name__)
 
-_OBJECTS: Final = 50_000
-"""New objects before Python looks for unreachable ones among them."""
-
 
 class _OneModel:
-    """A library of one model, of a tree, also as its own canary: others are arrays to kernels, and compile nothing."""
+    """A library of one model, also as its own canary."""
 
     def get(self, content: ContentId) -> bytes | None:
-        trees = {"leaves": [2], "feature": [0], "threshold": [0.0], "missing": [0], "left": [1]}
-        trees |= {"value": [0.0, 1.0], "cover": [1, 1]}
-        fields = {"name": content.name, "kind": "trees", "link": "identity", "features": [FEATURES[0]], "trees": trees}
-        return orjson.dumps(fields)
+        return SUM
 
     async def wait_for(self, contents: Iterable[ContentId]) -> None:
         return None
@@ -54,32 +45,42 @@ async def _no_records(voters: Spans) -> list[bytes | None]:
     return [None] * len(voters)
 
 
-async def warm_up(also: Callable[[], None] | None = None, helper: Callable[[], Awaitable[None]] | None = None) -> float:
+async def warm_up(also: Callable[[], None] | None = None, second: SecondProcess | None = None) -> float:
     """Take a few events through every step in memory; return the seconds that it took.
 
-    ``also`` compiles what is needed besides. Where there is a ``helper`` that compiles what ``_compile_other_half``
-    needs, this process does everything else before it awaits it.
+    ``also`` compiles what is needed besides. Where there is a ``second`` process, it compiles its half meanwhile, and
+    kernels for models of trees are left to ``TreesLater``.
     """
     started = time.perf_counter()
     logger.info("loading kernels (a first start on a machine compiles them, which takes some seconds)")
     if also is not None:
         also()
-    if helper is not None:
+    if second is not None:
+        # What was imported stays: Python need not look for garbage in it while kernels are compiled.
+        gc.freeze()
         await _take_events(reference=True)
-        await helper()
+        await second.until(NEEDED)
     await _take_events(reference=False)
+    if second is None:
+        score_trees()
+        explain_trees()
     seconds = time.perf_counter() - started
-    logger.info("kernels are ready after %.1f s", seconds)
+    later = "" if second is None else "; those that only models of trees need follow"
+    logger.info("kernels are ready after %.1f s%s", seconds, later)
     return seconds
 
 
 async def _take_events(*, reference: bool) -> None:
-    """Take the events through every step; ``reference``: as if they were read already, and none explained."""
-    header = _header()
+    """Take the events through every step; ``reference``: but what the second process compiles.
+
+    As if they were read already, and without a canary.
+    """
+    header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
+    header.slots["model"] = [["warmup", ""]]
+    if not reference:
+        header.versions = [ModelVersion("warmup", "", CANARY, 0.5).to_entry()]
     table = Table(16)
     active = await restore(header, _OneModel())
-    # Before reading: by then a helper has compiled the part of it that this process needs as well.
-    _score_blocks(active.models)
     state = PartitionState(0, "warmup", header, table, active, reference=reference)
     columns = first_events()
     ahead = None
@@ -90,37 +91,54 @@ async def _take_events(*, reference: bool) -> None:
     await process_batch(state, columns, _OneModel(), _no_records, ahead)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))
-    if not reference:
-        _explain(active.models)
 
 
-async def _compile_other_half() -> None:
-    """Read the events, and explain: neither needs what the worker compiles meanwhile."""
-    columns = first_events()
-    decode(columns, 1, 0, facts=read_ahead(columns, 1, NO_TAXONOMY).facts)
-    _explain((await restore(_header(), _OneModel())).models)
+class TreesLater:
+    """A library (interfaces.Library) in which a model of trees is in hand only once the kernels for such are ready.
 
+    Whoever waits for contents goes on by then: what comes of them is as it would have been, only later.
+    """
 
-def _header() -> Header:
-    header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
-    header.slots["model"] = [["warmup", ""]]
-    header.versions = [ModelVersion("warmup", "", CANARY, 0.5).to_entry()]
-    return header
+    def __init__(self, library: Library) -> None:
+        """Take the library that holds the contents; nothing of trees is ready before ``compile`` is through."""
+        self._library = library
+        self._ready = asyncio.Event()
+        self._wanted = asyncio.Event()
 
+    def get(self, content: ContentId) -> bytes | None:
+        """Return a content's bytes, None while it is not in hand."""
+        return self._library.get(content)
 
-def _score_blocks(models: Models) -> None:
-    """Score so many rows that they go through a tree together."""
-    n = WALKED_ROWS + 1
-    score(models, np.zeros((n, len(models.columns))), np.full(n, USE_FOLD), 0, n, np.empty((n, len(models.tags))))
+    async def wait_for(self, contents: Iterable[ContentId]) -> None:
+        """Return when every one of ``contents`` is in hand, and what it takes to use it."""
+        wanted = list(contents)
+        await self._library.wait_for(wanted)
+        if self._ready.is_set() or not any(map(self._has_trees, wanted)):
+            return
+        logger.info("a model of trees waits until kernels for it are compiled")
+        self._wanted.set()
+        await self._ready.wait()
 
+    def _has_trees(self, content: ContentId) -> bool:
+        # No more than a look, of which nothing but time depends: a file that spells it otherwise is compiled for then.
+        return content.kind == "model" and b'"trees"' in (self._library.get(content) or b"")
 
-def _explain(models: Models) -> None:
-    """Explain a row's score: whether any event triggers, and so is explained, is up to models."""
-    explain(models, np.zeros((1, len(models.columns))), np.zeros(1, np.int64), 0)
+    async def compile(self, second: SecondProcess | None) -> None:
+        """Have kernels for models of trees ready: at once where there is no ``second`` process, they are warm then.
 
-
-if __name__ == "__main__":
-    # As in the worker: looking for unreachable objects takes a tenth of the time that compiling does.
-    gc.set_threshold(_OBJECTS)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    asyncio.run(_compile_other_half())
+        While nobody wants them they are its work alone; from then on this process compiles one half, in a thread.
+        """
+        if second is not None:
+            started = time.perf_counter()
+            waiting = [asyncio.create_task(second.until(ALL)), asyncio.create_task(self._wanted.wait())]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.to_thread(score_trees)
+                await second.until(EXPLAINING)
+                await asyncio.to_thread(explain_trees)
+            finally:
+                for task in waiting:
+                    task.cancel()
+                second.end()
+            logger.info("kernels for models of trees are ready %.1f s later", time.perf_counter() - started)
+        self._ready.set()

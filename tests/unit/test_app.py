@@ -20,6 +20,7 @@ from faust.types import TP, ConsumerMessage
 
 from stream import app as app_room
 from stream.app import Worker
+from stream.memory import settle
 from stream.settings import Settings
 from tests.unit.agents.worksite import until
 
@@ -154,7 +155,7 @@ def collector() -> Iterator[None]:
 @pytest.mark.usefixtures("collector")
 def test_what_a_start_leaves_is_not_searched_for_garbage_again() -> None:
     worker = Worker(Settings(), "", 4)
-    worker._settle_memory()
+    settle()
     assert gc.get_freeze_count() > 10_000
     assert not any(found is worker.engagement for found in gc.get_objects())
 
@@ -175,6 +176,7 @@ HANGING_STOP = """
 import asyncio
 from types import SimpleNamespace
 from stream.app import Worker
+from stream.memory import settle
 from stream.settings import Settings
 
 async def hang():
