@@ -10,8 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
+from stream.scoring.rules import TO_RIGHT, ZERO_TO_RIGHT
 
+COLUMN: Final = np.dtype(
+    [
+        ("place", "<i8"),  # in a feature row
+        ("first", "<i8"),  # of its thresholds, or of its categories
+        ("stop", "<i8"),
+        ("nothing", "<f4"),  # what is no larger is missing, as NaN is; -1: NaN alone
+        ("instead", "<f4"),  # what stands for a missing value; NaN: the rule says it
+        ("rule", "u1"),  # a code of RULES
+        ("asks", "u1"),  # 1: for categories
+    ],
+    align=True,
+)
 RANKS: Final = 255
 """Most thresholds of one column: a rank is a byte."""
 TILE: Final = 16
@@ -104,24 +116,15 @@ def is_member(value: float, members: NDArray[np.int64], rule: int) -> bool:
 
 
 @kernel_part
-def _take(values: NDArray[np.float32], rule: int, taken: NDArray[np.float32]) -> None:
-    """Write the values with what the rule has in the place of what is missing, and of what counts as that."""
-    if rule == AS_ZERO:
-        for i in range(len(taken)):
-            taken[i] = np.float32(0.0) if values[i] != values[i] else values[i]
-    elif rule >= ZERO_TO_LEFT:
-        for i in range(len(taken)):
-            taken[i] = MISSING if abs(values[i]) <= ZERO else values[i]
-    else:
-        for i in range(len(taken)):
-            taken[i] = values[i]
+def replace_missing(value: Any, nothing: Any, instead: Any) -> Any:
+    """Return a value, or what stands for it where it is missing, as COLUMN has both."""
+    return value if abs(value) > nothing else instead
 
 
 @kernel_part
-def _place(values: NDArray[np.float32]) -> None:
-    """Put what is missing above all thresholds, which are finite, in place."""
-    for i in range(len(values)):
-        values[i] = _ENDLESS if values[i] != values[i] else values[i]
+def _take(values: NDArray[np.float32], nothing: Any, instead: Any, taken: NDArray[np.float32]) -> None:
+    for i in range(len(taken)):
+        taken[i] = replace_missing(values[i], nothing, instead)
 
 
 @kernel_part
@@ -138,17 +141,15 @@ def _count_below(thresholds: NDArray[np.float32], value: Any) -> int:
 
 
 @kernel_part
-def _window(thresholds: NDArray[np.float32], rule: int, low: Any, high: Any) -> tuple[int, int]:
-    """Return the least and the largest rank that values between two bounds can have under a rule."""
-    has_zero = low <= ZERO and high >= -ZERO
-    if (rule >= ZERO_TO_LEFT and has_zero) or not low > -_ENDLESS or not high < _ENDLESS:
-        return 0, len(thresholds)
-    return _count_below(thresholds, low), _count_below(thresholds, high)
+def _may_miss(nothing: Any, low: Any, high: Any) -> bool:
+    """Return whether any of the values between two bounds may be missing."""
+    has_zero = nothing >= 0.0 and low <= nothing and high >= -nothing
+    return has_zero or not low > -_ENDLESS or not high < _ENDLESS
 
 
 @kernel_part
 def _rank(values: NDArray[np.float32], thresholds: NDArray[np.float32], least: int, ranks: NDArray[np.uint8]) -> None:
-    """Write above how many thresholds each value lies, if all lie above ``least`` more; NaN lies above none.
+    """Write above how many thresholds each value lies, if all lie above ``least`` more; NaN is above none.
 
     By counting, eight thresholds at a time: a binary search in each row takes longer.
     """
@@ -193,22 +194,23 @@ def rank_columns(
     n = len(taken)
     for c in range(len(columns)):
         column = columns[c]
-        place, rule = column["place"], column["rule"]
+        place = column["place"]
         low, high = bounds[0, place], bounds[1, place]
-        is_same = is_one(low, high)
+        is_same, may_miss = is_one(low, high), _may_miss(column["nothing"], low, high)
         own = ranks[c, : 1 if is_same else n]
-        values = taken[: len(own)]
-        _take(bounds[0, place : place + 1] if is_same else singles[place, first : first + n], rule, values)
+        values = bounds[0, place : place + 1] if is_same else singles[place, first : first + n]
+        if may_miss:
+            _take(values, column["nothing"], column["instead"], taken[: len(own)])
+            values = taken[: len(own)]
         spans[c, 0], spans[c, 1] = 0, 1
         if column["asks"]:
             wanted = members[column["first"] : column["stop"]]
             for i in range(len(own)):
-                own[i] = _NONE if is_member(values[i], wanted, rule) else _ONE
+                own[i] = _NONE if is_member(values[i], wanted, column["rule"]) else _ONE
         else:
-            if rule == TO_RIGHT or rule == ZERO_TO_RIGHT:
-                _place(values)
             asked = thresholds[column["first"] : column["stop"]]
-            least, most = _window(asked, rule, low, high)
+            least = 0 if may_miss else _count_below(asked, low)
+            most = len(asked) if may_miss else _count_below(asked, high)
             spans[c, 0], spans[c, 1] = least, most
             _rank(values, asked[least:most], least, own)
         if is_same:
