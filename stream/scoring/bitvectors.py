@@ -82,8 +82,10 @@ class BitVectors:
 
     def score(self, picked: Picked, out: NDArray[np.float64], slot: int) -> None:
         """Write into ``out[picked.places, slot]`` as ``score_forest`` says."""
-        if self.is_wide or len(picked.places) <= WALKED_ROWS:
-            walk_forest(self.walk, picked.rows, picked.places, 0, len(picked.places), out, slot)
+        rows, places = picked.rows, picked.places
+        count = len(places)
+        if count <= WALKED_ROWS or self.is_wide:
+            walk_forest(self.walk, rows, places, 0, count, out, slot)
             return
         score_forest(
             self.columns,
@@ -96,9 +98,9 @@ class BitVectors:
             self.after,
             self.link,
             *picked.cut(),
-            picked.places,
+            places,
             0,
-            len(picked.places),
+            count,
             out,
             slot,
         )

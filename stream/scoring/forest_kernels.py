@@ -22,7 +22,7 @@ BLOCK_ROWS: Final = 2048
 """Rows that go through a split at once."""
 PLANES: Final = 32
 """Most planes of a tree, eight leaves each, up to which a block pays; trees are walked beyond."""
-WALKED_ROWS: Final = 24
+WALKED_ROWS: Final = 48
 """Rows up to which each is walked by itself: a block of so few costs more."""
 
 _LOGISTIC = LINKS.index("logistic")

@@ -15,7 +15,7 @@ from stream.compiled import kernel, kernel_part
 from stream.scoring.forest_kernels import finish
 from stream.scoring.rank_kernels import COLUMN, is_member, replace_missing
 
-TOGETHER: Final = 8
+TOGETHER: Final = 10
 """Trees that a row goes through at a time: a walk has so many, or a multiple."""
 HEAD: Final = 8
 """Words at the head of a walk: where its six parts end, the link, and how long the keys of a row are to be."""
@@ -134,7 +134,7 @@ def _walk(
 ) -> float:
     """Return the sum over all trees for one row, from split to split.
 
-    Eight trees go together without a branch that depends on the row: their loads overlap, and nothing is mispredicted.
+    Ten trees go together without a branch that depends on the row: their loads overlap, and nothing is mispredicted.
     Places are unsigned: of others it is asked first whether they count from the end.
     """
     total = 0.0
@@ -142,6 +142,7 @@ def _walk(
         some = leaves[t : t + TOGETHER]
         a, b, c, d = _TWO * some[0] + _ONE, _TWO * some[1] + _ONE, _TWO * some[2] + _ONE, _TWO * some[3] + _ONE
         e, f, g, h = _TWO * some[4] + _ONE, _TWO * some[5] + _ONE, _TWO * some[6] + _ONE, _TWO * some[7] + _ONE
+        i, j = _TWO * some[8] + _ONE, _TWO * some[9] + _ONE
         # Places only grow until all are leaves.
         before, now = _ONE, np.uint64(0)
         while now != before:
@@ -150,11 +151,13 @@ def _walk(
             c, d = _step(steps, keys, c), _step(steps, keys, d)
             e, f = _step(steps, keys, e), _step(steps, keys, f)
             g, h = _step(steps, keys, g), _step(steps, keys, h)
-            now = a + b + c + d + e + f + g + h
+            i, j = _step(steps, keys, i), _step(steps, keys, j)
+            now = a + b + c + d + e + f + g + h + i + j
         total = total + _give(steps, values, some[0], a) + _give(steps, values, some[1], b)
         total = total + _give(steps, values, some[2], c) + _give(steps, values, some[3], d)
         total = total + _give(steps, values, some[4], e) + _give(steps, values, some[5], f)
         total = total + _give(steps, values, some[6], g) + _give(steps, values, some[7], h)
+        total = total + _give(steps, values, some[8], i) + _give(steps, values, some[9], j)
     return total
 
 
