@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream.scoring.forest import Forest
 from stream.scoring.forest_kernels import PLANES, WALKED_ROWS, lay_masks, score_forest
-from stream.scoring.rank_kernels import COLUMN, RANKS, cut_rows
+from stream.scoring.rank_kernels import COLUMN, RANKS, TILE, cut_rows
 from stream.scoring.rules import LINKS, MISSING, ZERO
 from stream.scoring.shapley import Shapley, compile_shapley
 from stream.scoring.shapley_kernels import explain_forest
@@ -49,8 +49,9 @@ class Picked:
     def cut(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return singles and bounds, as ``cut_rows`` writes them."""
         if self._cut is None:
-            c = self.rows.shape[1]
-            self._cut = np.empty((c, len(self.places)), np.float32), np.empty((2, c), np.float32)
+            c, room = self.rows.shape[1], len(self.places) + TILE
+            # Columns a power of two apart would push each other out of the processor's cache.
+            self._cut = np.empty((c, room), np.float32), np.empty((2, c), np.float32)
             cut_rows(self.rows, self.places, *self._cut)
         return self._cut
 

@@ -29,6 +29,8 @@ RANKS: Final = 255
 TILE: Final = 16
 """Rows that are turned into columns at once: so many that a line of the cache is filled before it is left."""
 
+_FOURS = TILE // 4
+
 _ENDLESS = np.float32(np.inf)
 _ONE = np.uint8(1)
 _NONE = np.uint8(0)
@@ -42,7 +44,8 @@ def cut_rows(
     bounds: NDArray[np.float32],
 ) -> None:
     """Write the ``picked`` rows (int64[k]) of ``rows`` (float64[n, c]) into ``singles``, as ``cut`` says."""
-    cut(rows, picked, np.empty((TILE, rows.shape[1]), np.float32), singles, bounds)
+    wide = rows.shape[1]
+    cut(rows, picked, np.empty((_FOURS, 4 * wide), np.float32), np.empty(wide, np.bool_), singles, bounds)
 
 
 @kernel_part
@@ -50,36 +53,74 @@ def cut(
     rows: NDArray[np.float64],
     picked: NDArray[np.int64],
     tile: NDArray[np.float32],
+    parts: NDArray[np.bool_],
     singles: NDArray[np.float32],
     bounds: NDArray[np.float32],
 ) -> None:
     """Write rows cut to singles by column (float32[c, at least k]), and between which bounds each column lies.
 
     ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN. A column of one value
-    alone may be left unwritten: the bounds say it. ``tile`` float32[TILE, c] is room to work in.
+    alone may be left unwritten: the bounds say it. ``tile`` float32[TILE / 4, 4 c] and ``parts`` bool[c] are room to
+    work in: some rows, four by four, and which columns have had two values.
     """
     low, high = bounds[0], bounds[1]
-    low[:] = _ENDLESS
-    high[:] = -_ENDLESS
-    for i in range(len(picked)):
-        _widen(rows[picked[i]], low, high)
+    low[:], high[:], parts[:] = _ENDLESS, -_ENDLESS, False
     whole = len(picked) - len(picked) % TILE
     for begin in range(0, whole, TILE):
-        for i in range(TILE):
-            _cut_row(rows[picked[begin + i]], tile[i])
+        for four in range(_FOURS):
+            at = begin + 4 * four
+            a, b, c, d = rows[picked[at]], rows[picked[at + 1]], rows[picked[at + 2]], rows[picked[at + 3]]
+            _cut_four(a, b, c, d, tile[four])
+            _widen(a, b, c, d, low, high)
         for c in range(rows.shape[1]):
             if not is_one(low[c], high[c]):
-                for i in range(TILE):
-                    singles[c, begin + i] = tile[i, c]
+                _part(rows[picked[0], c], singles[c, :begin], parts[c : c + 1])
+                for four in range(_FOURS):
+                    at = begin + 4 * four
+                    _put(tile[four, 4 * c : 4 * c + 4], singles[c, at : at + 4])
     for i in range(whole, len(picked)):
-        for c in range(rows.shape[1]):
-            singles[c, i] = np.float32(rows[picked[i], c])
+        row = rows[picked[i]]
+        _widen(row, row, row, row, low, high)
+    for c in range(rows.shape[1]):
+        if not is_one(low[c], high[c]):
+            _part(rows[picked[0], c], singles[c, :whole], parts[c : c + 1])
+            for i in range(whole, len(picked)):
+                singles[c, i] = np.float32(rows[picked[i], c])
 
 
 @kernel_part
-def _cut_row(row: NDArray[np.float64], single: NDArray[np.float32]) -> None:
-    for c in range(len(row)):
-        single[c] = np.float32(row[c])
+def _cut_four(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    c: NDArray[np.float64],
+    d: NDArray[np.float64],
+    four: NDArray[np.float32],
+) -> None:
+    """Write the values that four rows have in each column side by side."""
+    for k in range(len(a)):
+        four[4 * k] = np.float32(a[k])
+        four[4 * k + 1] = np.float32(b[k])
+        four[4 * k + 2] = np.float32(c[k])
+        four[4 * k + 3] = np.float32(d[k])
+
+
+@kernel_part
+def _put(four: NDArray[np.float32], singles: NDArray[np.float32]) -> None:
+    """Copy four singles: all are read before the first is written, or each would be moved by itself."""
+    a, b, c, d = four[0], four[1], four[2], four[3]
+    singles[0] = a
+    singles[1] = b
+    singles[2] = c
+    singles[3] = d
+
+
+@kernel_part
+def _part(value: float, before: NDArray[np.float32], part: NDArray[np.bool_]) -> None:
+    """Write what a column had before it has two values for the first time."""
+    if not part[0]:
+        part[0] = True
+        for i in range(len(before)):
+            before[i] = np.float32(value)
 
 
 @kernel_part
@@ -90,14 +131,32 @@ def is_one(low: Any, high: Any) -> bool:
 
 
 @kernel_part
-def _widen(row: NDArray[np.float64], low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
-    """Have the bounds hold a row, too."""
-    for c in range(len(row)):
-        value = np.float32(row[c])
-        low[c] = value if value < low[c] else low[c]
-        low[c] = -_ENDLESS if value != value else low[c]
-        high[c] = value if value > high[c] else high[c]
-        high[c] = _ENDLESS if value != value else high[c]
+def _widen(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    c: NDArray[np.float64],
+    d: NDArray[np.float64],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+) -> None:
+    """Have the bounds hold four rows, too."""
+    for k in range(len(low)):
+        w, x, y, z = np.float32(a[k]), np.float32(b[k]), np.float32(c[k]), np.float32(d[k])
+        least, most = _less(_less(w, x), _less(y, z)), _more(_more(w, x), _more(y, z))
+        # Without branches: four rows are widened by, and several columns at once.
+        is_number = (w == w) & (x == x) & (y == y) & (z == z)
+        low[k] = _less(least, low[k]) if is_number else -_ENDLESS
+        high[k] = _more(most, high[k]) if is_number else _ENDLESS
+
+
+@kernel_part
+def _less(one: Any, other: Any) -> Any:
+    return one if one < other else other
+
+
+@kernel_part
+def _more(one: Any, other: Any) -> Any:
+    return one if one > other else other
 
 
 @kernel_part

@@ -354,7 +354,8 @@ def explain_forest(
     splits, most = _measure(trees, quadratures)
     wide, n = rows.shape[1], _share(stop - first, min(LANES, max(_ROOM // most, 1)))
     width = n if n <= _FEW else (n + _STEP - 1) // _STEP * _STEP
-    singles, tile = np.empty((wide, n), np.float32), np.empty((TILE, wide), np.float32)
+    singles, parts = np.empty((wide, n), np.float32), np.empty(wide, np.bool_)
+    tile = np.empty((TILE // 4, 4 * wide), np.float32)
     bounds, taken = np.empty((2, wide), np.float32), np.empty(n, np.float32)
     ranks, spans = np.empty((max(len(columns), 1), width), np.uint8), np.empty((len(columns), 2), np.int64)
     counts, before, known = np.empty(splits, np.int64), np.empty(splits), np.empty((splits + 1, width))
@@ -365,7 +366,7 @@ def explain_forest(
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
-        cut(rows, picked[begin:end], tile, singles, bounds)
+        cut(rows, picked[begin:end], tile, parts, singles, bounds)
         rank_columns(columns, thresholds, members, singles, bounds, 0, taken[: end - begin], ranks, spans)
         for t in range(len(trees)):
             tree = trees[t]
