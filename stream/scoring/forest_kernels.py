@@ -139,6 +139,22 @@ def _add(sums: NDArray[np.float64], values: NDArray[np.float64], leaves: NDArray
 
 
 @kernel_part
+def _add_four(
+    sums: NDArray[np.float64],
+    values: NDArray[np.float64],
+    trees: NDArray[Any],
+    leaves: NDArray[np.uint8],
+) -> None:
+    """Add what four trees give, one after another: sums are fetched and put back once for all four."""
+    n = len(sums)
+    a, b, c, d = leaves[0, :n], leaves[1, :n], leaves[2, :n], leaves[3, :n]
+    of_a, of_b = values[trees[0]["value"] :], values[trees[1]["value"] :]
+    of_c, of_d = values[trees[2]["value"] :], values[trees[3]["value"] :]
+    for i in range(len(sums)):
+        sums[i] = sums[i] + of_a[a[i]] + of_b[b[i]] + of_c[c[i]] + of_d[d[i]]
+
+
+@kernel_part
 def _begin(nodes: NDArray[Any], masks: NDArray[np.uint8], spans: NDArray[np.int64], begin: NDArray[np.uint8]) -> int:
     """Write what a tree's splits on which all rows go right leave of its planes; return on how many rows part."""
     parting = 0
@@ -161,11 +177,11 @@ def _split(
     spans: NDArray[np.int64],
     begin: NDArray[np.uint8],
     bits: NDArray[np.uint8],
+    n: int,
 ) -> None:
-    """Clear in a tree's planes the bits of all leaves that a row cannot reach, in place, from ``begin`` on."""
-    n = bits.shape[1]
+    """Clear in a tree's planes the bits of all leaves that a row of ``n`` cannot reach, from ``begin`` on, in place."""
     for plane in range(len(begin)):
-        _fill(bits[plane], begin[plane])
+        _fill(bits[plane, :n], begin[plane])
     for j in range(len(nodes)):
         node = nodes[j]
         column, rank = node["column"], np.int64(node["rank"])
@@ -174,7 +190,7 @@ def _split(
         for k in range(node["planes"]):
             plane, mask = node["plane"] + k, masks[node["mask"] + k]
             if begin[plane] & ~mask & _ALL != 0:
-                _keep(bits[plane], ranks[column, :n], node["rank"], mask)
+                _keep(bits[plane, :n], ranks[column, :n], node["rank"], mask)
 
 
 @kernel_part
@@ -185,6 +201,30 @@ def _lowest(begin: NDArray[np.uint8]) -> int:
             if begin[plane] >> bit & 1 == 1:
                 return plane * 8 + bit
     return 0
+
+
+@kernel_part
+def _reach(
+    nodes: NDArray[Any],
+    masks: NDArray[np.uint8],
+    ranks: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    begin: NDArray[np.uint8],
+    bits: NDArray[np.uint8],
+    lowest: NDArray[np.uint8],
+    leaves: NDArray[np.uint8],
+) -> None:
+    """Write which leaf of a tree each row reaches; there are as many planes as ``begin`` has bytes."""
+    begin[:] = _ALL
+    if _begin(nodes, masks, spans, begin) == 0:
+        _fill(leaves, np.uint8(_lowest(begin)))
+        return
+    n = len(leaves)
+    _split(nodes, masks, ranks, spans, begin, bits, n)
+    for plane in range(len(begin) - 1, -1, -1):
+        if begin[plane] != 0:
+            _choose(bits[plane, :n], np.uint8(8 * plane), lowest, leaves)
+    _count_zeros(lowest, leaves)
 
 
 @kernel_part
@@ -206,19 +246,12 @@ def _score_block(
     for t in range(len(trees)):
         tree = trees[t]
         own = nodes[tree["node"] : tree["node"] + tree["leaves"] - 1]
-        last = (tree["leaves"] - 1) // 8
-        begin[: last + 1] = _ALL
-        if _begin(own, masks, spans, begin) == 0:
-            value = values[tree["value"] + _lowest(begin[: last + 1])]
-            for i in range(n):
-                sums[i] = sums[i] + value
-            continue
-        _split(own, masks, ranks, spans, begin[: last + 1], bits[:, :n])
-        for plane in range(last, -1, -1):
-            if begin[plane] != 0:
-                _choose(bits[plane, :n], np.uint8(8 * plane), lowest[:n], leaves[:n])
-        _count_zeros(lowest[:n], leaves[:n])
-        _add(sums, values[tree["value"] :], leaves[:n])
+        planes = (tree["leaves"] + 7) // 8
+        _reach(own, masks, ranks, spans, begin[:planes], bits, lowest[:n], leaves[t % 4, :n])
+        if t % 4 == 3:
+            _add_four(sums, values, trees[t - 3 : t + 1], leaves)
+    for t in range(len(trees) - len(trees) % 4, len(trees)):
+        _add(sums, values[trees[t]["value"] :], leaves[t % 4, :n])
 
 
 @kernel
@@ -253,7 +286,7 @@ def score_forest(
     taken, sums = np.empty(room, np.float32), np.empty(room, np.float64)
     ranks, spans = np.empty((len(columns), room), np.uint8), np.empty((len(columns), 2), np.int64)
     bits, begin = np.empty((most, room), np.uint8), np.empty(most, np.uint8)
-    lowest, leaves = np.empty(room, np.uint8), np.empty(room, np.uint8)
+    lowest, leaves = np.empty(room, np.uint8), np.empty((4, room), np.uint8)
     for at in range(first, stop, BLOCK_ROWS):
         n = min(BLOCK_ROWS, stop - at)
         sums[:n] = 0.0
