@@ -111,8 +111,7 @@ def _fill(bits: NDArray[np.uint8], byte: Any) -> None:
 
 @kernel_part
 def _choose(bits: NDArray[np.uint8], base: Any, lowest: NDArray[np.uint8], leaves: NDArray[np.uint8]) -> None:
-    """Note a plane's byte and its first leaf where any bit is left, in place: called from the last plane to the first.
-    """
+    """Note a plane's byte and first leaf where any bit is left, in place: called from the last plane to the first."""
     for i in range(len(bits)):
         byte = bits[i]
         lowest[i] = byte if byte != 0 else lowest[i]
