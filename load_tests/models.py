@@ -88,8 +88,9 @@ def ready(content: bytes) -> BitVectors:
 
 def c_call(path: Path, rows: Any) -> Callable[[int], Any]:
     """Return LightGBM's prediction of one row, by its number, with everything prepared that can be."""
-    booster, prepared = lightgbm.Booster(model_file=path), ctypes.c_void_p()
-    library, found = lightgbm.basic._LIB, np.empty(1)  # noqa: SLF001 (Python has no way to it)
+    booster, prepared, found = lightgbm.Booster(model_file=path), ctypes.c_void_p(), np.empty(1)
+    basic: Any = lightgbm.basic
+    library = basic._LIB  # noqa: SLF001 (Python has no way to it)
     init = library.LGBM_BoosterPredictForMatSingleRowFastInit
     # One for a raw score, from the first tree to the last (-1), of doubles (1).
     parameters = 1, 0, -1, 1, ctypes.c_int32(COLUMNS), b"num_threads=1", ctypes.byref(prepared)

@@ -70,7 +70,7 @@ def lay_steps(
             if count == 1:
                 steps[place] = _LEAF | np.uint64(leaf)
                 continue
-            left = np.int64(nodes[split]["left"])
+            left: Any = np.int64(nodes[split]["left"])
             column = columns[nodes[split]["column"]]
             single[0] = thresholds[column["first"] + nodes[split]["rank"]] if not column["asks"] else _ASKED
             steps[place] = _key(bits[0]) | np.uint64(free - place) << _COLUMN_BITS | np.uint64(nodes[split]["column"])
