@@ -15,7 +15,7 @@ from stream.scoring.rank_kernels import COLUMN, RANKS, TILE, cut_rows
 from stream.scoring.rules import LINKS, MISSING, ZERO
 from stream.scoring.shapley import Shapley, compile_shapley
 from stream.scoring.shapley_kernels import explain_forest
-from stream.scoring.walk_kernels import HEAD, TOGETHER, lay_steps, walk_forest
+from stream.scoring.walk_kernels import HEAD, TOGETHER, keys_of, lay_steps, walk_forest
 
 NODE: Final = np.dtype(
     [
@@ -160,7 +160,7 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     trees["node"][1:] = np.cumsum(forest.leaves - 1)[:-1]
     members = np.array([item for items in wanted for item in items], np.int64)
     steps = np.zeros(2 * len(forest.values), np.uint64)
-    lay_steps(columns, thresholds, trees, nodes, steps)
+    lay_steps(columns, keys_of(thresholds), trees, nodes, steps)
     after = np.array([forest.divisor, forest.base, *calibration])
     return BitVectors(
         columns,
@@ -186,16 +186,16 @@ def _walk(
     forest: Forest,
     after: NDArray[np.float64],
 ) -> NDArray[np.uint64]:
-    """Return one array of words: a head, then COLUMN[c], members, each tree's first leaf, steps, values and after.
+    """Return one array of words: a head, then COLUMN[c], members, each tree's first leaf, steps, values with after.
 
     Trees of a leaf that adds 0 fill up the last that go together.
     """
     spare = -len(trees) % TOGETHER
     leaves = np.r_[trees["value"], np.full(spare, len(forest.values))]
     leaf = np.array([0, 0xFFFFFFFF << 32], np.uint64)
-    parts = [columns, members, leaves, np.r_[steps, leaf], np.r_[forest.values, 0.0], after]
+    parts = [columns, members, leaves, np.r_[steps, leaf], np.r_[forest.values, 0.0, after]]
     words = [np.ascontiguousarray(part).view(np.uint64) for part in parts]
-    ends = HEAD + np.cumsum([len(part) for part in words])
+    ends = HEAD + np.cumsum([len(part) for part in words[:-1]])
     # A leaf's number stands where a split has its column.
     keys = max(len(columns), int(forest.leaves.max(initial=1)))
     return np.concatenate([np.array([*ends, LINKS.index(forest.link), keys], np.int64).view(np.uint64), *words])

@@ -17,8 +17,8 @@ from stream.scoring.rank_kernels import COLUMN, is_member, replace_missing
 
 TOGETHER: Final = 10
 """Trees that a row goes through at a time: a walk has so many, or a multiple."""
-HEAD: Final = 8
-"""Words at the head of a walk: where its six parts end, the link, and how long the keys of a row are to be."""
+HEAD: Final = 6
+"""Words at the head of a walk: where each part but the last ends, the link, and how many keys a row is to have."""
 
 _COLUMN_BITS = np.uint64(19)
 _COLUMN = np.uint64((1 << 19) - 1)
@@ -30,27 +30,35 @@ _ALL = np.uint32(0xFFFFFFFF)
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
 _ZERO = np.float32(0.0)
-_ASKED = np.float32(0.5)
+_ASKED = np.uint64(0xBF000000 << 32)
+"""The key of a half: below that of 1, above that of 0."""
+
+
+def keys_of(singles: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return words that lie as the singles do, of which none may be NaN or the zero below 0."""
+    bits = singles.view(np.uint32)
+    return (bits ^ np.where(bits >= _SIGN, _ALL, _SIGN)).astype(np.uint64) << _HALF_WORD
 
 
 @kernel_part
 def _key(bits: Any) -> Any:
-    """Return a single's bits in the upper half of a word, such that words lie as the singles do."""
+    """Return the same of a single's bits."""
     return np.uint64(bits ^ (_ALL if bits >= _SIGN else _SIGN)) << _HALF_WORD
 
 
 @kernel
 def lay_steps(
     columns: NDArray[Any],
-    thresholds: NDArray[np.float32],
+    keys: NDArray[np.uint64],
     trees: NDArray[Any],
     nodes: NDArray[Any],
     steps: NDArray[np.uint64],
 ) -> None:
     """Write every tree's splits and leaves as ``walk_forest`` takes them, in place.
 
-    ``columns``, ``thresholds``, ``trees`` and ``nodes`` of BitVectors; ``steps`` uint64[2 l]: a tree whose first leaf
-    is number k of the forest's has its root at 2 k + 1, so that no two children lie in different lines of the cache.
+    ``columns``, ``trees`` and ``nodes`` of BitVectors, ``keys`` uint64[t] of its thresholds; ``steps`` uint64[2 l]: a
+    tree whose first leaf is number k of the forest's has its root at 2 k + 1, so that no two children lie in different
+    lines of the cache.
     The child with more leaves is followed first: what is on the way there is close by.
     """
     most = 1
@@ -58,8 +66,6 @@ def lay_steps(
         most = max(most, trees[t]["leaves"])
     # Subtrees that are still to come: their place, first split, first leaf, and how many they have.
     waiting = np.empty((most + 1, 4), np.int64)
-    single = np.empty(1, np.float32)
-    bits = single.view(np.uint32)
     for t in range(len(trees)):
         tree = trees[t]
         free = 2 * tree["value"] + 2
@@ -72,8 +78,8 @@ def lay_steps(
                 continue
             left: Any = np.int64(nodes[split]["left"])
             column = columns[nodes[split]["column"]]
-            single[0] = thresholds[column["first"] + nodes[split]["rank"]] if not column["asks"] else _ASKED
-            steps[place] = _key(bits[0]) | np.uint64(free - place) << _COLUMN_BITS | np.uint64(nodes[split]["column"])
+            key = _ASKED if column["asks"] else keys[column["first"] + nodes[split]["rank"]]
+            steps[place] = key | np.uint64(free - place) << _COLUMN_BITS | np.uint64(nodes[split]["column"])
             if 2 * left > count:
                 depth = _wait(waiting, depth, free + 1, split + left, leaf + left, count - left)
                 depth = _wait(waiting, depth, free, split + 1, leaf, left)
@@ -178,8 +184,8 @@ def walk_forest(
     head = walk[:HEAD].view(np.int64)
     columns, members = walk[HEAD : head[0]].view(COLUMN), walk[head[0] : head[1]].view(np.int64)
     leaves, steps = walk[head[1] : head[2]], walk[head[2] : head[3]]
-    values, after = walk[head[3] : head[4]].view(np.float64), walk[head[4] : head[5]].view(np.float64)
-    link, keys = head[6], np.zeros(head[7], np.uint64)
+    values = walk[head[3] :].view(np.float64)
+    after, link, keys = values[len(values) - 4 :], head[4], np.zeros(head[5], np.uint64)
     taken = np.empty(len(columns), np.float32)
     bits = taken.view(np.uint32)
     for i in range(first, stop):
