@@ -1,13 +1,16 @@
 """How fast models of trees are scored, beside LightGBM, lleaves, ONNX Runtime and treelite.
 
 ``make bench-models PARTS=models``. One thread each, in rounds of all of them; per size of batch the median over the
-rounds of each one's best time. Models are trained here from seeds, 100 trees of 31 leaves and 500 of 63. The exit
+rounds of each one's best time. Models are trained here from seeds, 100 trees of 31 leaves and 500 of 63. Each is called
+as its users call it, LightGBM by ``Booster.predict``; beside it stands LightGBM's C call for one row, prepared before.
+One row is the same again and again, whose way through the trees a processor learns, and then each row in turn. The exit
 status is 0 only if the goals are met.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -56,6 +59,7 @@ class Size:
 
 
 SIZES: Final = (Size(100, 31, 18.0, 4.0), Size(500, 63, 12.0, 3.0))
+C_CALL: Final = "LightGBM's C call for one row"
 ONE_ROW: Final = 8.0
 """By how much one row is to be faster than in LightGBM."""
 READING: Final = 50.0
@@ -80,6 +84,28 @@ def ready(content: bytes) -> BitVectors:
     forest = read_model(content, FEATURES).forest
     assert forest is not None  # noqa: S101 (it was written from one)
     return compile_forest(forest, {index: index for index in range(COLUMNS)}, (1.0, 0.0))
+
+
+def c_call(path: Path, rows: Any) -> Callable[[int], Any]:
+    """Return LightGBM's prediction of one row, by its number, with everything prepared that can be."""
+    booster, prepared, found = lightgbm.Booster(model_file=path), ctypes.c_void_p(), np.empty(1)
+    basic: Any = lightgbm.basic
+    library = basic._LIB  # noqa: SLF001 (Python has no way to it)
+    init = library.LGBM_BoosterPredictForMatSingleRowFastInit
+    # One for a raw score, from the first tree to the last (-1), of doubles (1).
+    parameters = 1, 0, -1, 1, ctypes.c_int32(COLUMNS), b"num_threads=1", ctypes.byref(prepared)
+    if init(booster._handle, *parameters) != 0:  # noqa: SLF001
+        message = "LightGBM's C call for one row could not be prepared"
+        raise RuntimeError(message)
+    places = [ctypes.c_void_p(row.ctypes.data) for row in rows]
+    length, out = ctypes.byref(ctypes.c_int64()), ctypes.c_void_p(found.ctypes.data)
+    predict = library.LGBM_BoosterPredictForMatSingleRowFast
+
+    def run(row: int) -> Any:
+        predict(prepared, places[row], length, out)
+        return found, booster
+
+    return run
 
 
 class Runtimes:
@@ -108,6 +134,11 @@ class Runtimes:
             "LightGBM": lambda n: booster.predict(self.rows[:n], raw_score=True, num_threads=1),
             "treelite gtil": lambda n: treelite.gtil.predict(lite, self.rows[:n], nthread=1, pred_margin=True),
         }
+        self._ones: dict[str, Callable[[int], Any]] = {
+            "Groundswell": lambda row: ours.score(Picked(self.rows, self._places[row : row + 1]), out, 0),
+            "LightGBM": lambda row: booster.predict(self.rows[row : row + 1], raw_score=True, num_threads=1),
+            C_CALL: c_call(path, self.rows),
+        }
         self._peer = subprocess.Popen(
             [peers_python("models"), "-m", "load_tests.peers.model_runtimes", str(path), str(rows_path)],
             stdin=subprocess.PIPE,
@@ -126,6 +157,15 @@ class Runtimes:
         self._peer.stdin.write(f"{n}\n")
         self._peer.stdin.flush()
         return found | self._answer()
+
+    def in_turn(self) -> dict[str, float]:
+        """Return seconds for each row in turn, one by one."""
+
+        def all_rows(run: Callable[[int], Any]) -> None:
+            for row in range(ROWS):
+                run(row)
+
+        return {name: seconds(partial(all_rows, run), least=0.5) / ROWS for name, run in self._ones.items()}
 
     def close(self) -> None:
         """End the other process."""
@@ -147,11 +187,14 @@ def run(size: Size, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as directory:
         runtimes = Runtimes(size, Path(directory))
         found: dict[tuple[str, int], list[float]] = defaultdict(list)
+        in_turn: dict[str, list[float]] = defaultdict(list)
         try:
             for _ in range(rounds):
                 for n in (1, ROWS):
                     for name, took in runtimes.measure(n).items():
                         found[name, n].append(took / n * 1e6)
+                for name, took in runtimes.in_turn().items():
+                    in_turn[name].append(took * 1e6)
         finally:
             runtimes.close()
     micros = {place: median(values) for place, values in found.items()}
@@ -161,8 +204,17 @@ def run(size: Size, rounds: int) -> list[Row]:
         for name in names
     ]
     show(f"{size.name} leaves", ("", f"us a row of {ROWS}", "us for one row", "seconds to the first score"), lines)
+    each = {name: median(values) for name, values in in_turn.items()}
     return [
         *_rows(size, micros, runtimes.took),
+        *[
+            compare(
+                f"{size.name}: rows a us, each by itself in turn, beside {name}",
+                1 / each["Groundswell"],
+                1 / each[name],
+            )
+            for name in ("LightGBM", C_CALL)
+        ],
         Row(f"{size.name}: sums equal to LightGBM's, bit for bit", runtimes.equal, None, None, 1.0, runtimes.equal),
     ]
 

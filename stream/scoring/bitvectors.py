@@ -11,22 +11,12 @@ from numpy.typing import NDArray
 
 from stream.scoring.forest import Forest
 from stream.scoring.forest_kernels import PLANES, WALKED_ROWS, lay_masks, score_forest
-from stream.scoring.rank_kernels import RANKS, cut_rows
-from stream.scoring.rules import LINKS
+from stream.scoring.rank_kernels import COLUMN, RANKS, TILE, cut_rows
+from stream.scoring.rules import LINKS, MISSING, ZERO
 from stream.scoring.shapley import Shapley, compile_shapley
 from stream.scoring.shapley_kernels import explain_forest
-from stream.scoring.walk_kernels import lay_steps, walk_forest
+from stream.scoring.walk_kernels import HEAD, TOGETHER, keys_of, lay_steps, walk_forest
 
-COLUMN: Final = np.dtype(
-    [
-        ("place", "<i8"),  # in a feature row
-        ("first", "<i8"),  # of its thresholds, or of its categories
-        ("stop", "<i8"),
-        ("rule", "u1"),  # a code of RULES
-        ("asks", "u1"),  # 1: for categories
-    ],
-    align=True,
-)
 NODE: Final = np.dtype(
     [
         ("column", "<u4"),
@@ -40,14 +30,10 @@ NODE: Final = np.dtype(
     align=True,
 )
 TREE: Final = np.dtype([("node", "<i8"), ("value", "<i8"), ("leaves", "<i8")])
-STEP: Final = np.dtype(
-    [
-        ("threshold", "<f4"),  # values of up to this go to the left child, which is the next
-        ("column", "<u4"),
-        ("skip", "<u2"),  # to the right child; 0: a leaf
-    ],
-    align=True,
-)
+_NOTHING: Final = np.array([-1.0, -1.0, -1.0, ZERO, ZERO], np.float32)
+"""By rule, what a COLUMN has."""
+_INSTEAD: Final = np.array([0.0, -np.inf, np.inf, -np.inf, np.inf], np.float32)
+"""By rule, too; of categories NaN where it is not 0."""
 
 
 @dataclass(slots=True)
@@ -63,8 +49,9 @@ class Picked:
     def cut(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return singles and bounds, as ``cut_rows`` writes them."""
         if self._cut is None:
-            c = self.rows.shape[1]
-            self._cut = np.empty((c, len(self.places)), np.float32), np.empty((2, c), np.float32)
+            c, room = self.rows.shape[1], len(self.places) + TILE
+            # Columns a power of two apart would push each other out of the processor's cache.
+            self._cut = np.empty((c, room), np.float32), np.empty((2, c), np.float32)
             cut_rows(self.rows, self.places, *self._cut)
         return self._cut
 
@@ -74,7 +61,7 @@ class BitVectors:
     """A forest as ``score_forest`` and ``walk_forest`` take it."""
 
     columns: NDArray[np.void]
-    """COLUMN[c]: a feature under a rule, with up to RANKS of its thresholds; or one split's categories."""
+    """COLUMN[c]: a feature under a rule, with up to RANKS of its thresholds; behind those, each split's categories."""
     thresholds: NDArray[np.float32]
     """By column, ascending."""
     members: NDArray[np.int64]
@@ -84,12 +71,8 @@ class BitVectors:
     masks: NDArray[np.uint8]
     trees: NDArray[np.void]
     values: NDArray[np.float64]
-    steps: NDArray[np.void]
-    """STEP[s + l]: splits and leaves of all trees, each tree in pre-order."""
-    roots: NDArray[np.int64]
-    """int64[t]: each tree's first step."""
-    outcomes: NDArray[np.float64]
-    """float64[s + l]: by step, what a leaf adds."""
+    walk: NDArray[np.uint64]
+    """What ``walk_forest`` takes, as ``_walk`` makes it."""
     is_wide: bool
     """Whether a tree has too many leaves for blocks of rows to pay."""
     after: NDArray[np.float64]
@@ -100,22 +83,10 @@ class BitVectors:
 
     def score(self, picked: Picked, out: NDArray[np.float64], slot: int) -> None:
         """Write into ``out[picked.places, slot]`` as ``score_forest`` says."""
-        if self.is_wide or len(picked.places) <= WALKED_ROWS:
-            walk_forest(
-                self.columns,
-                self.members,
-                self.steps,
-                self.roots,
-                self.outcomes,
-                self.after,
-                self.link,
-                picked.rows,
-                picked.places,
-                0,
-                len(picked.places),
-                out,
-                slot,
-            )
+        rows, places = picked.rows, picked.places
+        count = len(places)
+        if count <= WALKED_ROWS or self.is_wide:
+            walk_forest(self.walk, rows, places, 0, count, out, slot)
             return
         score_forest(
             self.columns,
@@ -128,9 +99,9 @@ class BitVectors:
             self.after,
             self.link,
             *picked.cut(),
-            picked.places,
+            places,
             0,
-            len(picked.places),
+            count,
             out,
             slot,
         )
@@ -166,8 +137,8 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     asks = np.zeros(splits, bool)
     asks[asking] = True
     columns, thresholds, column_of, rank_of = _rank(forest, np.flatnonzero(~asks))
-    members = [forest.categories[split] for split in asking.tolist()]
-    stops = np.cumsum([len(items) for items in members], dtype=np.int64)
+    wanted = [forest.categories[split] for split in asking.tolist()]
+    stops = np.cumsum([len(items) for items in wanted], dtype=np.int64)
     asked = np.zeros(len(asking), COLUMN)
     asked["first"][1:], asked["stop"] = stops[:-1], stops
     asked["rule"], asked["asks"] = forest.rules[asking], 1
@@ -176,6 +147,8 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     owners = np.empty(len(columns), np.int64)
     owners[column_of] = forest.features
     columns["place"] = [place[index] for index in owners.tolist()]
+    columns["nothing"], columns["instead"] = _NOTHING[columns["rule"]], _INSTEAD[columns["rule"]]
+    columns["instead"][(columns["asks"] == 1) & (columns["instead"] != 0.0)] = MISSING
     nodes = _nodes(forest, column_of, rank_of)
     # Forests that are walked have no use for masks, and of deep trees' many they would be hundreds of megabytes.
     is_wide = bool(forest.leaves.max(initial=1) > 8 * PLANES)
@@ -185,25 +158,47 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     trees["leaves"] = forest.leaves
     trees["value"][1:] = np.cumsum(forest.leaves)[:-1]
     trees["node"][1:] = np.cumsum(forest.leaves - 1)[:-1]
-    steps = np.zeros(len(nodes) + len(forest.values), STEP)
-    roots, outcomes = np.empty(len(trees), np.int64), np.empty(len(steps))
-    lay_steps(columns, thresholds, trees, nodes, forest.values, steps, roots, outcomes)
+    members = np.array([item for items in wanted for item in items], np.int64)
+    steps = np.zeros(2 * len(forest.values), np.uint64)
+    lay_steps(columns, keys_of(thresholds), trees, nodes, steps)
+    after = np.array([forest.divisor, forest.base, *calibration])
     return BitVectors(
         columns,
         thresholds,
-        np.array([item for items in members for item in items], np.int64),
+        members,
         nodes,
         masks,
         trees,
         forest.values,
-        steps,
-        roots,
-        outcomes,
+        _walk(columns, members, trees, steps, forest, after),
         is_wide,
-        np.array([forest.divisor, forest.base, *calibration]),
+        after,
         LINKS.index(forest.link),
         compile_shapley(forest, calibration),
     )
+
+
+def _walk(
+    columns: NDArray[np.void],
+    members: NDArray[np.int64],
+    trees: NDArray[np.void],
+    steps: NDArray[np.uint64],
+    forest: Forest,
+    after: NDArray[np.float64],
+) -> NDArray[np.uint64]:
+    """Return one array of words: a head, then COLUMN[c], members, each tree's first leaf, steps, values with after.
+
+    Trees of a leaf that adds 0 fill up the last that go together.
+    """
+    spare = -len(trees) % TOGETHER
+    leaves = np.r_[trees["value"], np.full(spare, len(forest.values))]
+    leaf = np.array([0, 0xFFFFFFFF << 32], np.uint64)
+    parts = [columns, members, leaves, np.r_[steps, leaf], np.r_[forest.values, 0.0, after]]
+    words = [np.ascontiguousarray(part).view(np.uint64) for part in parts]
+    ends = HEAD + np.cumsum([len(part) for part in words[:-1]])
+    # A leaf's number stands where a split has its column.
+    keys = max(len(columns), int(forest.leaves.max(initial=1)))
+    return np.concatenate([np.array([*ends, LINKS.index(forest.link), keys], np.int64).view(np.uint64), *words])
 
 
 def _rank(

@@ -19,6 +19,8 @@ MAX_LEAVES: Final = 4096
 """Of one tree."""
 MAX_TREES: Final = 10_000
 MAX_NODES: Final = 1_000_000
+MAX_ASKING: Final = 500_000
+"""Splits on categories."""
 MAX_CATEGORIES: Final = 4096
 """Of one split; a category is from 0 to below this."""
 
@@ -188,6 +190,9 @@ def _numbers(
 def _categories(trees: Mapping[str, Any], splits: int, what: str) -> dict[int, tuple[int, ...]]:
     found: dict[int, tuple[int, ...]] = {}
     pairs = trees.get("categories", [])
+    if isinstance(pairs, list) and len(pairs) > MAX_ASKING:
+        message = f"{what}: trees.categories has {len(pairs)} splits, expected at most {MAX_ASKING}"
+        raise ConfigurationError(message)
     for pair in pairs if isinstance(pairs, list) else [pairs]:
         split, members = pair if isinstance(pair, list) and len(pair) == 2 else (-1, [])
         fits = type(split) is int and 0 <= split < splits and split not in found and isinstance(members, list)

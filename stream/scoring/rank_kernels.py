@@ -10,12 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
+from stream.scoring.rules import TO_RIGHT, ZERO_TO_RIGHT
 
+COLUMN: Final = np.dtype(
+    [
+        ("place", "<i8"),  # in a feature row
+        ("first", "<i8"),  # of its thresholds, or of its categories
+        ("stop", "<i8"),
+        ("nothing", "<f4"),  # what is no larger is missing, as NaN is; -1: NaN alone
+        ("instead", "<f4"),  # what stands for a missing value; NaN: the rule says it
+        ("rule", "u1"),  # a code of RULES
+        ("asks", "u1"),  # 1: for categories
+    ],
+    align=True,
+)
 RANKS: Final = 255
 """Most thresholds of one column: a rank is a byte."""
 TILE: Final = 16
 """Rows that are turned into columns at once: so many that a line of the cache is filled before it is left."""
+
+_FOURS = TILE // 4
 
 _ENDLESS = np.float32(np.inf)
 _ONE = np.uint8(1)
@@ -30,7 +44,8 @@ def cut_rows(
     bounds: NDArray[np.float32],
 ) -> None:
     """Write the ``picked`` rows (int64[k]) of ``rows`` (float64[n, c]) into ``singles``, as ``cut`` says."""
-    cut(rows, picked, np.empty((TILE, rows.shape[1]), np.float32), singles, bounds)
+    wide = rows.shape[1]
+    cut(rows, picked, np.empty((_FOURS, 4 * wide), np.float32), np.empty(wide, np.bool_), singles, bounds)
 
 
 @kernel_part
@@ -38,36 +53,74 @@ def cut(
     rows: NDArray[np.float64],
     picked: NDArray[np.int64],
     tile: NDArray[np.float32],
+    parts: NDArray[np.bool_],
     singles: NDArray[np.float32],
     bounds: NDArray[np.float32],
 ) -> None:
     """Write rows cut to singles by column (float32[c, at least k]), and between which bounds each column lies.
 
     ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN. A column of one value
-    alone may be left unwritten: the bounds say it. ``tile`` float32[TILE, c] is room to work in.
+    alone may be left unwritten: the bounds say it. ``tile`` float32[TILE / 4, 4 c] and ``parts`` bool[c] are room to
+    work in: some rows, four by four, and which columns have had two values.
     """
     low, high = bounds[0], bounds[1]
-    low[:] = _ENDLESS
-    high[:] = -_ENDLESS
-    for i in range(len(picked)):
-        _widen(rows[picked[i]], low, high)
+    low[:], high[:], parts[:] = _ENDLESS, -_ENDLESS, False
     whole = len(picked) - len(picked) % TILE
     for begin in range(0, whole, TILE):
-        for i in range(TILE):
-            _cut_row(rows[picked[begin + i]], tile[i])
+        for four in range(_FOURS):
+            at = begin + 4 * four
+            a, b, c, d = rows[picked[at]], rows[picked[at + 1]], rows[picked[at + 2]], rows[picked[at + 3]]
+            _cut_four(a, b, c, d, tile[four])
+            _widen(a, b, c, d, low, high)
         for c in range(rows.shape[1]):
             if not is_one(low[c], high[c]):
-                for i in range(TILE):
-                    singles[c, begin + i] = tile[i, c]
+                _part(rows[picked[0], c], singles[c, :begin], parts[c : c + 1])
+                for four in range(_FOURS):
+                    at = begin + 4 * four
+                    _put(tile[four, 4 * c : 4 * c + 4], singles[c, at : at + 4])
     for i in range(whole, len(picked)):
-        for c in range(rows.shape[1]):
-            singles[c, i] = np.float32(rows[picked[i], c])
+        row = rows[picked[i]]
+        _widen(row, row, row, row, low, high)
+    for c in range(rows.shape[1]):
+        if not is_one(low[c], high[c]):
+            _part(rows[picked[0], c], singles[c, :whole], parts[c : c + 1])
+            for i in range(whole, len(picked)):
+                singles[c, i] = np.float32(rows[picked[i], c])
 
 
 @kernel_part
-def _cut_row(row: NDArray[np.float64], single: NDArray[np.float32]) -> None:
-    for c in range(len(row)):
-        single[c] = np.float32(row[c])
+def _cut_four(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    c: NDArray[np.float64],
+    d: NDArray[np.float64],
+    four: NDArray[np.float32],
+) -> None:
+    """Write the values that four rows have in each column side by side."""
+    for k in range(len(a)):
+        four[4 * k] = np.float32(a[k])
+        four[4 * k + 1] = np.float32(b[k])
+        four[4 * k + 2] = np.float32(c[k])
+        four[4 * k + 3] = np.float32(d[k])
+
+
+@kernel_part
+def _put(four: NDArray[np.float32], singles: NDArray[np.float32]) -> None:
+    """Copy four singles: all are read before the first is written, or each would be moved by itself."""
+    a, b, c, d = four[0], four[1], four[2], four[3]
+    singles[0] = a
+    singles[1] = b
+    singles[2] = c
+    singles[3] = d
+
+
+@kernel_part
+def _part(value: float, before: NDArray[np.float32], part: NDArray[np.bool_]) -> None:
+    """Write what a column had before it has two values for the first time."""
+    if not part[0]:
+        part[0] = True
+        for i in range(len(before)):
+            before[i] = np.float32(value)
 
 
 @kernel_part
@@ -78,14 +131,32 @@ def is_one(low: Any, high: Any) -> bool:
 
 
 @kernel_part
-def _widen(row: NDArray[np.float64], low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
-    """Have the bounds hold a row, too."""
-    for c in range(len(row)):
-        value = np.float32(row[c])
-        low[c] = value if value < low[c] else low[c]
-        low[c] = -_ENDLESS if value != value else low[c]
-        high[c] = value if value > high[c] else high[c]
-        high[c] = _ENDLESS if value != value else high[c]
+def _widen(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    c: NDArray[np.float64],
+    d: NDArray[np.float64],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+) -> None:
+    """Have the bounds hold four rows, too."""
+    for k in range(len(low)):
+        w, x, y, z = np.float32(a[k]), np.float32(b[k]), np.float32(c[k]), np.float32(d[k])
+        least, most = _less(_less(w, x), _less(y, z)), _more(_more(w, x), _more(y, z))
+        # Without branches: four rows are widened by, and several columns at once.
+        is_number = (w == w) & (x == x) & (y == y) & (z == z)
+        low[k] = _less(least, low[k]) if is_number else -_ENDLESS
+        high[k] = _more(most, high[k]) if is_number else _ENDLESS
+
+
+@kernel_part
+def _less(one: Any, other: Any) -> Any:
+    return one if one < other else other
+
+
+@kernel_part
+def _more(one: Any, other: Any) -> Any:
+    return one if one > other else other
 
 
 @kernel_part
@@ -104,24 +175,15 @@ def is_member(value: float, members: NDArray[np.int64], rule: int) -> bool:
 
 
 @kernel_part
-def _take(values: NDArray[np.float32], rule: int, taken: NDArray[np.float32]) -> None:
-    """Write the values with what the rule has in the place of what is missing, and of what counts as that."""
-    if rule == AS_ZERO:
-        for i in range(len(taken)):
-            taken[i] = np.float32(0.0) if values[i] != values[i] else values[i]
-    elif rule >= ZERO_TO_LEFT:
-        for i in range(len(taken)):
-            taken[i] = MISSING if abs(values[i]) <= ZERO else values[i]
-    else:
-        for i in range(len(taken)):
-            taken[i] = values[i]
+def replace_missing(value: Any, nothing: Any, instead: Any) -> Any:
+    """Return a value, or what stands for it where it is missing, as COLUMN has both."""
+    return value if abs(value) > nothing else instead
 
 
 @kernel_part
-def _place(values: NDArray[np.float32]) -> None:
-    """Put what is missing above all thresholds, which are finite, in place."""
-    for i in range(len(values)):
-        values[i] = _ENDLESS if values[i] != values[i] else values[i]
+def _take(values: NDArray[np.float32], nothing: Any, instead: Any, taken: NDArray[np.float32]) -> None:
+    for i in range(len(taken)):
+        taken[i] = replace_missing(values[i], nothing, instead)
 
 
 @kernel_part
@@ -138,17 +200,15 @@ def _count_below(thresholds: NDArray[np.float32], value: Any) -> int:
 
 
 @kernel_part
-def _window(thresholds: NDArray[np.float32], rule: int, low: Any, high: Any) -> tuple[int, int]:
-    """Return the least and the largest rank that values between two bounds can have under a rule."""
-    has_zero = low <= ZERO and high >= -ZERO
-    if (rule >= ZERO_TO_LEFT and has_zero) or not low > -_ENDLESS or not high < _ENDLESS:
-        return 0, len(thresholds)
-    return _count_below(thresholds, low), _count_below(thresholds, high)
+def _may_miss(nothing: Any, low: Any, high: Any) -> bool:
+    """Return whether any of the values between two bounds may be missing."""
+    has_zero = nothing >= 0.0 and low <= nothing and high >= -nothing
+    return has_zero or not low > -_ENDLESS or not high < _ENDLESS
 
 
 @kernel_part
 def _rank(values: NDArray[np.float32], thresholds: NDArray[np.float32], least: int, ranks: NDArray[np.uint8]) -> None:
-    """Write above how many thresholds each value lies, if all lie above ``least`` more; NaN lies above none.
+    """Write above how many thresholds each value lies, if all lie above ``least`` more; NaN is above none.
 
     By counting, eight thresholds at a time: a binary search in each row takes longer.
     """
@@ -193,22 +253,23 @@ def rank_columns(
     n = len(taken)
     for c in range(len(columns)):
         column = columns[c]
-        place, rule = column["place"], column["rule"]
+        place = column["place"]
         low, high = bounds[0, place], bounds[1, place]
-        is_same = is_one(low, high)
+        is_same, may_miss = is_one(low, high), _may_miss(column["nothing"], low, high)
         own = ranks[c, : 1 if is_same else n]
-        values = taken[: len(own)]
-        _take(bounds[0, place : place + 1] if is_same else singles[place, first : first + n], rule, values)
+        values = bounds[0, place : place + 1] if is_same else singles[place, first : first + n]
+        if may_miss:
+            _take(values, column["nothing"], column["instead"], taken[: len(own)])
+            values = taken[: len(own)]
         spans[c, 0], spans[c, 1] = 0, 1
         if column["asks"]:
             wanted = members[column["first"] : column["stop"]]
             for i in range(len(own)):
-                own[i] = _NONE if is_member(values[i], wanted, rule) else _ONE
+                own[i] = _NONE if is_member(values[i], wanted, column["rule"]) else _ONE
         else:
-            if rule == TO_RIGHT or rule == ZERO_TO_RIGHT:
-                _place(values)
             asked = thresholds[column["first"] : column["stop"]]
-            least, most = _window(asked, rule, low, high)
+            least = 0 if may_miss else _count_below(asked, low)
+            most = len(asked) if may_miss else _count_below(asked, high)
             spans[c, 0], spans[c, 1] = least, most
             _rank(values, asked[least:most], least, own)
         if is_same:

@@ -26,95 +26,18 @@ from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
 from stream.scoring.rank_kernels import TILE, cut, rank_columns
+from stream.scoring.turn_kernels import SLOTS, goes_one_way, share_lanes, write_turns
 
-LANES: Final = 64
-"""Rows that go through a tree at once: side by side, so that one instruction serves several."""
+ROWS: Final = 512
+"""That are ranked together."""
+LANES: Final = 96
+"""That go through a tree at once: side by side, so that one instruction serves several. Rows that turn alike at all of
+its splits have one lane."""
 _STEP: Final = 16
-"""Rows that one turn of a compiled loop takes: what is left over would be done one by one, as are FEW rows."""
+"""Lanes that one turn of a compiled loop takes: what is left over would be done one by one, as are FEW lanes."""
 _FEW: Final = 4
 _ROOM: Final = 1 << 18
-"""Numbers of working space, beyond which fewer rows go together: trees of thousands of leaves are as large alone."""
-
-
-@kernel
-def lay_shares(
-    leaves: NDArray[np.int64],
-    lefts: NDArray[np.int64],
-    features: NDArray[np.int64],
-    values: NDArray[np.float64],
-    cover: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    priors: NDArray[np.int64],
-    widths: NDArray[np.int64],
-) -> float:
-    """Write what explaining takes; return the sum over the trees of what each is expected to give.
-
-    Into ``shares`` (float64[s]) what part of each split's cover goes to the left, into ``priors`` (int64[s]) twice the
-    number in its tree of the last split above that asks for the same feature, one more where the path goes right there,
-    and -1 where there is none, into ``widths`` (int64[t]) how many features a path of the tree has at most. ``leaves``
-    int64[t]; ``lefts``, ``features`` int64[s] by split, in pre-order; ``values``, ``cover`` float64[l] by leaf. Where a
-    split has no cover its leaves count alike.
-    """
-    most = 1
-    for tree in range(len(leaves)):
-        most = max(most, leaves[tree])
-    frames, lower = np.empty((most + 1, 4), np.int64), np.empty((most + 1, 2), np.float64)
-    latest = np.empty(_count(features), np.int64)
-    latest[:] = -1
-    expected = 0.0
-    root, leaf = 0, 0
-    for tree in range(len(leaves)):
-        depth, width, whole, mean = 0, 0, 0.0, 0.0
-        widths[tree] = 0
-        _enter(frames, 0, root, leaf, leaves[tree])
-        while depth >= 0:
-            j, first, count = frames[depth, 0], frames[depth, 1], frames[depth, 2]
-            frames[depth, 3] += 1
-            if count == 1:
-                whole, mean = cover[first], values[first]
-            elif frames[depth, 3] == 1:
-                priors[j] = latest[features[j]]
-                width += 1 if priors[j] < 0 else 0
-                widths[tree] = max(widths[tree], width)
-                latest[features[j]] = 2 * (j - root)
-                depth += 1
-                _enter(frames, depth, j + 1, first, lefts[j])
-                continue
-            elif frames[depth, 3] == 2:
-                latest[features[j]] = 2 * (j - root) + 1
-                lower[depth, 0], lower[depth, 1] = whole, mean
-                depth += 1
-                _enter(frames, depth, j + lefts[j], first + lefts[j], count - lefts[j])
-                continue
-            else:
-                total = lower[depth, 0] + whole
-                share = lower[depth, 0] / total if total > 0.0 else lefts[j] / count
-                shares[j] = share
-                whole, mean = total, share * lower[depth, 1] + (1.0 - share) * mean
-                latest[features[j]] = priors[j]
-                width -= 1 if priors[j] < 0 else 0
-            depth -= 1
-        expected = expected + mean
-        root, leaf = root + leaves[tree] - 1, leaf + leaves[tree]
-    return expected
-
-
-@kernel_part
-def _count(features: NDArray[np.int64]) -> int:
-    """Return one more than the largest of the features."""
-    count = 0
-    for j in range(len(features)):
-        count = max(count, features[j] + 1)
-    return count
-
-
-@kernel_part
-def _enter(frames: NDArray[np.int64], depth: int, split: int, leaf: int, count: int) -> None:
-    """Begin a subtree: its first split, its first leaf, its leaves, and how often it was come to."""
-    frames[depth, 0] = split
-    frames[depth, 1] = leaf
-    frames[depth, 2] = count
-    frames[depth, 3] = 0
+"""Numbers of working space, beyond which there are fewer lanes: trees of thousands of leaves are as large alone."""
 
 
 @kernel_part
@@ -129,10 +52,16 @@ def _know(known: NDArray[np.float64], ahead: NDArray[np.float64], lefts: NDArray
 
 
 @kernel_part
-def _turn(lefts: NDArray[np.float64], known: NDArray[np.float64], ranks: NDArray[np.uint8], rank: Any) -> None:
-    """Write 1 where a row goes left and has followed the path so far, else 0."""
+def _turn(
+    lefts: NDArray[np.float64],
+    known: NDArray[np.float64],
+    ranks: NDArray[np.uint8],
+    row_of: NDArray[np.int64],
+    rank: Any,
+) -> None:
+    """Write 1 where a lane's rows go left and have followed the path so far, else 0."""
     for r in range(len(lefts)):
-        lefts[r] = known[r] if ranks[r] <= rank else 0.0
+        lefts[r] = known[r] if ranks[row_of[r]] <= rank else 0.0
 
 
 @kernel_part
@@ -209,6 +138,8 @@ def _descend(
     points: NDArray[np.float64],
     ranks: NDArray[np.uint8],
     spans: NDArray[np.int64],
+    row_of: NDArray[np.int64],
+    width: int,
     counts: NDArray[np.int64],
     before: NDArray[np.float64],
     lines: NDArray[np.float64],
@@ -218,12 +149,12 @@ def _descend(
 ) -> None:
     """Write what arrives at each split of a tree, from the root on; the arrays are those of its splits and points.
 
-    ``known[s + 1]`` and ``lefts[s]`` say which rows followed the path as far as split s asks for its feature, and which
-    go left there; where it is the first to ask, all have: ``known[0]``, which is 1.
+    ``known[s + 1]`` and ``lefts[s]`` say which lanes followed the path as far as split s asks for its feature, and
+    which go left there; where it is the first to ask, all have: ``known[0]``, which is 1.
     """
     n, spare = points.shape[1], len(cells) - 1
     for q in range(n):
-        cells[q, :] = points[1, q]
+        cells[q, :width] = points[1, q]
     for s in range(len(nodes)):
         node, share, prior = nodes[s], shares[s], priors[s]
         at = 0
@@ -232,12 +163,13 @@ def _descend(
             b, side = prior >> 1, prior & 1
             at = s + 1
             before[s] = before[b] * (1.0 - shares[b] if side == 1 else shares[b])
-            _know(known[at], known[b + 1] if priors[b] >= 0 else known[0], lefts[b], side)
+            ahead = known[b + 1, :width] if priors[b] >= 0 else known[0, :width]
+            _know(known[at, :width], ahead, lefts[b, :width], side)
         column = node["column"]
-        if spans[column, 0] == spans[column, 1]:
-            _turn_all(lefts[s], known[at], spans[column, 0] <= node["rank"])
+        if goes_one_way(spans, column, node["rank"]):
+            _turn_all(lefts[s, :width], known[at, :width], spans[column, 1] <= node["rank"])
         else:
-            _turn(lefts[s], known[at], ranks[column], node["rank"])
+            _turn(lefts[s, :width], known[at, :width], ranks[column], row_of, node["rank"])
         line = lines[:, s * n : s * n + n]
         _weigh(line, share, before[s], points, prior >= 0)
         left: Any = np.int64(node["left"])
@@ -251,7 +183,7 @@ def _descend(
             beside = (s + left) * n
         if counts[s] > 2:
             _part(
-                cells, known[at], lefts[s], share, line, s * n,
+                cells, known[at, :width], lefts[s, :width], share, line, s * n,
                 below, 1 if left > 1 else 0, beside, 1 if right > 1 else 0,
             )  # fmt: skip
 
@@ -263,6 +195,8 @@ def _ascend(
     shares: NDArray[np.float64],
     priors: NDArray[np.int64],
     values: NDArray[np.float64],
+    lane_of: NDArray[np.int64],
+    width: int,
     counts: NDArray[np.int64],
     before: NDArray[np.float64],
     lines: NDArray[np.float64],
@@ -271,8 +205,13 @@ def _ascend(
     cells: NDArray[np.float64],
     total: NDArray[np.float64],
     sums: NDArray[np.float64],
+    first: int,
+    stop: int,
 ) -> None:
-    """Add what each split gives its column to ``sums``, from the leaves on; arrays as ``_descend`` has written them."""
+    """Add what each split gives its column to ``sums``, from the leaves on; arrays as ``_descend`` has written them.
+
+    To those of the rows from ``first`` to before ``stop``, whose lanes ``lane_of`` has.
+    """
     n, spare = lines.shape[1] // len(nodes), len(cells) - 1
     for s in range(len(nodes) - 1, -1, -1):
         node, share = nodes[s], shares[s]
@@ -280,32 +219,41 @@ def _ascend(
         left: Any = np.int64(node["left"])
         leaf: Any = np.int64(node["first"])
         below, beside = (s + 1) * n, (s + left) * n
-        total[:] = 0.0
+        total[:width] = 0.0
         if left == 1:
             below = spare
-            cells[below, :] = values[leaf]
+            cells[below, :width] = values[leaf]
         if counts[s] - left == 1:
             beside = spare - 1
-            cells[beside, :] = values[leaf + left]
+            cells[beside, :width] = values[leaf + left]
         _join(
-            cells, known[at], lefts[s], share, lines[:, s * n : s * n + n], s * n,
+            cells, known[at, :width], lefts[s, :width], share, lines[:, s * n : s * n + n], s * n,
             below, 0 if left == 1 else 1, beside, 0 if counts[s] - left == 1 else 1, total,
         )  # fmt: skip
         place = columns[node["column"]]["place"]
-        _give(sums[place], total, known[at], lefts[s], before[s], before[s] * share)
+        _weigh_total(total[:width], known[at, :width], lefts[s, :width], before[s], before[s] * share)
+        _give(sums[place, first:stop], total, lane_of[first:stop])
 
 
 @kernel_part
-def _give(
-    sums: NDArray[np.float64],
-    total: NDArray[np.float64],
-    known: NDArray[np.float64],
-    lefts: NDArray[np.float64],
-    before: float,
-    left: float,
+def _weigh_total(
+    total: NDArray[np.float64], known: NDArray[np.float64], lefts: NDArray[np.float64], before: float, left: float
 ) -> None:
+    for r in range(len(total)):
+        total[r] = total[r] * (lefts[r] * before - known[r] * left)
+
+
+@kernel_part
+def _give(sums: NDArray[np.float64], total: NDArray[np.float64], lane_of: NDArray[np.int64]) -> None:
+    """Add to each row's sum what its lane has."""
     for r in range(len(sums)):
-        sums[r] = sums[r] + total[r] * (lefts[r] * before - known[r] * left)
+        sums[r] = sums[r] + total[lane_of[r]]
+
+
+@kernel_part
+def _round(lanes: int) -> int:
+    """Return how many lanes are gone through where so many are asked for."""
+    return lanes if lanes <= _FEW else (lanes + _STEP - 1) // _STEP * _STEP
 
 
 @kernel_part
@@ -323,6 +271,58 @@ def _measure(trees: NDArray[Any], quadratures: NDArray[np.int64]) -> tuple[int, 
         splits = max(splits, trees[t]["leaves"] - 1)
         most = max(most, (trees[t]["leaves"] - 1) * quadratures[t, 1])
     return splits, most
+
+
+@kernel_part
+def _explain_block(
+    columns: NDArray[Any],
+    nodes: NDArray[Any],
+    trees: NDArray[Any],
+    values: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    priors: NDArray[np.int64],
+    points: NDArray[np.float64],
+    quadratures: NDArray[np.int64],
+    ranks: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    turns: NDArray[np.uint64],
+    slots: NDArray[np.int64],
+    lane_of: NDArray[np.int64],
+    row_of: NDArray[np.int64],
+    room: int,
+    counts: NDArray[np.int64],
+    before: NDArray[np.float64],
+    lines: NDArray[np.float64],
+    known: NDArray[np.float64],
+    lefts: NDArray[np.float64],
+    cells: NDArray[np.float64],
+    total: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add what every tree gives each column to ``sums``, of as many rows as there are ``turns``, in ``room`` lanes."""
+    for t in range(len(trees)):
+        tree = trees[t]
+        low, high = tree["node"], tree["node"] + tree["leaves"] - 1
+        if low == high:
+            continue
+        own, own_shares, own_priors = nodes[low:high], shares[low:high], priors[low:high]
+        point, size = quadratures[t, 0], quadratures[t, 1]
+        counts[0] = tree["leaves"]
+        line = lines[:, : (high - low) * size]
+        is_told = write_turns(own, ranks, spans, turns)
+        stop = 0
+        while stop < len(turns):
+            first = stop
+            stop, lanes = share_lanes(turns, is_told, first, room, slots, lane_of, row_of)
+            width = _round(lanes)
+            _descend(
+                own, own_shares, own_priors, points[:, point : point + size],
+                ranks, spans, row_of, width, counts, before, line, known, lefts, cells,
+            )  # fmt: skip
+            _ascend(
+                columns, own, own_shares, own_priors, values[tree["value"] :],
+                lane_of, width, counts, before, line, known, lefts, cells, total, sums, first, stop,
+            )  # fmt: skip
 
 
 @kernel
@@ -352,37 +352,29 @@ def explain_forest(
     singles first; ``out`` float64[len(picked), c]. Which rows are explained beside a row changes no bit of it.
     """
     splits, most = _measure(trees, quadratures)
-    wide, n = rows.shape[1], _share(stop - first, min(LANES, max(_ROOM // most, 1)))
-    width = n if n <= _FEW else (n + _STEP - 1) // _STEP * _STEP
-    singles, tile = np.empty((wide, n), np.float32), np.empty((TILE, wide), np.float32)
+    wide, n = rows.shape[1], _share(stop - first, ROWS)
+    room = min(LANES, n, max(_ROOM // most, 1))
+    width = _round(room)
+    singles, parts = np.empty((wide, n), np.float32), np.empty(wide, np.bool_)
+    tile = np.empty((TILE // 4, 4 * wide), np.float32)
     bounds, taken = np.empty((2, wide), np.float32), np.empty(n, np.float32)
-    ranks, spans = np.empty((max(len(columns), 1), width), np.uint8), np.empty((len(columns), 2), np.int64)
+    ranks, spans = np.empty((max(len(columns), 1), n), np.uint8), np.empty((len(columns), 2), np.int64)
+    turns, slots = np.empty(n, np.uint64), np.empty(SLOTS, np.int64)
+    lane_of, row_of = np.empty(n, np.int64), np.zeros(width, np.int64)
     counts, before, known = np.empty(splits, np.int64), np.empty(splits), np.empty((splits + 1, width))
     lines, lefts = np.empty((3, most)), np.empty((splits, width))
     # Two rows more, for what leaves give, and for what arrives at them, which nobody asks for.
-    cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((wide, width))
-    ranks[:, :], known[:, :] = 0, 1.0
+    cells, total, sums = np.empty((most + 2, width)), np.empty(width), np.empty((wide, n))
+    known[:, :] = 1.0
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
-        cut(rows, picked[begin:end], tile, singles, bounds)
+        cut(rows, picked[begin:end], tile, parts, singles, bounds)
         rank_columns(columns, thresholds, members, singles, bounds, 0, taken[: end - begin], ranks, spans)
-        for t in range(len(trees)):
-            tree = trees[t]
-            low, high = tree["node"], tree["node"] + tree["leaves"] - 1
-            if low == high:
-                continue
-            point, size = quadratures[t, 0], quadratures[t, 1]
-            counts[0] = tree["leaves"]
-            line = lines[:, : (high - low) * size]
-            _descend(
-                nodes[low:high], shares[low:high], priors[low:high], points[:, point : point + size],
-                ranks, spans, counts, before, line, known, lefts, cells,
-            )  # fmt: skip
-            _ascend(
-                columns, nodes[low:high], shares[low:high], priors[low:high], values[tree["value"] :],
-                counts, before, line, known, lefts, cells, total, sums,
-            )  # fmt: skip
+        _explain_block(
+            columns, nodes, trees, values, shares, priors, points, quadratures, ranks, spans, turns[: end - begin],
+            slots, lane_of, row_of, room, counts, before, lines, known, lefts, cells, total, sums,
+        )  # fmt: skip
         for i in range(begin, end):
             for c in range(wide):
                 out[i, c] = sums[c, i - begin] * scale

@@ -1,64 +1,102 @@
-"""The kernels that take single rows through a forest: for batches too small to fill a block, and for wide trees."""
+"""The kernels that take single rows through a forest: for batches too small to fill a block, and for wide trees.
 
-from typing import Any
+A step is one word of 64 bits, so that eight share a line of the cache: above the key of a split's threshold (such that
+keys lie as the singles do), below how many steps on its children are, which lie side by side, and its column. A row is
+to be on the right child where the key of its value is above the split's, which is where the word is below the key in a
+word's upper half. A leaf leads to itself, since no key is above its own, and has its number in the place of a column.
+"""
+
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
 from stream.scoring.forest_kernels import finish
-from stream.scoring.rank_kernels import is_member
-from stream.scoring.rules import AS_ZERO, MISSING, TO_RIGHT, ZERO, ZERO_TO_LEFT, ZERO_TO_RIGHT
+from stream.scoring.rank_kernels import COLUMN, is_member, replace_missing
 
-_ENDLESS = np.float32(np.inf)
-_HALF = np.float32(0.5)
+TOGETHER: Final = 10
+"""Trees that a row goes through at a time: a walk has so many, or a multiple."""
+HEAD: Final = 6
+"""Words at the head of a walk: where each part but the last ends, the link, and how many keys a row is to have."""
+
+_COLUMN_BITS = np.uint64(19)
+_COLUMN = np.uint64((1 << 19) - 1)
+_SKIP = np.uint64((1 << 13) - 1)
+_HALF_WORD = np.uint64(32)
+_LEAF = np.uint64(0xFFFFFFFF << 32)
+_SIGN = np.uint32(0x80000000)
+_ALL = np.uint32(0xFFFFFFFF)
+_ONE = np.uint64(1)
+_TWO = np.uint64(2)
+_ZERO = np.float32(0.0)
+_ASKED = np.uint64(0xBF000000 << 32)
+"""The key of a half: below that of 1, above that of 0."""
+
+
+def keys_of(singles: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return words that lie as the singles do, of which none may be NaN or the zero below 0."""
+    bits = singles.view(np.uint32)
+    return (bits ^ np.where(bits >= _SIGN, _ALL, _SIGN)).astype(np.uint64) << _HALF_WORD
+
+
+@kernel_part
+def _key(bits: Any) -> Any:
+    """Return the same of a single's bits."""
+    return np.uint64(bits ^ (_ALL if bits >= _SIGN else _SIGN)) << _HALF_WORD
 
 
 @kernel
 def lay_steps(
     columns: NDArray[Any],
-    thresholds: NDArray[np.float32],
+    keys: NDArray[np.uint64],
     trees: NDArray[Any],
     nodes: NDArray[Any],
-    values: NDArray[np.float64],
-    steps: NDArray[Any],
-    roots: NDArray[np.int64],
-    outcomes: NDArray[np.float64],
+    steps: NDArray[np.uint64],
 ) -> None:
-    """Write every tree's splits and leaves together in pre-order, as ``walk_forest`` takes them, in place.
+    """Write every tree's splits and leaves as ``walk_forest`` takes them, in place.
 
-    ``columns``, ``thresholds``, ``trees``, ``nodes`` and ``values`` of BitVectors; ``steps`` STEP[s + l], ``roots``
-    int64[t], ``outcomes`` float64[s + l].
+    ``columns``, ``trees`` and ``nodes`` of BitVectors, ``keys`` uint64[t] of its thresholds; ``steps`` uint64[2 l]: a
+    tree whose first leaf is number k of the forest's has its root at 2 k + 1, so that no two children lie in different
+    lines of the cache.
+    The child with more leaves is followed first: what is on the way there is close by.
     """
     most = 1
     for t in range(len(trees)):
         most = max(most, trees[t]["leaves"])
-    waiting = np.empty(most + 1, np.int64)
-    place = node = leaf = 0
+    # Subtrees that are still to come: their place, first split, first leaf, and how many they have.
+    waiting = np.empty((most + 1, 4), np.int64)
     for t in range(len(trees)):
-        roots[t] = place
-        depth = 1
-        waiting[0] = trees[t]["leaves"]
+        tree = trees[t]
+        free = 2 * tree["value"] + 2
+        depth = _wait(waiting, 0, free - 1, tree["node"], 0, tree["leaves"])
         while depth > 0:
             depth -= 1
-            count = waiting[depth]
+            place, split, leaf, count = waiting[depth, 0], waiting[depth, 1], waiting[depth, 2], waiting[depth, 3]
             if count == 1:
-                steps[place]["threshold"], steps[place]["column"], steps[place]["skip"] = _ENDLESS, 0, 0
-                outcomes[place] = values[leaf]
-                leaf += 1
+                steps[place] = _LEAF | np.uint64(leaf)
+                continue
+            left: Any = np.int64(nodes[split]["left"])
+            column = columns[nodes[split]["column"]]
+            key = _ASKED if column["asks"] else keys[column["first"] + nodes[split]["rank"]]
+            steps[place] = key | np.uint64(free - place) << _COLUMN_BITS | np.uint64(nodes[split]["column"])
+            if 2 * left > count:
+                depth = _wait(waiting, depth, free + 1, split + left, leaf + left, count - left)
+                depth = _wait(waiting, depth, free, split + 1, leaf, left)
             else:
-                left = np.int64(nodes[node]["left"])
-                column = columns[nodes[node]["column"]]
-                steps[place]["threshold"] = (
-                    thresholds[column["first"] + nodes[node]["rank"]] if not column["asks"] else _HALF
-                )
-                steps[place]["column"] = nodes[node]["column"]
-                steps[place]["skip"] = 2 * left
-                outcomes[place] = 0.0
-                waiting[depth], waiting[depth + 1] = count - left, left
-                depth += 2
-                node += 1
-            place += 1
+                depth = _wait(waiting, depth, free, split + 1, leaf, left)
+                depth = _wait(waiting, depth, free + 1, split + left, leaf + left, count - left)
+            free += 2
+
+
+@kernel_part
+def _wait(waiting: NDArray[np.int64], depth: int, place: int, split: int, leaf: int, count: int) -> int:
+    """Put a subtree on top of those that are to come; return how many there are."""
+    waiting[depth, 0] = place
+    waiting[depth, 1] = split
+    waiting[depth, 2] = leaf
+    waiting[depth, 3] = count
+    return depth + 1
 
 
 @kernel_part
@@ -71,71 +109,67 @@ def _take_row(
     """
     for c in range(len(columns)):
         column = columns[c]
-        rule = column["rule"]
-        value: Any = np.float32(row[column["place"]])
-        if rule == AS_ZERO:
-            value = np.float32(0.0) if value != value else value
-        elif rule >= ZERO_TO_LEFT and abs(value) <= ZERO:
-            value = MISSING
-        if column["asks"]:
-            wanted = members[column["first"] : column["stop"]]
-            taken[c] = np.float32(0.0) if is_member(value, wanted, rule) else np.float32(1.0)
-        elif value != value:
-            taken[c] = _ENDLESS if rule == TO_RIGHT or rule == ZERO_TO_RIGHT else -_ENDLESS
-        else:
-            taken[c] = value
+        # Of two zeros the positive one, as thresholds have it.
+        taken[c] = replace_missing(np.float32(row[column["place"]]), column["nothing"], column["instead"]) + _ZERO
+    # They come last.
+    for c in range(len(columns) - 1, -1, -1):
+        column = columns[c]
+        if not column["asks"]:
+            break
+        wanted = members[column["first"] : column["stop"]]
+        taken[c] = np.float32(0.0) if is_member(taken[c], wanted, column["rule"]) else np.float32(1.0)
 
 
 @kernel_part
-def _step(steps: NDArray[Any], taken: NDArray[np.float32], place: int) -> int:
+def _step(steps: NDArray[np.uint64], keys: NDArray[np.uint64], place: Any) -> Any:
     """Return where a split leads; a leaf leads to itself."""
     step = steps[place]
-    skip: Any = np.int64(step["skip"])
-    onward: int = skip if taken[step["column"]] > step["threshold"] else min(skip, 1)
-    return place + onward
+    return place + (step >> _COLUMN_BITS & _SKIP) + np.uint64(step < keys[step & _COLUMN])
+
+
+@kernel_part
+def _give(steps: NDArray[np.uint64], values: NDArray[np.float64], leaf: Any, place: Any) -> float:
+    """Return what the leaf at a place adds; the first leaf of its tree is given."""
+    value: float = values[leaf + (steps[place] & _COLUMN)]
+    return value
 
 
 @kernel_part
 def _walk(
-    steps: NDArray[Any], roots: NDArray[np.int64], outcomes: NDArray[np.float64], taken: NDArray[np.float32]
+    steps: NDArray[np.uint64], leaves: NDArray[np.uint64], values: NDArray[np.float64], keys: NDArray[np.uint64]
 ) -> float:
     """Return the sum over all trees for one row, from split to split.
 
-    Eight trees go together without a branch that depends on the row: their loads overlap, and nothing is mispredicted.
+    Ten trees go together without a branch that depends on the row: their loads overlap, and nothing is mispredicted.
+    Places are unsigned: of others it is asked first whether they count from the end.
     """
     total = 0.0
-    whole = len(roots) - len(roots) % 8
-    for t in range(0, whole, 8):
-        a, b, c, d = roots[t], roots[t + 1], roots[t + 2], roots[t + 3]
-        e, f, g, h = roots[t + 4], roots[t + 5], roots[t + 6], roots[t + 7]
+    for t in range(0, len(leaves), TOGETHER):
+        some = leaves[t : t + TOGETHER]
+        a, b, c, d = _TWO * some[0] + _ONE, _TWO * some[1] + _ONE, _TWO * some[2] + _ONE, _TWO * some[3] + _ONE
+        e, f, g, h = _TWO * some[4] + _ONE, _TWO * some[5] + _ONE, _TWO * some[6] + _ONE, _TWO * some[7] + _ONE
+        i, j = _TWO * some[8] + _ONE, _TWO * some[9] + _ONE
         # Places only grow until all are leaves.
-        before, now = -1, 0
+        before, now = _ONE, np.uint64(0)
         while now != before:
             before = now
-            a, b = _step(steps, taken, a), _step(steps, taken, b)
-            c, d = _step(steps, taken, c), _step(steps, taken, d)
-            e, f = _step(steps, taken, e), _step(steps, taken, f)
-            g, h = _step(steps, taken, g), _step(steps, taken, h)
-            now = a + b + c + d + e + f + g + h
-        total = total + outcomes[a] + outcomes[b] + outcomes[c] + outcomes[d]
-        total = total + outcomes[e] + outcomes[f] + outcomes[g] + outcomes[h]
-    for t in range(whole, len(roots)):
-        place = roots[t]
-        while steps[place]["skip"] > 0:
-            place = _step(steps, taken, place)
-        total = total + outcomes[place]
+            a, b = _step(steps, keys, a), _step(steps, keys, b)
+            c, d = _step(steps, keys, c), _step(steps, keys, d)
+            e, f = _step(steps, keys, e), _step(steps, keys, f)
+            g, h = _step(steps, keys, g), _step(steps, keys, h)
+            i, j = _step(steps, keys, i), _step(steps, keys, j)
+            now = a + b + c + d + e + f + g + h + i + j
+        total = total + _give(steps, values, some[0], a) + _give(steps, values, some[1], b)
+        total = total + _give(steps, values, some[2], c) + _give(steps, values, some[3], d)
+        total = total + _give(steps, values, some[4], e) + _give(steps, values, some[5], f)
+        total = total + _give(steps, values, some[6], g) + _give(steps, values, some[7], h)
+        total = total + _give(steps, values, some[8], i) + _give(steps, values, some[9], j)
     return total
 
 
 @kernel
 def walk_forest(
-    columns: NDArray[Any],
-    members: NDArray[np.int64],
-    steps: NDArray[Any],
-    roots: NDArray[np.int64],
-    outcomes: NDArray[np.float64],
-    after: NDArray[np.float64],
-    link: int,
+    walk: NDArray[np.uint64],
     rows: NDArray[np.float64],
     picked: NDArray[np.int64],
     first: int,
@@ -143,9 +177,19 @@ def walk_forest(
     out: NDArray[np.float64],
     m: int,
 ) -> None:
-    """Write the same as ``score_forest``, the same bits, row by row: for few rows, or for trees of many leaves."""
-    taken = np.empty(max(len(columns), 1), np.float32)
-    taken[0] = 0.0
+    """Write the same as ``score_forest``, the same bits, row by row: for few rows, or for trees of many leaves.
+
+    ``walk`` of BitVectors is all of the forest in one array: to hand over ten takes as long as a row of 100 trees.
+    """
+    head = walk[:HEAD].view(np.int64)
+    columns, members = walk[HEAD : head[0]].view(COLUMN), walk[head[0] : head[1]].view(np.int64)
+    leaves, steps = walk[head[1] : head[2]], walk[head[2] : head[3]]
+    values = walk[head[3] :].view(np.float64)
+    after, link, keys = values[len(values) - 4 :], head[4], np.zeros(head[5], np.uint64)
+    taken = np.empty(len(columns), np.float32)
+    bits = taken.view(np.uint32)
     for i in range(first, stop):
         _take_row(columns, members, rows[picked[i]], taken)
-        out[picked[i], m] = finish(_walk(steps, roots, outcomes, taken), after, link)
+        for c in range(len(columns)):
+            keys[c] = _key(bits[c])
+        out[picked[i], m] = finish(_walk(steps, leaves, values, keys), after, link)

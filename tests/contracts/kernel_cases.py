@@ -215,19 +215,18 @@ def score_arguments(seed: int, n: int) -> Arguments:
 def forest_arguments(seed: int, n: int) -> Arguments:
     rows, picked = some_rows(seed, n, 8), np.random.default_rng(seed).permutation(n)
     singles, bounds = Picked(rows, picked).cut()
-    return _forest_arguments(seed, ("nodes", "masks", "trees", "values"), {"singles": singles, "bounds": bounds}, n)
+    names = ("columns", "thresholds", "members", "nodes", "masks", "trees", "values", "after", "link")
+    return _forest_arguments(seed, names, {"singles": singles, "bounds": bounds}, n)
 
 
 def walk_arguments(seed: int, n: int) -> Arguments:
-    arguments = _forest_arguments(seed, ("steps", "roots", "outcomes"), {"rows": some_rows(seed, n, 8)}, n)
-    del arguments["thresholds"]
-    return arguments
+    return _forest_arguments(seed, ("walk",), {"rows": some_rows(seed, n, 8)}, n)
 
 
-def _forest_arguments(seed: int, laid: Sequence[str], rows: Arguments, n: int) -> Arguments:
+def _forest_arguments(seed: int, names: Sequence[str], rows: Arguments, n: int) -> Arguments:
     compiled = compile_forest(some_forest(seed, 11, 20, 8), {index: index for index in range(8)}, (0.7, -0.2))
     return {
-        **{name: getattr(compiled, name) for name in ("columns", "thresholds", "members", *laid, "after", "link")},
+        **{name: getattr(compiled, name) for name in names},
         **rows,
         "picked": np.random.default_rng(seed).permutation(n),
         "first": 0,

@@ -14,7 +14,7 @@ from stream.scoring import Model, compile_models, explain, read_model, score
 from stream.scoring.forest import Forest
 from stream.scoring.forest_kernels import lay_out
 from stream.scoring.quadrature import gauss_legendre
-from stream.scoring.shapley_kernels import LANES
+from stream.scoring.shapley_kernels import LANES, ROWS
 from tests.forests import shapley_of, some_forest, some_rows, sum_of
 from tests.unit.scoring.test_files import FEATURES, content
 
@@ -95,9 +95,11 @@ def test_shares_that_fall_to_nothing_give_no_nan() -> None:
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-@pytest.mark.parametrize("n", [4, 5, 17, LANES, LANES + 1, 2 * LANES + 2])
-def test_row_is_explained_alike_beside_any_others(n: int, seed: int) -> None:
-    forest, rows = some_forest(seed, 5, 20, 8), some_rows(seed, n, 8)
+@pytest.mark.parametrize(
+    ("n", "most"), [(4, 20), (5, 20), (17, 20), (LANES, 20), (LANES + 1, 20), (2 * LANES + 2, 200), (ROWS + 1, 20)]
+)
+def test_row_is_explained_alike_beside_any_others(n: int, most: int, seed: int) -> None:
+    forest, rows = some_forest(seed, 5, most, 8), some_rows(seed, n, 8)
     whole, _ = explained(forest, rows)
     alone = [explained(forest, row[None])[0] for row in rows]
     assert whole.tobytes() == np.concatenate(alone).tobytes()

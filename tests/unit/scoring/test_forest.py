@@ -63,6 +63,18 @@ def test_scores_are_those_of_walking_every_tree(seed: int, most: int) -> None:
     assert scored(forest, rows) == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, math.inf, -math.inf, 3.4028234663852886e38, -1e-45, 1e-45, -1.5])
+@pytest.mark.parametrize("threshold", [0.0, -0.0, 3.4028235e38, -3.4028235e38, -1.5])
+def test_values_at_the_ends_of_singles_go_the_same_way_alone_and_in_a_block(value: float, threshold: float) -> None:
+    trees = {"leaves": [2], "feature": [0], "threshold": [threshold], "missing": [1], "left": [1], "value": [1.0, 2.0]}
+    forest = read_model(file_of(trees), FEATURES).forest
+    assert forest is not None
+    rows = np.full((WALKED_ROWS + 1, 8), value)
+    expected = 1.0 if np.float32(value) <= np.float32(threshold) else 2.0
+    assert scored(forest, rows[:1]) == [expected]
+    assert scored(forest, rows) == [expected] * len(rows)
+
+
 @pytest.mark.parametrize("n", [1, WALKED_ROWS, WALKED_ROWS + 1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 9])
 def test_any_number_of_rows_gives_the_same_bits(n: int) -> None:
     forest, rows = some_forest(5, 9, 40, 8), some_rows(5, 2 * BLOCK_ROWS + 9, 8)
@@ -184,6 +196,7 @@ def test_a_written_forest_is_read_back(seed: int) -> None:
         ({"categories": [[2, [1]]]}, "trees.categories holds"),
         ({"categories": [[0, [5000]]]}, "categories from 0 to 4095"),
         ({"categories": {"0": [1]}}, "trees.categories holds"),
+        ({"categories": [[0, [1]]] * 500_001}, "trees.categories has 500001 splits, expected at most 500000"),
         ({"cover": [1, 2, 3]}, "trees.cover has 3 elements, expected a list of 4"),
         ({"cover": [1, 2, 3, -1]}, r"trees.cover holds -1, expected numbers from 0 to 1e\+30"),
         ({"depth": 3}, "unknown key 'depth'"),
