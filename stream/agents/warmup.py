@@ -11,6 +11,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from stream.stores.table import Table
 from stream.versions import CANARY, ModelVersion
 
 logger = logging.getLogger(__name__)
+
+_WAITS: Final = "a model of trees waits until kernels for it are compiled"
 
 
 class _OneModel:
@@ -115,9 +118,14 @@ class TreesLater:
         await self._library.wait_for(wanted)
         if self._ready.is_set() or not any(map(self._has_trees, wanted)):
             return
-        logger.info("a model of trees waits until kernels for it are compiled")
+        if not self._wanted.is_set():
+            logger.info(_WAITS)
         self._wanted.set()
         await self._ready.wait()
+
+    def complaints(self) -> list[str]:
+        """Return why the worker is not ready, if a partition waits here."""
+        return [_WAITS] if self._wanted.is_set() and not self._ready.is_set() else []
 
     def _has_trees(self, content: ContentId) -> bool:
         # No more than a look, of which nothing but time depends: a file that spells it otherwise is compiled for then.
