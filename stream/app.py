@@ -316,7 +316,8 @@ class Worker(faust.App):
                 except Exception as error:
                     self.complaints = [f"the broker does not say where the log ends: {error!r}"]
                     continue
-            self.complaints = self.engagement.complaints({tp.partition: end for tp, end in ends.items()})
+            found = self.engagement.complaints({tp.partition: end for tp, end in ends.items()})
+            self.complaints = found + self.contents.complaints()
             if not self.complaints:
                 pause_seconds = _WATCH_SECONDS
 

@@ -11,34 +11,26 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import numpy as np
 
 from stream.activation import restore
 from stream.agents.cold_start import ALL, EXPLAINING, NEEDED, SecondProcess
-from stream.agents.compiling import SUM, explain_trees, first_events, score_trees
+from stream.agents.compiling import TRIAL, OneModel, explain_trees, first_events, first_header, score_trees
 from stream.ahead import Ahead
 from stream.events import read
 from stream.interfaces import Library
 from stream.pipeline import PartitionState, process_batch, take_commit
-from stream.records import ContentId, Header
+from stream.records import ContentId
 from stream.signals import SIGNAL
 from stream.spans import Spans
 from stream.stores.packing import warm_packing
 from stream.stores.table import Table
-from stream.versions import CANARY, ModelVersion
 
 logger = logging.getLogger(__name__)
 
-
-class _OneModel:
-    """A library of one model, also as its own canary."""
-
-    def get(self, content: ContentId) -> bytes | None:
-        return SUM
-
-    async def wait_for(self, contents: Iterable[ContentId]) -> None:
-        return None
+_WAITS: Final = "a model of trees waits until kernels for it are compiled"
 
 
 async def _no_records(voters: Spans) -> list[bytes | None]:
@@ -75,12 +67,11 @@ async def _take_events(*, reference: bool) -> None:
 
     As if they were read already, and without a canary.
     """
-    header = Header(topic_id="", partition_count=1, owner="", start=0, offset=0)
-    header.slots["model"] = [["warmup", ""]]
+    header = first_header()
     if not reference:
-        header.versions = [ModelVersion("warmup", "", CANARY, 0.5).to_entry()]
+        header.versions = [TRIAL.to_entry()]
     table = Table(16)
-    active = await restore(header, _OneModel())
+    active = await restore(header, OneModel())
     state = PartitionState(0, "warmup", header, table, active, reference=reference)
     columns = first_events()
     ahead = None
@@ -88,7 +79,7 @@ async def _take_events(*, reference: bool) -> None:
         n = len(columns)
         facts = read(columns, 1, reference=True)
         ahead = Ahead(facts, active.taxonomy, np.zeros(n, SIGNAL), np.zeros(n, np.uint16))
-    await process_batch(state, columns, _OneModel(), _no_records, ahead)
+    await process_batch(state, columns, OneModel(), _no_records, ahead)
     warm_packing(take_commit(state, 0).records)
     table.forget(np.empty(0, np.int64))
 
@@ -115,9 +106,14 @@ class TreesLater:
         await self._library.wait_for(wanted)
         if self._ready.is_set() or not any(map(self._has_trees, wanted)):
             return
-        logger.info("a model of trees waits until kernels for it are compiled")
+        if not self._wanted.is_set():
+            logger.info(_WAITS)
         self._wanted.set()
         await self._ready.wait()
+
+    def complaints(self) -> list[str]:
+        """Return why the worker is not ready, if a partition waits here."""
+        return [_WAITS] if self._wanted.is_set() and not self._ready.is_set() else []
 
     def _has_trees(self, content: ContentId) -> bool:
         # No more than a look, of which nothing but time depends: a file that spells it otherwise is compiled for then.

@@ -19,10 +19,12 @@ from faust import streams as faust_streams
 from faust.types import TP, ConsumerMessage
 
 from stream import app as app_room
+from stream.agents.warmup import TreesLater
 from stream.app import Worker
 from stream.memory import settle
 from stream.settings import Settings
-from tests.unit.agents.worksite import until
+from tests.unit.agents.test_warmup import shelve_trees
+from tests.unit.agents.worksite import Shelf, until
 
 
 class Broker:
@@ -143,6 +145,25 @@ async def test_worker_that_starts_is_ready_as_soon_as_it_can_be(monkeypatch: pyt
     await asyncio.wait([watching])
 
 
+async def test_worker_is_not_ready_while_a_model_of_trees_waits_for_its_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_WATCH_SECONDS", "_STARTING_SECONDS"):
+        monkeypatch.setattr(app_room, name, 0.001)
+    worker, shelf = worker_of(), Shelf()
+    worker.contents = TreesLater(shelf)
+    await worker.engagement.positions(frozenset())
+    watching = asyncio.create_task(worker._watch())
+    await until(lambda: worker.complaints == [])
+    waiting = asyncio.create_task(worker.contents.wait_for([shelve_trees(shelf)]))
+    await until(lambda: worker.complaints == ["a model of trees waits until kernels for it are compiled"])
+    await worker.contents.compile(None)
+    await waiting
+    await until(lambda: worker.complaints == [])
+    watching.cancel()
+    await asyncio.wait([watching])
+
+
 # --- what its start leaves -------------------------------------------------------------------------------
 
 
@@ -175,6 +196,7 @@ async def test_freed_memory_is_given_back_again_and_again(monkeypatch: pytest.Mo
 HANGING_STOP = """
 import asyncio
 from types import SimpleNamespace
+from stream.agents.warmup import TreesLater
 from stream.app import Worker
 from stream.memory import settle
 from stream.settings import Settings

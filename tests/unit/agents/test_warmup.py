@@ -157,21 +157,27 @@ async def test_what_has_no_trees_waits_for_none() -> None:
     assert later.get(sums) == shelf.get(sums)
 
 
-async def test_trees_that_are_wanted_are_compiled_by_both(compiled: list[str]) -> None:
+async def test_trees_that_are_wanted_are_compiled_by_both(
+    compiled: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     shelf, second = Shelf(), Stages(NEEDED)
     later = TreesLater(shelf)
     compiling = asyncio.create_task(later.compile(second))
     await turns()
-    assert compiled == []
-    waiting = asyncio.create_task(later.wait_for([shelve_trees(shelf), shelf.model()]))
+    assert (compiled, later.complaints()) == ([], [])
+    waiting = [asyncio.create_task(later.wait_for([shelve_trees(shelf), shelf.model()])) for _ in range(2)]
     while EXPLAINING not in second.asked:
         await asyncio.sleep(0)
     await turns()
     assert compiled == ["score"]
-    assert not waiting.done()
+    assert not any(one.done() for one in waiting)
+    assert later.complaints() == [room._WAITS]
     second.advance(EXPLAINING)
-    await asyncio.gather(compiling, waiting)
+    await asyncio.gather(compiling, *waiting)
     assert compiled == ["score", "explain"]
+    assert later.complaints() == []
+    assert caplog.text.count(room._WAITS) == 1
     assert second.ends == 1
 
 
