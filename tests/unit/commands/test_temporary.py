@@ -56,7 +56,14 @@ def test_terminated_command_leaves_no_temporary_files(
 ) -> None:
     asked: list[str] = []
 
-    def write(_settings: Settings, _options: DatasetOptions, file: Path, *, labels: Sequence[Label] = ()) -> None:
+    def write(
+        _settings: Settings,
+        _options: DatasetOptions,
+        file: Path,
+        *,
+        labels: Sequence[Label] = (),
+        complete: bool = False,
+    ) -> None:
         if file.is_absolute():
             file.write_text("rows")
         asked.extend(label.text for label in labels)
