@@ -100,6 +100,10 @@ def c_call(path: Path, rows: Any) -> Callable[[int], Any]:
     places = [ctypes.c_void_p(row.ctypes.data) for row in rows]
     length, out = ctypes.byref(ctypes.c_int64()), ctypes.c_void_p(found.ctypes.data)
     predict = library.LGBM_BoosterPredictForMatSingleRowFast
+    first = predict(prepared, places[0], length, out), found[0]
+    if first != (0, booster.predict(rows[:1], raw_score=True)[0]):
+        message = f"LightGBM's C call for one row gives {first}, expected status 0 and what the booster gives"
+        raise RuntimeError(message)
 
     def run(row: int) -> Any:
         predict(prepared, places[row], length, out)

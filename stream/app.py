@@ -257,6 +257,8 @@ class Worker(faust.App):
         self._spawn(self.contents.compile(self.second), "kernels")
         logger.info("reading the configuration topic")
         await self.library.start()
+        # Before the group hands over partitions that another worker, which has the kernels, is working on.
+        await self.contents.wait_for(self.library.models())
         self._spawn(self.clock.run(), "clock")
         self._spawn(self._watch(), "watch")
         self._spawn(self._publish(), "offsets")
@@ -386,12 +388,9 @@ def run_worker(
     app = Worker(settings, topic_id, partition_count, second)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = Process(
-        app,
-        loop=loop,
-        override_logging=False,
-        redirect_stdouts=False,
-        quiet=True,
-    )
+    worker = Process(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None
-    worker.execute_from_commandline()
+    try:
+        worker.execute_from_commandline()
+    finally:
+        app.contents.abandon()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -23,11 +25,26 @@ def cache_directory() -> Path:
     """
     if given := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(given)
+    return _PACKAGE / "__pycache__" / f"kernels-{_digest()}"
+
+
+def has_all() -> bool:
+    """Return whether every kernel of these sources is kept, as far as ``note_all`` was told."""
+    return _note().exists()
+
+
+def note_all() -> None:
+    """Note that every kernel is kept; where nothing can be, nothing is noted."""
+    with suppress(OSError):
+        _note().parent.mkdir(parents=True, exist_ok=True)
+        _note().touch()
+
+
+def _note() -> Path:
+    return cache_directory() / f"all-{_digest()}"
+
+
+@cache
+def _digest() -> str:
     sources = [_PACKAGE / name for name in (*_SHARED, *_INLINED)] + sorted(_PACKAGE.glob("*/*kernels.py"))
-    digest = sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
-    return _PACKAGE / "__pycache__" / f"kernels-{digest[:16]}"
-
-
-def has_cache() -> bool:
-    """Return whether any kernel was kept yet: in the state that the sources are in, or in NUMBA_CACHE_DIR."""
-    return any(cache_directory().glob("*/*.nbi"))
+    return sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]

@@ -16,6 +16,7 @@ from load_tests.learning.deployment import CommandFailedError, Deployment
 from load_tests.learning.table import HEAD, learn, recipes
 from load_tests.learning.world import Scale, live, people, weeks
 from load_tests.rig import ADDRESSES
+from stream.commands.temporary import ended_in_order
 from stream.commands.training.recipes import Recipe
 from stream.embedded import EmbeddedServices
 
@@ -42,7 +43,7 @@ def main() -> int:
         parser.error("--command is of no use with --live: the cards say what made them there")
     begin = time.monotonic()
     scale, chosen = Scale(given.voters, given.days, given.events_a_day, given.seed), recipes(given.recipes)
-    with tempfile.TemporaryDirectory() as place:
+    with ended_in_order(), tempfile.TemporaryDirectory() as place:
         out = given.out or Path(place)
         passed = _by_commands(scale, chosen, out) if given.live else _in_memory(scale, chosen, out, given.command)
     print(f"{time.monotonic() - begin:.0f} s")
@@ -79,8 +80,12 @@ def _by_commands(scale: Scale, chosen: Sequence[Recipe], out: Path) -> bool:
             trained.append(recipe.name)
             passed = passed and line.passes
             print(line, flush=True)
-        for name in trained[:1]:
-            print(take_in(deployment, name, out), end="", flush=True)
+        try:
+            for name in trained[:1]:
+                print(take_in(deployment, name, out), end="", flush=True)
+        except CommandFailedError as error:
+            print(error, flush=True)
+            passed = False
     return passed
 
 

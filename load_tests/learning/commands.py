@@ -20,7 +20,7 @@ from stream.embedded.electorate import Electorate
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """One recipe, and what its two commands took."""
+    """One recipe, and what its commands took: for the rows, of the treatment as well, and for the model."""
 
     line: Line
     dataset: Ran
@@ -51,7 +51,7 @@ def learn_by_command(deployment: Deployment, electorate: Electorate, recipe: Rec
     first, second = (deployment.directory / f"{recipe.name}{name}.parquet" for name in ("", ".treatment"))
     dataset = _dataset(deployment, options_of(recipe), first)
     if (options := treatment_of(recipe)) is not None:
-        _dataset(deployment, options, second)
+        dataset = dataset.then(_dataset(deployment, options, second))
     out.mkdir(parents=True, exist_ok=True)
     train = deployment.run("train", recipe.name, "--out", str(out))
     model = (out / f"{recipe.name}.json").read_bytes()

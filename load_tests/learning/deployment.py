@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -38,6 +39,8 @@ _ERASURE: Final = b'"privacy.erased"'
 _FLUSH_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.05
 _LAST_LINES: Final = 5
+COMMAND_SECONDS: Final = 1800.0
+"""The longest that a command may take."""
 
 
 class CommandFailedError(Exception):
@@ -54,6 +57,11 @@ class Ran:
     """Seconds of it."""
     peak: int
     """Of its memory, bytes."""
+
+    def then(self, after: Ran) -> Ran:
+        """Return what both took, one after the other."""
+        seconds, processor = self.seconds + after.seconds, self.processor + after.processor
+        return Ran(self.output + after.output, seconds, processor, max(self.peak, after.peak))
 
 
 class Deployment:
@@ -72,12 +80,21 @@ class Deployment:
             "security.keys_file": str(self.directory / "keyring"),
         }
         new_key("learning", self.directory / "keyring")
-        self.settings = Settings.load(flags=flags)
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        self._environment |= {PREFIX + name.upper().replace(".", "__"): str(value) for name, value in flags.items()}
+        given = {PREFIX + name.upper().replace(".", "__"): str(value) for name, value in flags.items()}
+        with _without_settings():
+            self.settings = Settings.load(flags=flags)
+            self._environment = {**os.environ, **given}
 
     def __enter__(self) -> Self:
         """Create the topics, lay down recipes and taxonomy, begin log time, and activate."""
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _begin(self) -> None:
         for folder in ("models", "campaigns"):
             (self.directory / folder).mkdir()
         for recipe in (TAXONOMY.parent / "models").glob("*.toml"):
@@ -92,13 +109,14 @@ class Deployment:
         writing.tick(BEGIN_MS)
         writing.finish()
         apply(self.settings)
-        return self
 
     def __exit__(self, *error: object) -> None:
         """Delete the topics."""
-        with administration(self.settings, "deleting topics") as admin:
-            admin.delete_topics([self.settings.topic(kind) for kind in TOPIC_KINDS], raise_errors=False)
-        self._temporary.cleanup()
+        try:
+            with administration(self.settings, "deleting topics") as admin:
+                admin.delete_topics([self.settings.topic(kind) for kind in TOPIC_KINDS], raise_errors=False)
+        finally:
+            self._temporary.cleanup()
 
     def publish(self, weeks: Iterable[tuple[int, Sequence[tuple[bytes, bytes]]]]) -> int:
         """Write what an electorate does (``world.weeks``) into the log, in order; return how many events that were."""
@@ -112,14 +130,20 @@ class Deployment:
         return count
 
     def run(self, *words: str) -> Ran:
-        """Run a groundswell command; raise CommandFailedError, with what it said, where its exit status is not 0."""
+        """Run a groundswell command; raise CommandFailedError, with what it said, where its exit status is not 0.
+
+        It is killed where this process is ended meanwhile, and after COMMAND_SECONDS.
+        """
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             before, begun, peak = _processor(), time.monotonic(), 0
             command = [sys.executable, "-m", "stream", *words]
             with subprocess.Popen(command, stdout=output, stderr=errors, env=self._environment) as process:
-                while process.poll() is None:
-                    peak = max(peak, _peak(process.pid))
-                    time.sleep(_LOOK_SECONDS)
+                try:
+                    while process.poll() is None and time.monotonic() - begun < COMMAND_SECONDS:
+                        peak = max(peak, _peak(process.pid))
+                        time.sleep(_LOOK_SECONDS)
+                finally:
+                    process.kill()
             seconds, processor = time.monotonic() - begun, _processor() - before
             for file in (output, errors):
                 file.seek(0)
@@ -188,6 +212,16 @@ class Writing:
     def _delivered(self, error: confluent_kafka.KafkaError | None, _message: object) -> None:
         if error is not None:
             self._failed.append(str(error))
+
+
+@contextmanager
+def _without_settings() -> Iterator[None]:
+    """Take all settings out of the environment: they are for another deployment."""
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def _processor() -> float:

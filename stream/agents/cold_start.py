@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from stream.caching import has_cache
+from stream.caching import has_all
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +84,10 @@ class SecondProcess:
 def second_process() -> Iterator[SecondProcess | None]:
     """Run it beside the block; None where it would be of no use.
 
-    It is of use where nothing is cached yet and a second processor is there. It ends with the block, and with this
-    process, however that ends: its standard input is a pipe from here.
+    It is of use where not all kernels are cached yet and a second processor is there. It ends with the block, and with
+    this process, however that ends: its standard input is a pipe from here.
     """
-    process = None if os.cpu_count() == 1 or has_cache() else _start()
+    process = None if os.cpu_count() == 1 or has_all() else _start()
     if process is None:
         yield None
         return

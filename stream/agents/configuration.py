@@ -60,6 +60,10 @@ class ConfigurationLibrary:
         """Return a content's bytes, None while it is not in hand."""
         return self._contents.get(content)
 
+    def models(self) -> list[ContentId]:
+        """Return the models in hand."""
+        return [content for content in self._contents if content.kind == "model"]
+
     async def start(self) -> None:
         """Begin to read; return when everything that stood in the topic at this moment is in hand."""
         if self._reading is None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -19,8 +21,10 @@ from stream.activation import restore
 from stream.agents.cold_start import ALL, EXPLAINING, NEEDED, SecondProcess
 from stream.agents.compiling import TRIAL, OneModel, explain_trees, first_events, first_header, score_trees
 from stream.ahead import Ahead
+from stream.caching import note_all
 from stream.events import read
 from stream.interfaces import Library
+from stream.memory import settle
 from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import ContentId
 from stream.signals import SIGNAL
@@ -56,6 +60,7 @@ async def warm_up(also: Callable[[], None] | None = None, second: SecondProcess 
     if second is None:
         score_trees()
         explain_trees()
+        note_all()
     seconds = time.perf_counter() - started
     later = "" if second is None else "; those that only models of trees need follow"
     logger.info("kernels are ready after %.1f s%s", seconds, later)
@@ -95,6 +100,7 @@ class TreesLater:
         self._library = library
         self._ready = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._is_compiling = False
 
     def get(self, content: ContentId) -> bytes | None:
         """Return a content's bytes, None while it is not in hand."""
@@ -126,15 +132,38 @@ class TreesLater:
         """
         if second is not None:
             started = time.perf_counter()
-            waiting = [asyncio.create_task(second.until(ALL)), asyncio.create_task(self._wanted.wait())]
+            waiting = [asyncio.create_task(_through(second)), asyncio.create_task(self._wanted.wait())]
             try:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                await asyncio.to_thread(score_trees)
+                await self._compile(score_trees)
                 await second.until(EXPLAINING)
-                await asyncio.to_thread(explain_trees)
+                await self._compile(explain_trees)
             finally:
                 for task in waiting:
                     task.cancel()
                 second.end()
+            note_all()
+            settle()
             logger.info("kernels for models of trees are ready %.1f s later", time.perf_counter() - started)
         self._ready.set()
+
+    async def _compile(self, kernels: Callable[[], None]) -> None:
+        self._is_compiling = True
+        await asyncio.to_thread(kernels)
+        self._is_compiling = False
+
+    def abandon(self) -> None:
+        """End the process that is about to end, with its status, where a thread still compiles.
+
+        Python would wait for the thread, longer than a worker may take to stop.
+        """
+        if self._is_compiling:
+            end = sys.exc_info()[1]
+            logging.shutdown()
+            os._exit(int(end.code or 0) if isinstance(end, SystemExit) else 1)
+
+
+async def _through(second: SecondProcess) -> None:
+    """Return when it is through with all; each stage has its own time."""
+    await second.until(EXPLAINING)
+    await second.until(ALL)

@@ -273,9 +273,10 @@ def _rowless(surveys: Sequence[Survey], options: DatasetOptions, counts: Counts)
             f"there are no rows: the log goes from {begin} to {end}, and no voter who had done something came to be "
             f"looked at, once in every {options.every}"
         )
+    drawn = f", the others by --negatives {options.negatives}" if options.negatives < 1 else ""
     return (
         f"there are no rows: of {counts.candidates}, {counts.unanswered} are left out without an answer within the "
-        f"horizon, {counts.without_consent} without consent, the others by --negatives {options.negatives}"
+        f"horizon, {counts.without_consent} without consent or before the voter had done anything{drawn}"
     )
 
 

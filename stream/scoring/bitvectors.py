@@ -188,12 +188,14 @@ def _walk(
 ) -> NDArray[np.uint64]:
     """Return one array of words: a head, then COLUMN[c], members, each tree's first leaf, steps, values with after.
 
-    Trees of a leaf that adds 0 fill up the last that go together.
+    Trees of a leaf that adds 0 fill up the last that go together, and a 0 behind the members has steps begin at an even
+    word, so that children lie in one line of the cache.
     """
     spare = -len(trees) % TOGETHER
     leaves = np.r_[trees["value"], np.full(spare, len(forest.values))]
     leaf = np.array([0, 0xFFFFFFFF << 32], np.uint64)
-    parts = [columns, members, leaves, np.r_[steps, leaf], np.r_[forest.values, 0.0, after]]
+    filled = np.r_[members, np.zeros((columns.nbytes // 8 + len(members)) % 2, np.int64)]
+    parts = [columns, filled, leaves, np.r_[steps, leaf], np.r_[forest.values, 0.0, after]]
     words = [np.ascontiguousarray(part).view(np.uint64) for part in parts]
     ends = HEAD + np.cumsum([len(part) for part in words[:-1]])
     # A leaf's number stands where a split has its column.

@@ -75,7 +75,7 @@ def test_commands_make_the_rows_and_a_model_of_weeks_on_a_live_broker(
     assert "is shadow: in 3 partitions" in said
 
 
-def test_command_on_an_empty_log_says_so(services: tuple[str, str], tmp_path: Path) -> None:
+def test_command_on_a_log_without_voters_says_so(services: tuple[str, str], tmp_path: Path) -> None:
     with Deployment(*services, partitions=1) as deployment:
         assert deployment.publish(()) == 0
         out = tmp_path / "rows.parquet"

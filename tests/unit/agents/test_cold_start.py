@@ -25,7 +25,7 @@ LIGHT += "print(sorted(sys.modules.keys() & {'numba', 'numpy', 'faust', 'pydanti
 
 @pytest.fixture(autouse=True)
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "has_cache", lambda: False)
+    monkeypatch.setattr(room, "has_all", lambda: False)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
@@ -36,7 +36,7 @@ def process_of(second: SecondProcess) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize(
     ("place", "name", "value"),
     [
-        (room, "has_cache", lambda: True),
+        (room, "has_all", lambda: True),
         (os, "cpu_count", lambda: 1),
         (room, "_COMMAND", ("/no/such/program",)),
     ],

@@ -61,6 +61,7 @@ async def test_taxonomies_are_compiled_in_a_thread_before_they_are_needed(
     for offset, (content, data) in enumerate(zip(contents, (sound, unusable, sound), strict=True)):
         library._take(offset, content.key().encode(), data)
     taxonomy_of.cache_clear()
+    assert library.models() == contents[2:]
     await library.wait_for(contents)
     assert len(seen) == threads
     assert threading.main_thread() not in seen

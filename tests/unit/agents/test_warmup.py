@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import orjson
@@ -113,6 +116,24 @@ def test_lively_first_batch_compiles_nothing_more(in_two: bool, lists: int) -> N
     assert done.stdout.split() == ["[]"] * lists
 
 
+def test_second_process_compiles_nothing_that_a_worker_does_not_need() -> None:
+    find = SCRIPT[SCRIPT.index("def compiled") : SCRIPT.index("async def lively")]
+    script = f"""
+import asyncio, gc
+from numba.core.dispatcher import Dispatcher
+from stream.agents import compiling
+from stream.agents.warmup import warm_up
+{find}
+asyncio.run(warm_up())
+before = compiled()
+compiling._compile_half()
+assert compiled() == before
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "..."
+
+
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What of models of trees this process compiled."""
@@ -123,6 +144,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(room, "score_trees", noting("score"))
     monkeypatch.setattr(room, "explain_trees", noting("explain"))
+    monkeypatch.setattr(room, "note_all", noting("all"))
     monkeypatch.setattr(gc, "freeze", lambda: None)
     return done
 
@@ -142,11 +164,11 @@ async def test_warm_up_waits_for_what_every_worker_needs_and_leaves_trees_to_lat
 
 async def test_warm_up_in_one_process_compiles_trees_too(compiled: list[str]) -> None:
     await warm_up()
-    assert compiled == ["score", "explain"]
+    assert compiled == ["score", "explain", "all"]
     later = TreesLater(shelf := Shelf())
     await later.compile(None)
     await later.wait_for([shelve_trees(shelf)])
-    assert compiled == ["score", "explain"]
+    assert compiled == ["score", "explain", "all"]
 
 
 async def test_what_has_no_trees_waits_for_none() -> None:
@@ -167,7 +189,7 @@ async def test_trees_that_are_wanted_are_compiled_by_both(
     await turns()
     assert (compiled, later.complaints()) == ([], [])
     waiting = [asyncio.create_task(later.wait_for([shelve_trees(shelf), shelf.model()])) for _ in range(2)]
-    while EXPLAINING not in second.asked:
+    while not compiled:
         await asyncio.sleep(0)
     await turns()
     assert compiled == ["score"]
@@ -175,7 +197,7 @@ async def test_trees_that_are_wanted_are_compiled_by_both(
     assert later.complaints() == [room._WAITS]
     second.advance(EXPLAINING)
     await asyncio.gather(compiling, *waiting)
-    assert compiled == ["score", "explain"]
+    assert compiled == ["score", "explain", "all"]
     assert later.complaints() == []
     assert caplog.text.count(room._WAITS) == 1
     assert second.ends == 1
@@ -190,7 +212,36 @@ async def test_trees_that_nobody_wants_are_left_to_the_second_process(compiled: 
     second.advance(ALL)
     await compiling
     await later.wait_for([shelve_trees(shelf)])
-    assert compiled == ["score", "explain"]
+    assert compiled == ["score", "explain", "all"]
+
+
+async def test_process_does_not_wait_for_what_still_compiles(
+    compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended, exits = asyncio.Event(), threading.Event(), list[int]()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(os, "_exit", exits.append)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+
+    def compile_slowly() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        ended.wait(60)
+
+    monkeypatch.setattr(room, "score_trees", compile_slowly)
+    later = TreesLater(Shelf())
+    later.abandon()
+    compiling = asyncio.create_task(later.compile(Stages(ALL)))
+    await begun.wait()
+    compiling.cancel()
+    await asyncio.wait([compiling])
+    for status in (0, 3):
+        try:
+            raise SystemExit(status)
+        except SystemExit:
+            later.abandon()
+    ended.set()
+    assert exits == [0, 3]
+    assert compiled == []
 
 
 async def test_second_process_ends_with_a_worker_that_stops_meanwhile() -> None:
@@ -208,7 +259,8 @@ async def test_activation_of_trees_waits_and_decides_what_it_would_have(compiled
     ends = []
     for waits in (False, True):
         desk = await Desk().opened()
-        rows = (like("ada", 1), activation(shelve_trees(desk.shelf), desk.shelf.model()), like("ada", 2))
+        contents = shelve_trees(desk.shelf), desk.shelf.model(), desk.shelf.campaign()
+        rows = (like("ada", 1), activation(*contents), *(like("ada", n) for n in range(2, 6)))
         if waits:
             later, second = TreesLater(desk.shelf), Stages(NEEDED)
             desk.tape.write(*rows)
@@ -222,5 +274,6 @@ async def test_activation_of_trees_waits_and_decides_what_it_would_have(compiled
         else:
             await desk.take(*rows)
         commit = desk.commit()
-        ends.append((commit.header, sorted(commit.records)))
+        ends.append((commit.header, sorted(commit.records), commit.outbox))
     assert ends[0] == ends[1]
+    assert ends[0][2]["triggers"]

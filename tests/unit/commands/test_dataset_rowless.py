@@ -38,7 +38,13 @@ LIKED = DatasetOptions("social.like within 1d", every="1h")
         (
             replace(LIKED, negatives=1e-9),
             [(0, "v", "social.like", None), (30, "v", "social.share", None)],
-            "of 30, 0 are left out without an answer within the horizon, 0 without consent, the others by --negatives",
+            "of 30, 0 are left out without an answer within the horizon, 0 without consent or before the voter had "
+            "done anything, the others by --negatives",
+        ),
+        (
+            LIKED,
+            [(0, "v", "consent.granted", None), (30, "v", "consent.granted", None)],
+            "30 without consent or before the voter had done anything",
         ),
     ],
 )

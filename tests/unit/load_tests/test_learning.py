@@ -102,6 +102,7 @@ class Refusing:
 
     lines: ClassVar[dict[str, CommandLine]] = {}
     taken: ClassVar[list[str]] = []
+    refuses_models: ClassVar[bool] = False
 
     def __init__(self, kafka: str, redis_url: str) -> None:
         assert (kafka, redis_url) == ("kafka:9092", "redis://redis:6379/0")
@@ -123,6 +124,9 @@ class Refusing:
 
     def take_in(self, name: str, _out: Path) -> str:
         self.taken.append(name)
+        if self.refuses_models:
+            message = "exit status 2 of `groundswell model import`:\nno such file"
+            raise CommandFailedError(message)
         return ""
 
 
@@ -133,12 +137,22 @@ def took(auc: float) -> CommandLine:
 
 
 @pytest.mark.parametrize(
-    ("aucs", "status"),
-    [({"woken": 0.88, "turnout": 0.87}, 0), ({"woken": 0.7, "turnout": 0.9}, 1), ({"woken": 0.88}, 1)],
+    ("aucs", "refuses_models", "status"),
+    [
+        ({"woken": 0.88, "turnout": 0.87}, False, 0),
+        ({"woken": 0.7, "turnout": 0.9}, False, 1),
+        ({"woken": 0.88}, False, 1),
+        ({"woken": 0.88, "turnout": 0.87}, True, 1),
+    ],
 )
 def test_live_run_fails_where_a_command_does_and_where_a_model_reaches_too_little(
-    aucs: dict[str, float], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    aucs: dict[str, float],
+    refuses_models: bool,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(Refusing, "refuses_models", refuses_models)
     monkeypatch.setattr(Refusing, "lines", {name: took(auc) for name, auc in aucs.items()})
     monkeypatch.setattr(Refusing, "taken", [])
     for name, put in (("Deployment", Refusing), ("_services", nowhere)):
@@ -150,6 +164,7 @@ def test_live_run_fails_where_a_command_does_and_where_a_model_reaches_too_littl
     said = capsys.readouterr().out
     assert "288 events of 10 voters in 3 days on kafka:9092" in said
     assert ("exit status 1 of `groundswell train turnout`" in said) == ("turnout" not in aucs)
+    assert ("exit status 2 of `groundswell model import`" in said) == refuses_models
     assert Refusing.taken == [next(name for name in ("turnout", "woken") if name in aucs)]
 
 

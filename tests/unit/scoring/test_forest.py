@@ -13,11 +13,14 @@ import pytest
 
 from stream.agents.threads import SecondThread
 from stream.errors import ConfigurationError
+from stream.features import FEATURES as CATALOGUE
 from stream.records import MAX_MODELS, USE_DUPLICATE, USE_FOLD
 from stream.scoring import Model, compile_models, read_model, score
 from stream.scoring.bitvectors import Picked, compile_forest
-from stream.scoring.forest import Forest, write_forest
-from stream.scoring.forest_kernels import BLOCK_ROWS, WALKED_ROWS
+from stream.scoring.forest import MAX_ASKING, MAX_LEAVES, MAX_NODES, Forest, write_forest
+from stream.scoring.forest_kernels import BLOCK_ROWS, WALKED_ROWS, lay_out
+from stream.scoring.rank_kernels import RANKS
+from stream.scoring.rules import RULES
 from tests.forests import some_forest, some_rows, sum_of
 
 FEATURES = [f"f{index}" for index in range(8)]
@@ -61,6 +64,46 @@ def test_scores_are_those_of_walking_every_tree(seed: int, most: int) -> None:
     forest, rows = some_forest(seed, 7, most, 8), some_rows(seed, 70, 8)
     expected = [linked(forest, sum_of(forest, row)) for row in rows]
     assert scored(forest, rows) == pytest.approx(expected, rel=1e-13)
+
+
+def balanced(leaves: int, features: int) -> Forest:
+    """Return one tree that halves its leaves at each split: its children lie as far apart as can be."""
+    lefts: list[int] = []
+    waiting = [leaves]
+    while waiting:
+        if (count := waiting.pop()) > 1:
+            lefts.append(count // 2)
+            waiting += [count - count // 2, count // 2]
+    firsts, chance = np.empty(leaves - 1, np.int64), np.random.default_rng(leaves)
+    assert lay_out(np.array([leaves], np.int64), np.array(lefts, np.int64), firsts) == -1
+    return Forest(
+        leaves=np.array([leaves], np.int64),
+        features=chance.integers(0, features, leaves - 1),
+        thresholds=(chance.integers(-40, 40, leaves - 1) / 8).astype(np.float32),
+        rules=chance.integers(0, 5, leaves - 1).astype(np.uint8),
+        lefts=np.array(lefts, np.int64),
+        firsts=firsts,
+        values=chance.normal(size=leaves),
+        categories={},
+        cover=None,
+    )
+
+
+def test_largest_tree_that_a_file_may_hold_is_walked_to_its_leaves() -> None:
+    forest, rows = balanced(MAX_LEAVES, 8), some_rows(3, 70, 8)
+    assert scored(forest, rows) == pytest.approx([linked(forest, sum_of(forest, row)) for row in rows], rel=1e-13)
+
+
+def test_columns_of_the_largest_model_fit_into_a_step() -> None:
+    columns = MAX_ASKING + MAX_NODES // RANKS + len(CATALOGUE) * len(RULES)
+    assert columns < 1 << 19
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_children_of_a_split_lie_in_one_line_of_the_cache(seed: int) -> None:
+    forest = some_forest(seed, 5, 20, 8)
+    walk = compile_forest(forest, {index: index for index in range(8)}, (1.0, 0.0)).walk
+    assert int(walk[2]) % 2 == 0
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, math.inf, -math.inf, 3.4028234663852886e38, -1e-45, 1e-45, -1.5])
