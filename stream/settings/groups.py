@@ -248,7 +248,7 @@ class WorkerSettings(_Group):
     """Fetched batches of a partition that wait or are worked on."""
     batch_events: Annotated[int, Field(ge=1, le=100_000)] = 4096
     """Most log rows in a batch."""
-    fetch_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 50
+    fetch_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 40
     """How long Kafka may collect rows for one answer while rows come steadily: larger batches cost less for each."""
     read_ahead_events: Annotated[int, Field(ge=0, le=100_000)] = 1024
     """Batches of so many log rows are read in a thread of their own, ahead of their turn; 0: none are."""
