@@ -24,6 +24,7 @@ from typing import Final
 
 import numpy as np
 
+from load_tests.processes import memory_bytes
 from load_tests.report import Row, compare, judge, show, show_rows, spread, write
 from load_tests.workload import START_MS, ZIPF_EXPONENT, zipf
 from stream.columns import Columns, columns_of
@@ -109,15 +110,6 @@ def _event(number: int, voter: int) -> bytes:
     )
 
 
-def _memory_bytes(name: str) -> int:
-    """Return ``VmRSS`` (now) or ``VmHWM`` (at its highest) of this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    message = f"/proc/self/status has no {name}; this benchmark needs Linux"
-    raise OSError(message)
-
-
 @dataclass(frozen=True, slots=True)
 class Size:
     """How much there is to do."""
@@ -168,7 +160,7 @@ async def _serve(port: int, size: Size) -> Served:
         # Others than those that follow: what compiles does so now.
         first = size.voters + place * BATCH_EVENTS
         await partition.take(partition.columns(range(first, first + BATCH_EVENTS)))
-    before = _memory_bytes("VmRSS")
+    before = memory_bytes("VmRSS")
     for first in range(0, size.voters, BATCH_EVENTS):
         partition = partitions[_partition_of(first)]
         await partition.take(partition.columns(range(first, first + BATCH_EVENTS)))
@@ -179,7 +171,7 @@ async def _serve(port: int, size: Size) -> Served:
         await partition.store.close()
     in_memory = sum(len(partition.table) for partition in partitions)
     loaded = sum(partition.loaded for partition in partitions)
-    return Served(before, _memory_bytes("VmHWM"), in_memory, loaded, size.again, seconds)
+    return Served(before, memory_bytes("VmHWM"), in_memory, loaded, size.again, seconds)
 
 
 def _partition_of(voter: int) -> int:

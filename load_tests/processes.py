@@ -1,4 +1,4 @@
-"""CPU time of processes by what they do: a server found by the port that it listens on."""
+"""CPU time and memory of processes: a server found by the port that it listens on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ def cpu_seconds(pid: int) -> float:
     """Return the CPU time, user and system, that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory_bytes(name: str, pid: int | str = "self") -> int:
+    """Return ``VmRSS`` (now) or ``VmHWM`` (at its highest) of a process; raise OSError where none is said."""
+    path = Path(f"/proc/{pid}/status")
+    for line in path.read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    message = f"{path} has no {name}; this benchmark needs Linux"
+    raise OSError(message)
 
 
 def listener(port: int) -> int | None:

@@ -27,7 +27,7 @@ from stream.commands.topics import create, facts
 from stream.embedded.services import free_port
 from stream.records import Header
 from stream.settings import TOPIC_KINDS, Settings
-from stream.settings.sources import PREFIX
+from stream.settings.sources import variable_of
 from stream.stores.names import header_key, outbox_key
 
 WORKER: Final = (sys.executable, "-m", "stream", "worker")
@@ -76,7 +76,7 @@ class Rig:
         if snapshot:
             flags["snapshot.url"] = f"file://{self.directory}/snapshots"
             flags |= {f"snapshot.{name}": value for name, value in snapshot.items()}
-        self.environment = {PREFIX + name.upper().replace(".", "__"): str(value) for name, value in flags.items()}
+        self.environment = {variable_of(name): str(value) for name, value in flags.items()}
         self.settings = Settings.load(flags=flags)
         self._redis: Any = redis.Redis.from_url(self.redis_url)
         self._topics = [self.settings.topic(kind) for kind in TOPIC_KINDS]

@@ -15,8 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -24,6 +23,7 @@ from typing import Any, Final, Self
 import confluent_kafka
 
 from load_tests.learning.world import BEGIN_MS, TAXONOMY
+from load_tests.processes import memory_bytes
 from stream.agents.clock import tick
 from stream.commands.broker import administration
 from stream.commands.config import apply
@@ -31,7 +31,7 @@ from stream.commands.keys import new as new_key
 from stream.commands.topics import create
 from stream.partitioning import partition_of
 from stream.settings import TOPIC_KINDS, Settings
-from stream.settings.sources import PREFIX
+from stream.settings.sources import only_settings, variable_of
 from stream.signatures import Signer
 
 PARTITIONS: Final = 4
@@ -80,10 +80,9 @@ class Deployment:
             "security.keys_file": str(self.directory / "keyring"),
         }
         new_key("learning", self.directory / "keyring")
-        given = {PREFIX + name.upper().replace(".", "__"): str(value) for name, value in flags.items()}
-        with _without_settings():
+        with only_settings({variable_of(name): str(value) for name, value in flags.items()}):
             self.settings = Settings.load(flags=flags)
-            self._environment = {**os.environ, **given}
+            self._environment = dict(os.environ)
 
     def __enter__(self) -> Self:
         """Create the topics, lay down recipes and taxonomy, begin log time, and activate."""
@@ -214,16 +213,6 @@ class Writing:
             self._failed.append(str(error))
 
 
-@contextmanager
-def _without_settings() -> Iterator[None]:
-    """Take all settings out of the environment: they are for another deployment."""
-    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
-    try:
-        yield
-    finally:
-        os.environ.update(taken)
-
-
 def _processor() -> float:
     """Return the seconds of the processor that ended processes of this one have taken."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -236,7 +225,6 @@ def _peak(process_id: int) -> int:
     Linux counts what its parent had before it in its resource usage, so that cannot tell.
     """
     try:
-        lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
+        return memory_bytes("VmHWM", process_id)
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,7 +30,7 @@ from stream.embedded.electorate import Calendar, Electorate
 from stream.embedded.services import free_port
 from stream.errors import GroundswellError
 from stream.settings import Settings
-from stream.settings.sources import PREFIX
+from stream.settings.sources import PREFIX, only_settings
 from stream.signatures import Signer
 
 SECONDS: Final = 30.0
@@ -88,27 +87,12 @@ def demo(options: DemoOptions, configurations: Path, console: Console) -> int:
         }
         settings_file = directory / "groundswell.toml"
         settings_file.write_text(settings_text(environment))
-        with _only_settings(environment):
+        with only_settings(environment):
             run = _Run(options, Settings(), console, services, settings_file)
             try:
                 return asyncio.run(run.all())
             except asyncio.CancelledError:
                 return INTERRUPTED
-
-
-@contextmanager
-def _only_settings(environment: Mapping[str, str]) -> Iterator[None]:
-    """Put other settings out of the environment for a while: a demo must not reach for a real deployment."""
-    before = dict(os.environ)
-    for name in before:
-        if name.startswith(PREFIX):
-            del os.environ[name]
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def settings_text(environment: Mapping[str, str]) -> str:

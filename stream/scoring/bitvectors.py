@@ -15,7 +15,7 @@ from stream.scoring.rank_kernels import COLUMN, RANKS, TILE, cut_rows
 from stream.scoring.rules import LINKS, MISSING, ZERO
 from stream.scoring.shapley import Shapley, compile_shapley
 from stream.scoring.shapley_kernels import explain_forest
-from stream.scoring.walk_kernels import HEAD, TOGETHER, keys_of, lay_steps, walk_forest
+from stream.scoring.walk_kernels import HEAD, LEAF, TOGETHER, keys_of, lay_steps, walk_forest
 
 NODE: Final = np.dtype(
     [
@@ -193,7 +193,7 @@ def _walk(
     """
     spare = -len(trees) % TOGETHER
     leaves = np.r_[trees["value"], np.full(spare, len(forest.values))]
-    leaf = np.array([0, 0xFFFFFFFF << 32], np.uint64)
+    leaf = np.array([0, LEAF], np.uint64)
     filled = np.r_[members, np.zeros((columns.nbytes // 8 + len(members)) % 2, np.int64)]
     parts = [columns, filled, leaves, np.r_[steps, leaf], np.r_[forest.values, 0.0, after]]
     words = [np.ascontiguousarray(part).view(np.uint64) for part in parts]

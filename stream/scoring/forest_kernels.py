@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream.arithmetic import exp, logistic
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rank_kernels import rank_columns
+from stream.scoring.rank_kernels import goes_one_way, rank_columns
 from stream.scoring.rules import LINKS
 
 BLOCK_ROWS: Final = 2048
@@ -184,7 +184,7 @@ def _split(
     for j in range(len(nodes)):
         node = nodes[j]
         column, rank = node["column"], np.int64(node["rank"])
-        if spans[column, 0] > rank or spans[column, 1] <= rank:
+        if goes_one_way(spans, column, rank):
             continue
         for k in range(node["planes"]):
             plane, mask = node["plane"] + k, masks[node["mask"] + k]

@@ -274,3 +274,10 @@ def rank_columns(
             _rank(values, asked[least:most], least, own)
         if is_same:
             spans[c, 0], spans[c, 1] = own[0], own[0]
+
+
+@kernel_part
+def goes_one_way(spans: NDArray[np.int64], column: Any, rank: Any) -> bool:
+    """Return whether all rows are on one side of a split."""
+    one: bool = spans[column, 0] > rank or spans[column, 1] <= rank
+    return one

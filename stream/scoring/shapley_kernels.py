@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rank_kernels import TILE, cut, rank_columns
-from stream.scoring.turn_kernels import SLOTS, goes_one_way, share_lanes, write_turns
+from stream.scoring.rank_kernels import TILE, cut, goes_one_way, rank_columns
+from stream.scoring.turn_kernels import SLOTS, share_lanes, write_turns
 
 ROWS: Final = 512
 """That are ranked together."""

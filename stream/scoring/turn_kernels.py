@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel_part
+from stream.scoring.rank_kernels import goes_one_way
 
 SLOTS: Final = 256
 """Of a table of lanes by what their rows' turns come to: more than twice as many as there are lanes."""
@@ -18,13 +19,6 @@ _NONE = np.uint64(0)
 _ONE = np.uint64(1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _TOP = np.uint64(56)
-
-
-@kernel_part
-def goes_one_way(spans: NDArray[np.int64], column: Any, rank: Any) -> bool:
-    """Return whether all rows are on one side of a split."""
-    one: bool = spans[column, 0] > rank or spans[column, 1] <= rank
-    return one
 
 
 @kernel_part

@@ -19,12 +19,13 @@ TOGETHER: Final = 10
 """Trees that a row goes through at a time: a walk has so many, or a multiple."""
 HEAD: Final = 6
 """Words at the head of a walk: where each part but the last ends, the link, and how many keys a row is to have."""
+LEAF: Final = np.uint64(0xFFFFFFFF << 32)
+"""A step that leads to itself, above the number of its leaf."""
 
 _COLUMN_BITS = np.uint64(19)
 _COLUMN = np.uint64((1 << 19) - 1)
 _SKIP = np.uint64((1 << 13) - 1)
 _HALF_WORD = np.uint64(32)
-_LEAF = np.uint64(0xFFFFFFFF << 32)
 _SIGN = np.uint32(0x80000000)
 _ALL = np.uint32(0xFFFFFFFF)
 _ONE = np.uint64(1)
@@ -74,7 +75,7 @@ def lay_steps(
             depth -= 1
             place, split, leaf, count = waiting[depth, 0], waiting[depth, 1], waiting[depth, 2], waiting[depth, 3]
             if count == 1:
-                steps[place] = _LEAF | np.uint64(leaf)
+                steps[place] = LEAF | np.uint64(leaf)
                 continue
             left: Any = np.int64(nodes[split]["left"])
             column = columns[nodes[split]["column"]]

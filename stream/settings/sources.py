@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,26 @@ SECRETS: Final = frozenset({"keys", "password", "sasl_password", "tls_key_passwo
 """Keys that only the environment may hold; each has a sibling that names a file instead: ``<key>_file``."""
 
 _URL_PASSWORD: Final = re.compile(r"//[^/]*:[^/]*@")
+
+
+def variable_of(dotted: str) -> str:
+    """Return the environment variable that sets a key (``kafka.bootstrap_servers``)."""
+    return PREFIX + dotted.replace(".", "__").upper()
+
+
+@contextmanager
+def only_settings(environment: Mapping[str, str]) -> Iterator[None]:
+    """Put other settings out of the environment for a while: they are for another deployment."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(PREFIX):
+            del os.environ[name]
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -33,7 +54,7 @@ def read_file(path: Path) -> dict[str, Any]:
     for dotted, value in _flatten(values):
         name = dotted.rpartition(".")[2]
         if name in SECRETS or (name == "url" and isinstance(value, str) and _URL_PASSWORD.search(value)):
-            variable = PREFIX + (dotted if dotted != "redis.url" else "redis.password").replace(".", "__").upper()
+            variable = variable_of(dotted if dotted != "redis.url" else "redis.password")
             message = f"{path}: {dotted} holds a secret, which a file that is shared must not: use {variable}"
             raise ConfigurationError(
                 f"{message}, or a file of its own named by {name}_file" if name in SECRETS else message
@@ -68,7 +89,7 @@ def describe(error: ValidationError, path: Path | None, values: dict[str, Any], 
     lines = []
     for problem in error.errors(include_url=False):
         dotted = ".".join(str(part) for part in problem["loc"])
-        variable = PREFIX + dotted.replace(".", "__").upper()
+        variable = variable_of(dotted)
         if _holds(flags, problem["loc"]):
             where = "flag"
         elif variable in {name.upper() for name in os.environ}:

@@ -8,8 +8,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.deployments import CAMPAIGN, MODEL
+from stream.embedded import EmbeddedServices
+from tests.integration.deployments import CAMPAIGN, MODEL, servers
 from tests.integration.secured import Secured, Site, secured
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.kafka)])
+def services(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Where Kafka and Redis are: embedded ones, and those that the environment names."""
+    if request.param == "embedded":
+        with EmbeddedServices() as embedded:
+            yield embedded.bootstrap_servers, embedded.redis_url
+        return
+    addresses = servers()
+    if addresses is None:
+        pytest.skip("GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS are not set")
+    yield addresses
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ from stream.commands.headers import read_headers
 from stream.commands.init import init
 from stream.commands.publish import Pace, publish
 from stream.commands.watch import watch
-from stream.embedded import EmbeddedServices
 from stream.errors import ConfigurationError, KafkaUnavailableError, StateMismatchError, TopicError
 from stream.events import decode
 from stream.partitioning import partition_of
@@ -32,19 +31,7 @@ from stream.records import CONFIG_ACTIVATED
 from stream.settings import TOPIC_KINDS, Settings
 from stream.stores.fitness import Finding
 from stream.stores.redis import RedisStore
-from tests.integration.deployments import MODEL, deployment, event, process, read, send, servers
-
-
-@pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.kafka)])
-def services(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    if request.param == "embedded":
-        with EmbeddedServices() as embedded:
-            yield embedded.bootstrap_servers, embedded.redis_url
-        return
-    addresses = servers()
-    if addresses is None:
-        pytest.skip("GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS are not set")
-    yield addresses
+from tests.integration.deployments import MODEL, deployment, event, process, read, send
 
 
 @pytest.fixture

@@ -16,23 +16,9 @@ from load_tests.learning.table import recipes
 from load_tests.learning.world import Scale, World, live
 from stream.commands.rows import COLUMNS, read_metadata
 from stream.commands.training.training import options_of
-from stream.embedded import EmbeddedServices
 from stream.features import FEATURES
-from tests.integration.deployments import servers
 
 FEW = Scale(voters=400, days=24, events_a_day=2.0, seed=4)
-
-
-@pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.kafka)])
-def services(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    if request.param == "embedded":
-        with EmbeddedServices() as embedded:
-            yield embedded.bootstrap_servers, embedded.redis_url
-        return
-    addresses = servers()
-    if addresses is None:
-        pytest.skip("GROUNDSWELL_TEST_KAFKA and GROUNDSWELL_TEST_REDIS are not set")
-    yield addresses
 
 
 def weeks_in(world: World) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
