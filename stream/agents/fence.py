@@ -10,6 +10,7 @@ With ``stream.agents.closing`` the only module that touches private names of aio
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -36,9 +37,15 @@ REFUSALS: Final = (
 """How a broker that knows no producer ids answers a request for one (the embedded one: error code -1)."""
 
 _MOVED = (kafka_errors.NotCoordinatorError, kafka_errors.CoordinatorNotAvailableError)
-_BUSY = (kafka_errors.ConcurrentTransactions, kafka_errors.CoordinatorLoadInProgressError)
+_BUSY = (
+    kafka_errors.ConcurrentTransactions,
+    kafka_errors.CoordinatorLoadInProgressError,
+    kafka_errors.UnknownTopicOrPartitionError,
+)
 _REPLACED = (kafka_errors.InvalidProducerEpoch, kafka_errors.ProducerFenced)
 _REFUSED_TRIES = 3
+_UNSEEN_TRIES = 50
+"""Some 4 s. A broker that was not told yet of a topic just made answers as for one that does not exist."""
 
 
 class FenceUnsupportedError(GroundswellError):
@@ -117,9 +124,9 @@ class Fence:
         raise AssertionError
 
     async def _ask(self, request: Any, code: Callable[[Any], int]) -> Any:
-        """Send a request to the transaction coordinator until it is neither moving nor busy."""
+        """Send a request to the transaction coordinator until it is neither moving nor busy and knows the topic."""
         pause_seconds = 0.001
-        while True:
+        for tries in itertools.count(1):
             error = await self._find_coordinator()
             if error is None:
                 answer = await self._producer.client.send(self._coordinator, request)
@@ -131,10 +138,14 @@ class Fence:
             elif error in _REPLACED:
                 message = f"transactional id {self._transactional_id!r} has a newer owner than epoch {self.epoch}"
                 raise RelayFencedError(message)
+            elif error is kafka_errors.UnknownTopicOrPartitionError and tries == _UNSEEN_TRIES:
+                message = f"{self._topic}[{self._partition}] does not exist"
+                raise error(message)
             elif error not in _BUSY:
                 raise error
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, 0.1)
+        raise AssertionError
 
     async def _find_coordinator(self) -> type[Exception] | None:
         if self._coordinator is None:

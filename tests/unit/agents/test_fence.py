@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import ProducerClosed
+from aiokafka.errors import ProducerClosed, UnknownTopicOrPartitionError
+from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
 from stream.agents.closing import discard
-from stream.agents.fence import adopt
+from stream.agents.fence import Fence, adopt
 
 WHERE = TopicPartition("triggers", 3)
 ATTRIBUTES_AT, PRODUCER_AT = 21, 43
@@ -66,6 +69,57 @@ async def test_discarded_producer_fails_what_it_held_and_takes_no_more() -> None
     with pytest.raises(ProducerClosed):
         await producer._message_accumulator.add_batch(producer.create_batch(), WHERE, 1)
     assert len(asyncio.all_tasks()) == 1
+
+
+class Coordinator:
+    """The client of a producer whose coordinator answers each request with the next of these codes, then with 0."""
+
+    def __init__(self, codes: list[int]) -> None:
+        self.codes = codes
+        self.asked: list[type] = []
+
+    async def bootstrap(self) -> None:
+        pass
+
+    async def coordinator_lookup(self, *_: object) -> int:
+        return 1
+
+    async def send(self, _: int, request: InitProducerIdRequest | AddPartitionsToTxnRequest | EndTxnRequest) -> object:
+        self.asked.append(type(request))
+        code = self.codes.pop(0) if self.codes and isinstance(request, AddPartitionsToTxnRequest) else 0
+        return SimpleNamespace(
+            error_code=code, errors=[("triggers", [(3, code)])], producer_id=7, producer_epoch=1
+        )  # fmt: skip
+
+
+async def claimed(codes: list[int], monkeypatch: pytest.MonkeyPatch) -> tuple[Coordinator, list[float]]:
+    """Claim from a coordinator that answers so; return it and the pauses that were made."""
+    coordinator = Coordinator(codes)
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def start() -> None:
+        pass
+
+    monkeypatch.setattr("stream.agents.fence.asyncio.sleep", sleep)
+    producer: Any = SimpleNamespace(client=coordinator, start=start, _txn_manager=TransactionManager(None, 1))
+    await Fence(producer, "ns-triggers-3", "triggers", 3).claim()
+    return coordinator, pauses
+
+
+async def test_topic_that_the_broker_does_not_know_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = UnknownTopicOrPartitionError.errno
+    coordinator, pauses = await claimed([unknown] * 3, monkeypatch)
+    assert coordinator.asked.count(AddPartitionsToTxnRequest) == 3 + 2
+    assert pauses == [0.001, 0.002, 0.004]
+
+
+async def test_topic_that_never_comes_is_named_in_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = UnknownTopicOrPartitionError.errno
+    with pytest.raises(UnknownTopicOrPartitionError, match=r"triggers\[3\] does not exist"):
+        await claimed([unknown] * 1000, monkeypatch)
 
 
 def text(value: str) -> bytes:
