@@ -195,11 +195,12 @@ def voter_show(
     why: Annotated[
         str | None, typer.Option(help="And what the score by this model is made of.", metavar="MODEL")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="The fields that are 0, too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="All, as one JSON object.")] = False,
 ) -> None:
     """Decode a voter's record.
 
-    Every field with its name and unit, scores, campaigns, and the event that was last folded in.
+    The fields with names and units, scores, campaigns, and the event that was last folded in.
     """
     settings = settings_of(context)
     from stream.commands.voter import show
@@ -208,7 +209,7 @@ def voter_show(
     if json:
         typer.echo(report.to_json())
     else:
-        _console().print(report.to_table())
+        _console().print(report.to_table(everything=everything))
 
 
 @app.command()

@@ -106,8 +106,8 @@ def canary(
 ) -> None:
     """Let a version decide for a share of the voters.
 
-    Which ones depends on voter and version alone, so that they stay the same. It takes the place of the model's last
-    canary.
+    Without --version or a file the shadow's. Which voters depends on voter and version alone, so that they stay the
+    same. It takes the place of the model's last canary.
     """
     settings = settings_of(context)
     from stream.commands.models import try_out

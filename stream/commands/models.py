@@ -15,7 +15,7 @@ from stream.commands.activating import active_by, changing, now_ms, read_library
 from stream.commands.contents import read_content
 from stream.commands.headers import read_headers
 from stream.commands.reading import ReadContents
-from stream.commands.roles import promoted, retired, rolled_back, trial_of, tried
+from stream.commands.roles import promoted, retired, rolled_back, shadow_of, trial_of, tried
 from stream.commands.topics import facts
 from stream.commands.voter import moment
 from stream.errors import ConfigurationError, GroundswellError, printable, quoted
@@ -153,13 +153,15 @@ def activate(settings: Settings, name: str, version: str | None = None) -> Chang
 def try_out(settings: Settings, name: str, version: str | None, file: Path | None, share: float | None) -> Changed:
     """Have a version scored as a shadow (``share`` None), or as a canary for a share of the voters.
 
-    The version is one that the configuration topic holds, or a file's, which is written there. Raises
-    ConfigurationError for a share that is not above 0 and below 1, and unless exactly one of the two is given.
+    The version is one that the configuration topic holds, or a file's, which is written there; of a canary the shadow's
+    if neither is given. Raises ConfigurationError for a share that is not above 0 and below 1, for both, and for a
+    shadow of neither.
     """
     if share is not None and not 0 < share < 1:
         message = f"--share is {share!r}, expected a number above 0 and below 1"
         raise ConfigurationError(message)
-    if (version is None) == (file is None):
+    given = (version is not None) + (file is not None)
+    if given > 1 or (given == 0 and share is None):
         message = "give a version by --version, or a model file"
         raise ConfigurationError(message)
     contents = [] if file is None else [read_content("model", file)]
@@ -170,7 +172,10 @@ def try_out(settings: Settings, name: str, version: str | None, file: Path | Non
     role = SHADOW if share is None else CANARY
     of_whom = "" if share is None else f" for {share:g} of the voters"
     with changing(settings, f"making a {role} of model {name}") as change:
-        sha256 = contents[0].identity.sha256 if contents else version_of(change.library, name, version or "")
+        if contents:
+            sha256 = contents[0].identity.sha256
+        else:
+            sha256 = shadow_of(change.before, name) if version is None else version_of(change.library, name, version)
         trial = ModelVersion(name, sha256, role, share or 0.0, now_ms())
         done = f"model {name} {sha256[:SHOWN_CHARACTERS]} is {role}{of_whom}"
         return Changed(done, *change.write(tried(change.before, trial), contents))

@@ -65,6 +65,15 @@ def trial_of(before: Activation, name: str) -> str:
     return found
 
 
+def shadow_of(before: Activation, name: str) -> str:
+    """Return the version that is the shadow; ConfigurationError where there is none."""
+    found = version_in(before, name, SHADOW)
+    if found is None:
+        message = f"model {name!r} has no shadow: say which version by --version, or give a model file"
+        raise ConfigurationError(message)
+    return found
+
+
 def rolled_back(before: Activation, name: str, now_ms: int) -> Activation:
     """Return the activation with the version active that was so before.
 

@@ -62,14 +62,15 @@ class VoterReport:
             document["why"] = self.why.to_document()
         return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
-    def to_table(self) -> RenderableType:
-        """Return the report for a terminal."""
+    def to_table(self, *, everything: bool = False) -> RenderableType:
+        """Return the report for a terminal: what is not 0, or ``everything``."""
         title = f"{self.voter}, partition {self.partition}, as of offset {self.offset} ({moment(self.log_time_ms)})"
         table = Table(title=Text(printable(title)), title_justify="left", box=None, pad_edge=False)
         table.add_column("field", no_wrap=True)
         table.add_column("value", justify="right", overflow="fold")
         table.add_column("unit", overflow="fold")
-        for item in self.fields:
+        shown = [item for item in self.fields if everything or not _is_nothing(item.value)]
+        for item in shown:
             value = f"{item.value:.6g}" if isinstance(item.value, float) else str(item.value)
             unit = item.unit
             if "_ms" in item.name and isinstance(item.value, int):
@@ -80,6 +81,9 @@ class VoterReport:
         event = self.last_event
         last = "no longer in the log" if event is None else f"{event['type']} {event['id']} from {event['source']}"
         table.add_row(Text("last folded in"), "", Text(printable(last)))
+        left_out = len(self.fields) - len(shown)
+        if left_out:
+            table.add_row(Text(f"{left_out} fields"), "0", Text("--all shows them"))
         return table if self.why is None else Group(table, "", self.why.to_table())
 
 
@@ -118,6 +122,11 @@ def show(settings: Settings, voter: str, model: str | None = None) -> VoterRepor
         _event_at(settings, topic, partition, int(read["last_offset"][0])),
         reason,
     )
+
+
+def _is_nothing(value: float | str) -> bool:
+    """Return whether a field holds no more than zeros."""
+    return not value.strip("0 ") if isinstance(value, str) else value == 0
 
 
 def names(slots: Sequence[list[str] | None]) -> list[str | None]:

@@ -54,6 +54,11 @@ def test_change_that_began_before_another_was_written_is_not_written(settings: S
     assert shadow.identity not in read_library(settings).identities
     models.try_out(settings, "eager", None, shadow.file, None)
     assert roles_of(settings) == {**before, CANARY: canary.identity.sha256, SHADOW: shadow.identity.sha256}
+    models.try_out(settings, "eager", None, None, 0.2)
+    assert roles_of(settings) == {**before, CANARY: shadow.identity.sha256}
+    for given in (None, None, None), (shadow.identity.sha256, shadow.file, 0.2):
+        with pytest.raises(ConfigurationError, match="give a version by --version, or a model file"):
+            models.try_out(settings, "eager", *given)
 
 
 def test_change_that_was_begun_and_given_up_breaks_off_the_one_before_it(settings: Settings, tmp_path: Path) -> None:

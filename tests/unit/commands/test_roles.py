@@ -6,7 +6,7 @@ import pytest
 
 from stream.columns import columns_of
 from stream.commands.activating import activation_event
-from stream.commands.roles import applied, promoted, retired, rolled_back, trial_of, tried, version_in
+from stream.commands.roles import applied, promoted, retired, rolled_back, shadow_of, trial_of, tried, version_in
 from stream.errors import ConfigurationError
 from stream.events import decode
 from stream.records import Activation, ContentId
@@ -68,6 +68,12 @@ def test_promotion_ends_the_trial_and_keeps_what_was_active() -> None:
         promoted(after, "likes", C, 6)
     with pytest.raises(ConfigurationError, match="neither canary nor shadow"):
         trial_of(ACTIVE, "likes")
+
+
+def test_shadow_is_what_a_canary_is_made_of_where_no_version_is_said() -> None:
+    assert shadow_of(tried(tried(ACTIVE, shadow(B)), canary(C)), "likes") == B
+    with pytest.raises(ConfigurationError, match="model 'likes' has no shadow"):
+        shadow_of(tried(ACTIVE, canary(C)), "likes")
 
 
 def test_rollback_goes_back_and_forth() -> None:

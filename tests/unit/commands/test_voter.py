@@ -30,9 +30,9 @@ def report(last_event: dict[str, object] | None) -> VoterReport:
     return VoterReport("[bold]voter", 3, 42, 0, tuple(fields), last_event)
 
 
-def rendered(shown: VoterReport) -> str:
+def rendered(shown: VoterReport, *, everything: bool = True) -> str:
     console = Console(file=io.StringIO(), width=200)
-    console.print(shown.to_table())
+    console.print(shown.to_table(everything=everything))
     file = console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()
@@ -47,6 +47,17 @@ def test_every_field_is_shown_with_its_name_and_unit() -> None:
     assert "[bold]voter, partition 3, as of offset 42 (never)" in text
     assert "1795557751123  ms: 2026-11-24T22:02:31.123Z" in text
     assert "social.share e1 from /site" in text
+
+
+def test_fields_that_are_0_are_only_counted_unless_all_is_said() -> None:
+    shown = report(None)
+    few, everything = rendered(shown, everything=False), rendered(shown)
+    names = [line.split()[0] for line in few.splitlines()[2:-2]]
+    assert {"version", "consent", "last_seen_ms", "score.support", "social.share.decayed_7d"} <= set(names)
+    assert not {"ring[0]", "days", "donation.completed.decayed_30d", "last_s.social.like"} & set(names)
+    assert f"{len(shown.fields) - len(names)} fields" in few
+    assert "--all" in few
+    assert "--all" not in everything
 
 
 def test_json_holds_the_same() -> None:
