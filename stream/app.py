@@ -114,6 +114,9 @@ class Worker(faust.App):
         self.agent(self.topic(self.events_topic, acks=False), name="engagement")(self.deliver)
         _add_pages(self)
 
+    def _create_directories(self) -> None:
+        """Make none where a worker is started: it keeps nothing on a disk, as Faust's tables would."""
+
     # --- parts -----------------------------------------------------------------------------------------
 
     def new_partition(self, number: int, engagement: Engagement) -> Partition:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -264,3 +265,12 @@ async def test_faust_keeps_no_offset_of_a_batch_that_was_taken(acks: bool) -> No
     assert message.acked
     assert dict(consumer._acked) == ({tp: [9]} if acks else {})
     assert dict(consumer._acked_index) == ({tp: {9}} if acks else {})
+
+
+async def test_start_leaves_no_directory_where_the_worker_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    worker = Worker(Settings(namespace="east"), "topic-1", 4)
+    await worker.on_first_start()
+    assert not list(tmp_path.iterdir())
