@@ -111,11 +111,15 @@ def _fill(bits: NDArray[np.uint8], byte: Any) -> None:
 
 @kernel_part
 def _choose(bits: NDArray[np.uint8], base: Any, lowest: NDArray[np.uint8], leaves: NDArray[np.uint8]) -> None:
-    """Note a plane's byte and first leaf where any bit is left, in place: called from the last plane to the first."""
+    """Note a plane's byte and first leaf where any bit is left, in place: called from the last plane to the first.
+
+    By masks: of a choice between new and old bytes LLVM makes writes on a condition, one by one where bytes have none.
+    """
     for i in range(len(bits)):
         byte = bits[i]
-        lowest[i] = byte if byte != 0 else lowest[i]
-        leaves[i] = base if byte != 0 else leaves[i]
+        kept = _NONE if byte != 0 else _ALL
+        lowest[i] = byte | (lowest[i] & kept)
+        leaves[i] = (base & ~kept) | (leaves[i] & kept)
 
 
 @kernel_part
@@ -282,14 +286,14 @@ def score_forest(
     for t in range(len(trees)):
         most = max(most, (trees[t]["leaves"] + 7) // 8)
     room = min(BLOCK_ROWS, max(stop - first, 0))
-    taken, sums = np.empty(room, np.float32), np.empty(room, np.float64)
+    taken, above, sums = np.empty(room, np.float32), np.empty(room, np.int32), np.empty(room, np.float64)
     ranks, spans = np.empty((len(columns), room), np.uint8), np.empty((len(columns), 2), np.int64)
     bits, begin = np.empty((most, room), np.uint8), np.empty(most, np.uint8)
     lowest, leaves = np.empty(room, np.uint8), np.empty((4, room), np.uint8)
     for at in range(first, stop, BLOCK_ROWS):
         n = min(BLOCK_ROWS, stop - at)
         sums[:n] = 0.0
-        rank_columns(columns, thresholds, members, singles, bounds, at, taken[:n], ranks, spans)
+        rank_columns(columns, thresholds, members, singles, bounds, at, taken[:n], above, ranks, spans)
         _score_block(nodes, masks, trees, values, ranks, spans, begin, bits, lowest, leaves, sums[:n])
         for i in range(n):
             out[picked[at + i], m] = finish(sums[i], after, link)

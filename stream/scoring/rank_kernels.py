@@ -207,29 +207,35 @@ def _may_miss(nothing: Any, low: Any, high: Any) -> bool:
 
 
 @kernel_part
-def _rank(values: NDArray[np.float32], thresholds: NDArray[np.float32], least: int, ranks: NDArray[np.uint8]) -> None:
+def _rank(
+    values: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    least: int,
+    above: NDArray[np.int32],
+    ranks: NDArray[np.uint8],
+) -> None:
     """Write above how many thresholds each value lies, if all lie above ``least`` more; NaN is above none.
 
-    By counting, eight thresholds at a time: a binary search in each row takes longer.
+    By counting, eight thresholds at a time: a binary search in each row takes longer. It is counted in ``above``
+    (int32[n]), whose items are as wide as the values: in bytes each comparison's outcome would have to be narrowed.
     """
-    start = np.uint8(least)
-    for i in range(len(ranks)):
-        ranks[i] = start
+    for i in range(len(above)):
+        above[i] = np.int32(least)
     whole = len(thresholds) - len(thresholds) % 8
     for t in range(0, whole, 8):
         a, b, c, d = thresholds[t], thresholds[t + 1], thresholds[t + 2], thresholds[t + 3]
         e, f, g, h = thresholds[t + 4], thresholds[t + 5], thresholds[t + 6], thresholds[t + 7]
-        for i in range(len(ranks)):
+        for i in range(len(above)):
             value = values[i]
-            first = (_ONE if value > a else _NONE) + (_ONE if value > b else _NONE)
-            second = (_ONE if value > c else _NONE) + (_ONE if value > d else _NONE)
-            third = (_ONE if value > e else _NONE) + (_ONE if value > f else _NONE)
-            fourth = (_ONE if value > g else _NONE) + (_ONE if value > h else _NONE)
-            ranks[i] = ranks[i] + ((first + second) + (third + fourth))
+            first = np.int32(value > a) + np.int32(value > b) + np.int32(value > c) + np.int32(value > d)
+            second = np.int32(value > e) + np.int32(value > f) + np.int32(value > g) + np.int32(value > h)
+            above[i] = np.int32(above[i] + np.int32(first + second))
     for t in range(whole, len(thresholds)):
         threshold = thresholds[t]
-        for i in range(len(ranks)):
-            ranks[i] = ranks[i] + (_ONE if values[i] > threshold else _NONE)
+        for i in range(len(above)):
+            above[i] = np.int32(above[i] + np.int32(values[i] > threshold))
+    for i in range(len(ranks)):
+        ranks[i] = np.uint8(above[i])
 
 
 @kernel_part
@@ -241,6 +247,7 @@ def rank_columns(
     bounds: NDArray[np.float32],
     first: int,
     taken: NDArray[np.float32],
+    above: NDArray[np.int32],
     ranks: NDArray[np.uint8],
     spans: NDArray[np.int64],
 ) -> None:
@@ -248,7 +255,8 @@ def rank_columns(
 
     Of the rows from ``first`` on of ``singles``; a missing value lies above no threshold, or above all where it goes
     right, and of categories the rank is 0 for those asked for. ``spans`` int64[columns, 2]: no rank is outside. Where
-    all rows have the same one, the first alone is written.
+    all rows have the same one, the first alone is written. ``taken`` and ``above`` (int32, at least n) are room to work
+    in.
     """
     n = len(taken)
     for c in range(len(columns)):
@@ -271,7 +279,7 @@ def rank_columns(
             least = 0 if may_miss else _count_below(asked, low)
             most = len(asked) if may_miss else _count_below(asked, high)
             spans[c, 0], spans[c, 1] = least, most
-            _rank(values, asked[least:most], least, own)
+            _rank(values, asked[least:most], least, above[: len(own)], own)
         if is_same:
             spans[c, 0], spans[c, 1] = own[0], own[0]
 

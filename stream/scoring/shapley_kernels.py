@@ -357,7 +357,7 @@ def explain_forest(
     width = _round(room)
     singles, parts = np.empty((wide, n), np.float32), np.empty(wide, np.bool_)
     tile = np.empty((TILE // 4, 4 * wide), np.float32)
-    bounds, taken = np.empty((2, wide), np.float32), np.empty(n, np.float32)
+    bounds, taken, above = np.empty((2, wide), np.float32), np.empty(n, np.float32), np.empty(n, np.int32)
     ranks, spans = np.empty((max(len(columns), 1), n), np.uint8), np.empty((len(columns), 2), np.int64)
     turns, slots = np.empty(n, np.uint64), np.empty(SLOTS, np.int64)
     lane_of, row_of = np.empty(n, np.int64), np.zeros(width, np.int64)
@@ -370,7 +370,7 @@ def explain_forest(
         end = min(begin + n, stop)
         sums[:, :] = 0.0
         cut(rows, picked[begin:end], tile, parts, singles, bounds)
-        rank_columns(columns, thresholds, members, singles, bounds, 0, taken[: end - begin], ranks, spans)
+        rank_columns(columns, thresholds, members, singles, bounds, 0, taken[: end - begin], above, ranks, spans)
         _explain_block(
             columns, nodes, trees, values, shares, priors, points, quadratures, ranks, spans, turns[: end - begin],
             slots, lane_of, row_of, room, counts, before, lines, known, lefts, cells, total, sums,
