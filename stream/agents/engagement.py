@@ -183,38 +183,47 @@ class Engagement:
         self._standing = standing
 
     def complaints(self, log_ends: Mapping[int, int]) -> list[str]:
-        """Return a line for each reason why the worker is not ready, and keep the lag up to date.
+        """Return a line for each reason why the worker is not ready, and keep lag and standstill up to date.
 
         ``log_ends`` is, by partition, the offset after the last one that may be read. Not ready is a worker that the
         group has assigned nothing yet; one whose group comes to no assignment, or whose partition is not claimed, lags
         without a commit, or has committed outputs and sends none, for too long. A worker that the group leaves without
         a partition, since there are fewer than workers, is ready: it stands by.
         """
+        now = time.monotonic()
+        stalls = self._observe_lags(log_ends, now)
         if not self._joined:
             return ["the group has assigned nothing yet, or its partitions are being claimed"]
-        now = time.monotonic()
         lines = []
         if self._rejoining_since is not None and now - self._rejoining_since > self._stalled_seconds:
             lines.append(f"the group has not assigned partitions for {now - self._rejoining_since:.0f} s")
-        for number, partition in sorted(self.partitions.items()):
-            offset, since = self._moved.get(number, (None, now))
-            is_late = now - since > self._stalled_seconds
-            if offset is None:
-                if is_late:
-                    lines.append(f"partition {number} is not claimed after {now - since:.0f} s")
-                continue
-            # An end that was asked for before a rebalance may be of a partition that is gone, or not yet there.
-            end = log_ends.get(number, offset)
-            processed = partition.state.header.offset if partition.state is not None else offset
-            self._metrics.lag.labels(str(number)).set(max(end - processed, 0))
-            if end <= offset:
-                self._moved[number] = (offset, now)
-            elif is_late:
-                lines.append(f"partition {number} stands at {offset} of {end} for {now - since:.0f} s")
+        lines += stalls
         for (number, output), (sent, committed, since) in sorted(self._standing.items()):
             if now - since > self._stalled_seconds:
                 through = f"through {sent} of {committed} and no more for {now - since:.0f} s"
                 lines.append(f"partition {number} has sent its {output} {through}")
+        return lines
+
+    def _observe_lags(self, log_ends: Mapping[int, int], now: float) -> list[str]:
+        """Show where each partition stands; return a line for each that has stood there for too long."""
+        lines = []
+        for number, partition in sorted(self.partitions.items()):
+            label = str(number)
+            offset, since = self._moved.get(number, (None, now))
+            if offset is None:
+                stall = f"is not claimed after {now - since:.0f} s"
+            else:
+                # An end that was asked for before a rebalance may be of a partition that is gone, or not yet there.
+                end = log_ends.get(number, offset)
+                processed = partition.state.header.offset if partition.state is not None else offset
+                self._metrics.lag.labels(label).set(max(end - processed, 0))
+                if end <= offset:
+                    since = now
+                    self._moved[number] = (offset, now)
+                stall = f"stands at {offset} of {end} for {now - since:.0f} s"
+            self._metrics.standstill_seconds.labels(label).set(now - since)
+            if now - since > self._stalled_seconds:
+                lines.append(f"partition {number} {stall}")
         return lines
 
 

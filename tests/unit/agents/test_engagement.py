@@ -438,6 +438,40 @@ async def test_partition_without_lag_is_never_late(clock: list[float]) -> None:
         assert len(office.engagement.complaints({0: 2})) == 1
 
 
+async def test_standstill_is_told_by_partition_and_ends_with_a_commit(clock: list[float]) -> None:
+    async with open_office() as office:
+        await office.assign(0, 1)
+        ends = {0: 2, 1: 0}
+
+        def standstills() -> list[float]:
+            office.engagement.complaints(ends)
+            return [office.value(f'groundswell_standstill_seconds{{partition="{number}"}}') // 1 for number in (0, 1)]
+
+        await office.work(0, like("ada", 1))
+        clock[0] += 400
+        assert standstills() == [400, 0]
+        # Behind still, and further than before, but on its way.
+        ends[0] = 1000
+        await office.work(0, like("ada", 2))
+        assert standstills() == [0, 0]
+        clock[0] += 7
+        assert standstills() == [7, 0]
+        ends[0] = 2
+        assert standstills() == [0, 0]
+
+
+async def test_standstill_is_told_of_a_first_claim_that_hangs(clock: list[float]) -> None:
+    async with open_office() as office:
+        office.server.faults += [Fault("claim", StoreUnavailableError("away")) for _ in range(1000)]
+        claiming = asyncio.create_task(office.assign(0))
+        await turns()
+        clock[0] += 400
+        office.engagement.complaints({0: 5})
+        assert office.value('groundswell_standstill_seconds{partition="0"}') // 1 == 400
+        office.server.faults.clear()
+        await claiming
+
+
 async def test_backlog_that_stands_still_makes_unready_however_it_grows(clock: list[float]) -> None:
     async with open_office() as office:
         await office.assign(0)
