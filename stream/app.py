@@ -305,7 +305,7 @@ class Worker(faust.App):
                 self.engagement.accept(columns)
 
     async def _watch(self) -> None:
-        """Keep lag and readiness up to date; at its start a worker is ready as soon as it can be."""
+        """Keep lag, backlogs and readiness up to date; at its start a worker is ready as soon as it can be."""
         consumer: Any = self.consumer
         pause_seconds = _STARTING_SECONDS
         while True:
