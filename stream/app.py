@@ -35,7 +35,6 @@ from stream.memory import give_back, receive_less, settle
 from stream.metrics import Metrics
 from stream.pipeline import Outcome
 from stream.profiling import Profile
-from stream.records import OutboxRow
 from stream.settings import Settings
 from stream.signatures import UNSIGNED, Signer
 from stream.snapshots import Manifest, OwnLoop, Retention, SnapshotStorage
@@ -221,11 +220,8 @@ class Worker(faust.App):
         )
 
     def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:
+        sent = self.engagement.observe_sent
         relays: dict[str, OutboxRelay] = {}
-
-        def sent(output: str, rows: Sequence[OutboxRow]) -> None:
-            self.engagement.observe_sent(output, number, rows, relays[output].backlog)
-
         for output in ("triggers", "rejects"):
             relays[output] = Relay(
                 store,
@@ -234,10 +230,10 @@ class Worker(faust.App):
                 number,
                 self.kafka,
                 self.settings.transactional_id(output, number),
-                on_sent=partial(sent, output),
+                on_sent=partial(sent, output, number),
             )
         relays["forwards"] = ForwardRelay(
-            store, self.events_topic, self.kafka, on_sent=partial(sent, "forwards"), signer=self.signer
+            store, self.events_topic, self.kafka, on_sent=partial(sent, "forwards", number), signer=self.signer
         )
         return relays
 
@@ -309,11 +305,12 @@ class Worker(faust.App):
                 self.engagement.accept(columns)
 
     async def _watch(self) -> None:
-        """Keep lag and readiness up to date; at its start a worker is ready as soon as it can be."""
+        """Keep lag, backlogs and readiness up to date; at its start a worker is ready as soon as it can be."""
         consumer: Any = self.consumer
         pause_seconds = _STARTING_SECONDS
         while True:
             await asyncio.sleep(pause_seconds)
+            self.engagement.observe_relays()
             ends: Mapping[TP, int] = {}
             if self.engagement.partitions:
                 try:

@@ -36,11 +36,6 @@ class Metrics:
         self.registry = CollectorRegistry()
         r = self.registry
         self._register_events(r)
-        self.batch_events = Histogram("groundswell_batch_events", "Rows of a batch", buckets=_BATCH_EVENTS, registry=r)
-        self.batch_seconds = Histogram(
-            "groundswell_batch_seconds", "Time from a batch's decoding to its decisions", registry=r
-        )
-        self.lag = Gauge("groundswell_lag_events", "Offsets behind the log's end", ["partition"], registry=r)
         self.commit_seconds = Histogram("groundswell_commit_seconds", "Time of a commit to Redis", registry=r)
         self.commit_records = Counter(
             "groundswell_commit_records_total", "Voter records written by commits", registry=r
@@ -114,6 +109,17 @@ class Metrics:
             registry=r,
         )
         self.forwards = Counter("groundswell_forwards_total", "Events sent on to their own partition", registry=r)
+        self.batch_events = Histogram("groundswell_batch_events", "Rows of a batch", buckets=_BATCH_EVENTS, registry=r)
+        self.batch_seconds = Histogram(
+            "groundswell_batch_seconds", "Time from a batch's decoding to its decisions", registry=r
+        )
+        self.lag = Gauge("groundswell_lag_events", "Offsets behind the log's end", ["partition"], registry=r)
+        self.standstill_seconds = Gauge(
+            "groundswell_standstill_seconds",
+            "For how long rows have waited in the log without a commit, or for the partition's claim; else 0",
+            ["partition"],
+            registry=r,
+        )
 
     def _register_snapshots(self, r: CollectorRegistry) -> None:
         self.snapshots = Counter("groundswell_snapshots_total", "Snapshots taken", registry=r)
@@ -173,10 +179,9 @@ class Metrics:
     def forget_partition(self, partition: int) -> None:
         """Drop the series of a partition that this worker no longer holds."""
         label = str(partition)
-        gauges = (self.lag, self.voters, self.snapshot_time, self.snapshot_bytes, self.snapshot_hold_seconds)
-        for gauge in gauges:
+        snapshots = (self.snapshot_time, self.snapshot_bytes, self.snapshot_hold_seconds)
+        for gauge in (self.lag, self.standstill_seconds, self.relay_backlog, self.voters, *snapshots):
             gauge.remove_by_labels({"partition": label})
-        self.relay_backlog.remove_by_labels({"partition": label})
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format 0.0.4."""

@@ -19,7 +19,7 @@ from stream.columns import Columns
 from stream.errors import GroundswellError
 from stream.metrics import Metrics
 from stream.pipeline import Outcome
-from stream.records import Header, OutboxRow
+from stream.records import Commit, OutboxRow
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,10 @@ class Engagement:
         self._rejoining_since: float | None = None
         self._moved: dict[int, tuple[int | None, float]] = {}
         """By partition, the committed offset (None: not claimed yet) and since when it stands there (monotonic)."""
-        self._unsent: dict[int, deque[tuple[int, int]]] = {}
-        """By partition, the sequences that commits reached, each with its oldest append time (ms)."""
+        self._unsent: dict[int, deque[tuple[int, int, str]]] = {}
+        """By partition, the last trigger of each commit that has any, its oldest append time (ms), and its owner."""
+        self._standing: dict[tuple[int, str], tuple[int, int, float]] = {}
+        """By partition and output with a backlog: sent and committed through, and since when the one (monotonic)."""
 
     # --- rebalances ------------------------------------------------------------------------------------
 
@@ -130,68 +132,98 @@ class Engagement:
         if state is not None:
             metrics.voters.labels(str(number)).set(len(state.table))
 
-    def observe_commit(self, number: int, header: Header, records: int, seconds: float, oldest_ms: int | None) -> None:
+    def observe_commit(self, number: int, commit: Commit, seconds: float, oldest_ms: int | None) -> None:
         """Count one commit, and remember when the triggers in it were appended as events."""
         metrics = self._metrics
         metrics.commit_seconds.observe(seconds)
-        metrics.commit_records.inc(records)
+        metrics.commit_records.inc(len(commit.records))
         if oldest_ms is not None:
             metrics.log_to_commit_seconds.observe(max(time.time() - oldest_ms / 1000, 0.0))
         if number not in self.partitions:
             return
-        self._moved[number] = (header.offset, time.monotonic())
-        if oldest_ms is None:
-            return
-        unsent = self._unsent.setdefault(number, deque())
-        sequence = header.sequences["triggers"]
-        if not unsent or unsent[-1][0] < sequence:
-            unsent.append((sequence, oldest_ms))
+        self._moved[number] = (commit.header.offset, time.monotonic())
+        triggers = commit.outbox.get("triggers")
+        if triggers and oldest_ms is not None:
+            unsent = self._unsent.setdefault(number, deque())
+            unsent.append((triggers[-1].sequence, oldest_ms, commit.header.owner))
 
-    def observe_sent(self, output: str, number: int, rows: Sequence[OutboxRow], backlog: int) -> None:
-        """Count rows that Kafka has acknowledged; ``backlog`` is how many committed ones it has not."""
-        metrics = self._metrics
-        metrics.relay_sent.labels(output).inc(len(rows))
-        if number in self.partitions:
-            metrics.relay_backlog.labels(output, str(number)).set(backlog)
+    def observe_sent(self, output: str, number: int, rows: Sequence[OutboxRow]) -> None:
+        """Count rows that Kafka has acknowledged."""
+        self._metrics.relay_sent.labels(output).inc(len(rows))
+        if output == "triggers":
+            self._observe_triggers(number, rows[-1].sequence)
+
+    def _observe_triggers(self, number: int, sent_through: int) -> None:
         unsent = self._unsent.get(number)
-        if output != "triggers" or not unsent:
-            return
         oldest_ms = None
-        while unsent and unsent[0][0] <= rows[-1].sequence:
-            oldest_ms = oldest_ms or unsent[0][1]
-            unsent.popleft()
+        while unsent and unsent[0][0] <= sent_through:
+            _, appended_ms, owner = unsent.popleft()
+            # What was committed before another claim may have been sent in between, by another worker.
+            if oldest_ms is None and owner == self.partitions[number].owner:
+                oldest_ms = appended_ms
         if oldest_ms is not None:
-            metrics.log_to_trigger_seconds.observe(max(time.time() - oldest_ms / 1000, 0.0))
+            self._metrics.log_to_trigger_seconds.observe(max(time.time() - oldest_ms / 1000, 0.0))
+
+    def observe_relays(self) -> None:
+        """Keep the relays' backlogs up to date, whether Kafka takes rows or not; to be called about every second."""
+        now = time.monotonic()
+        standing = {}
+        for number, partition in self.partitions.items():
+            for output, relay in partition.relays.items():
+                sent, backlog = relay.sent_through, relay.backlog
+                if sent is None:
+                    continue
+                self._metrics.relay_backlog.labels(output, str(number)).set(backlog)
+                if backlog:
+                    before, _, since = self._standing.get((number, output), (None, 0, now))
+                    standing[number, output] = (sent, sent + backlog, since if before == sent else now)
+                if output == "triggers":
+                    # A write whose answer was lost is known to be sent without a word of it.
+                    self._observe_triggers(number, sent)
+        self._standing = standing
 
     def complaints(self, log_ends: Mapping[int, int]) -> list[str]:
-        """Return a line for each reason why the worker is not ready, and keep the lag up to date.
+        """Return a line for each reason why the worker is not ready, and keep lag and standstill up to date.
 
         ``log_ends`` is, by partition, the offset after the last one that may be read. Not ready is a worker that the
-        group has assigned nothing yet; one whose group comes to no assignment, or whose partition is not claimed, or
-        lags without a commit, for too long. A worker that the group leaves without a partition, since there are
-        fewer than workers, is ready: it stands by.
+        group has assigned nothing yet; one whose group comes to no assignment, or whose partition is not claimed, lags
+        without a commit, or has committed outputs and sends none, for too long. A worker that the group leaves without
+        a partition, since there are fewer than workers, is ready: it stands by.
         """
+        now = time.monotonic()
+        stalls = self._observe_lags(log_ends, now)
         if not self._joined:
             return ["the group has assigned nothing yet, or its partitions are being claimed"]
-        now = time.monotonic()
         lines = []
         if self._rejoining_since is not None and now - self._rejoining_since > self._stalled_seconds:
             lines.append(f"the group has not assigned partitions for {now - self._rejoining_since:.0f} s")
+        lines += stalls
+        for (number, output), (sent, committed, since) in sorted(self._standing.items()):
+            if now - since > self._stalled_seconds:
+                through = f"through {sent} of {committed} and no more for {now - since:.0f} s"
+                lines.append(f"partition {number} has sent its {output} {through}")
+        return lines
+
+    def _observe_lags(self, log_ends: Mapping[int, int], now: float) -> list[str]:
+        """Show where each partition stands; return a line for each that has stood there for too long."""
+        lines = []
         for number, partition in sorted(self.partitions.items()):
+            label = str(number)
             offset, since = self._moved.get(number, (None, now))
-            is_late = now - since > self._stalled_seconds
             if offset is None:
-                if is_late:
-                    lines.append(f"partition {number} is not claimed after {now - since:.0f} s")
-                continue
-            # An end that was asked for before a rebalance may be of a partition that is gone, or not yet there.
-            end = log_ends.get(number, offset)
-            processed = partition.state.header.offset if partition.state is not None else offset
-            self._metrics.lag.labels(str(number)).set(max(end - processed, 0))
-            if end <= offset:
-                self._moved[number] = (offset, now)
-            elif is_late:
-                lines.append(f"partition {number} stands at {offset} of {end} for {now - since:.0f} s")
+                stall = f"is not claimed after {now - since:.0f} s"
+            else:
+                # An end that was asked for before a rebalance may be of a partition that is gone, or not yet there.
+                end = log_ends.get(number, offset)
+                processed = partition.state.header.offset if partition.state is not None else offset
+                self._metrics.lag.labels(label).set(max(end - processed, 0))
+                if end <= offset:
+                    since = now
+                    self._moved[number] = (offset, now)
+                stall = f"stands at {offset} of {end} for {now - since:.0f} s"
+            self._metrics.standstill_seconds.labels(label).set(now - since)
+            if now - since > self._stalled_seconds:
+                lines.append(f"partition {number} {stall}")
         return lines
 
 

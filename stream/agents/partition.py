@@ -119,6 +119,11 @@ class Partition:
         """The next offset as Redis has it; None while the partition is not claimed."""
         return self._work.committed_offset if self._work else None
 
+    @property
+    def relays(self) -> Mapping[str, Relaying]:
+        """What carries the outputs to their topics, by output; none while the partition is not claimed."""
+        return self._work.relays if self._work else {}
+
     async def open(self) -> int:
         """Claim the partition, or go on with the memory that outlived a rebalance; return where to read from."""
         await self.suspend(self._limits.suspend_seconds)
@@ -285,14 +290,12 @@ class Partition:
             columns, batches, ahead = await self._batches.take()
             if columns.epoch != self._log.epoch(self.number):
                 continue
-            if columns.start != work.state.header.offset:
+            start, expected = columns.start, work.state.header.offset
+            if start != expected:
                 logger.warning(
-                    "partition %d: fetched from %d, expected %d: reading again",
-                    self.number,
-                    columns.start,
-                    work.state.header.offset,
+                    "partition %d: fetched from %d, expected %d: reading again", self.number, start, expected
                 )
-                await self._log.reseek(self.number, work.state.header.offset)
+                await self._log.reseek(self.number, expected)
                 continue
             while work.uncommitted >= self._limits.uncommitted_events:
                 work.committed.clear()
@@ -355,8 +358,7 @@ class Partition:
             work.committed.set()
             for output, rows in commit.outbox.items():
                 work.relays[output].wake(commit.header.sequences[output], rows)
-            seconds = time.perf_counter() - started
-            self._observer.committed(self.number, commit.header, len(commit.records), seconds, oldest_ms)
+            self._observer.committed(self.number, commit, time.perf_counter() - started, oldest_ms)
 
     async def _gather(self, work: _Work) -> None:
         """Wait for as long as it pays to have more rows in the next commit."""

@@ -70,6 +70,8 @@ class OutboxRelay(ABC):
         """Whether this session has read a page: what follows may be handed over."""
         self._committed = 0
         self._sent = 0
+        self._has_looked = False
+        """Whether the outbox has told what was sent before."""
         self._failures = 0
         self._page = PAGE_ROWS[1]
         self._batch_bytes = BATCH_BYTES
@@ -78,6 +80,11 @@ class OutboxRelay(ABC):
     def backlog(self) -> int:
         """Rows that are committed and not known to be sent."""
         return max(0, self._committed - self._sent)
+
+    @property
+    def sent_through(self) -> int | None:
+        """The last sequence that is known to be sent; None while the outbox was not looked at yet."""
+        return self._sent if self._has_looked else None
 
     @property
     def mode(self) -> str:
@@ -155,6 +162,7 @@ class OutboxRelay(ABC):
                 raise CommitRefusedError(message)
             self._committed = max(self._committed, committed)
             rows = await self._store.outbox(self._output, 0, 1)
+            self._has_looked = True
             if rows:
                 self._sent = max(self._sent, rows[0].sequence - 1)
                 return

@@ -14,7 +14,7 @@ from stream.columns import Columns
 from stream.features import CompiledTaxonomy
 from stream.interfaces import Both, NoProfile, Profiler
 from stream.pipeline import Outcome, PartitionState
-from stream.records import Header, OutboxRow
+from stream.records import Commit, OutboxRow
 from stream.signatures import Keyring
 
 
@@ -76,6 +76,11 @@ class Relaying(Protocol):
         """Committed rows that are not known to be sent."""
         ...
 
+    @property
+    def sent_through(self) -> int | None:
+        """The last sequence that is known to be sent; None while the outbox was not looked at yet."""
+        ...
+
     async def run(self) -> None:
         """Send for as long as the partition is held."""
         ...
@@ -117,8 +122,8 @@ class Observer:
 
     batch: Callable[[int, Outcome, float], None]
     """Partition, outcome, seconds."""
-    committed: Callable[[int, Header, int, float, int | None], None]
-    """Partition, header, records written, seconds, oldest append time among the rows (ms)."""
+    committed: Callable[[int, Commit, float, int | None], None]
+    """Partition, what was committed, seconds, oldest append time among the rows (ms)."""
     refused: Callable[[int], None]
     unknown: Callable[[int], None]
     failed: Callable[[BaseException], None]

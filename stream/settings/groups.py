@@ -269,7 +269,7 @@ class WorkerSettings(_Group):
     shutdown_seconds: PositiveSeconds = 5.0
     """How long SIGTERM may take to finish the batch, commit and leave the group."""
     stalled_seconds: PositiveSeconds = 30.0
-    """Without progress for so long, a partition with lag makes the worker unready."""
+    """Without progress for so long, a partition with lag or unsent outputs makes the worker unready."""
     reference: bool = False
     """Fetch, decode, index and pack by library code in the place of compiled loops: slower, and the same bytes."""
     profile: bool = False

@@ -156,6 +156,21 @@ def test_alert_rests_on_metrics_that_exist_and_says_what_to_do(rule: dict[str, A
     assert rule["annotations"]["action"]
 
 
+def test_one_partition_that_stands_still_pages() -> None:
+    pages = [series(rule["expr"]) for rule in RULES if rule["labels"]["severity"] == "page"]
+    assert {"groundswell_standstill_seconds"} in pages
+
+
+def test_few_outputs_of_which_none_is_sent_are_told() -> None:
+    [rule] = [rule for rule in RULES if rule["alert"] == "GroundswellRelayBacklog"]
+    assert series(rule["expr"]) == {"groundswell_relay_backlog", "groundswell_relay_sent_total"}
+
+
+def test_dashboard_shows_drift_and_the_age_of_snapshots() -> None:
+    shown = {name for panel in DASHBOARD["panels"] for target in panel["targets"] for name in series(target["expr"])}
+    assert {"groundswell_model_score_psi", "groundswell_snapshot_timestamp_seconds"} <= shown
+
+
 @pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=[panel["title"] for panel in DASHBOARD["panels"]])
 def test_panel_shows_metrics_that_exist(panel: dict[str, Any]) -> None:
     assert panel["type"] in {"stat", "timeseries", "heatmap"}

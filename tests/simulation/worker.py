@@ -23,7 +23,7 @@ from stream.columns import Columns
 from stream.features import CompiledTaxonomy
 from stream.interfaces import PartitionStore
 from stream.metrics import Metrics
-from stream.records import OutboxRow
+from stream.records import Commit, OutboxRow
 from stream.snapshots import Catalogue, Retention
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import partition_prefix
@@ -253,9 +253,9 @@ class Worker:
         relays["forwards"] = ForwardRelay(store, TOPIC, self.kafka, on_sent=self._sent)
         return relays
 
-    def _committed(self, number: int, header: Any, records: int, seconds: float, oldest_ms: int | None) -> None:
+    def _committed(self, number: int, commit: Commit, seconds: float, oldest_ms: int | None) -> None:
         self.counts["commits"] += 1
-        self.engagement.observe_commit(number, header, records, seconds, oldest_ms)
+        self.engagement.observe_commit(number, commit, seconds, oldest_ms)
 
     def _refused(self, number: int) -> None:
         self.counts["refused"] += 1

@@ -84,6 +84,7 @@ def test_partition_that_is_given_up_leaves_no_series() -> None:
     metrics = Metrics()
     for partition in ("1", "11"):
         metrics.lag.labels(partition).set(5)
+        metrics.standstill_seconds.labels(partition).set(5)
         metrics.voters.labels(partition).set(5)
         for gauge in (metrics.snapshot_time, metrics.snapshot_bytes, metrics.snapshot_hold_seconds):
             gauge.labels(partition).set(5)
@@ -91,7 +92,7 @@ def test_partition_that_is_given_up_leaves_no_series() -> None:
             metrics.relay_backlog.labels(output, partition).set(5)
     metrics.forget_partition(1)
     left = [name for name in samples(metrics) if "partition=" in name]
-    assert len(left) == 8
+    assert len(left) == 9
     assert all('partition="11"' in name for name in left)
 
 

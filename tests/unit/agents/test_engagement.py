@@ -20,9 +20,9 @@ from stream.agents.partition import Partition
 from stream.agents.surroundings import Observer
 from stream.errors import StateMismatchError, StoreUnavailableError
 from stream.metrics import Metrics
-from stream.records import OutboxRow
-from stream.stores.memory import Fault, MemoryServer
-from tests.unit.agents.worksite import TOPIC, Shelf, Site, Tape, activation, event, like, tick, turns, until
+from stream.records import Commit, Header, OutboxRow, Records
+from stream.stores.memory import Fault, MemoryServer, MemoryStore
+from tests.unit.agents.worksite import TOPIC, Courier, Shelf, Site, Tape, activation, event, like, tick, turns, until
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -89,10 +89,10 @@ async def open_office(**changes: Any) -> AsyncIterator[Office]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that a test adds to the monotonic clock."""
+    """Seconds that a test adds to both clocks."""
     late = [0.0]
-    monotonic = time.monotonic
-    clocks = SimpleNamespace(monotonic=lambda: monotonic() + late[0], time=time.time)
+    monotonic, seconds = time.monotonic, time.time
+    clocks = SimpleNamespace(monotonic=lambda: monotonic() + late[0], time=lambda: seconds() + late[0])
     monkeypatch.setattr("stream.agents.engagement.time", clocks)
     return late
 
@@ -236,20 +236,95 @@ def rows(*sequences: int) -> list[OutboxRow]:
     return [OutboxRow(sequence, 0, b"k", b"v") for sequence in sequences]
 
 
+def commit_of(header: Header, *sequences: int) -> Commit:
+    """Return a commit of one record's worth of nothing, with triggers of these sequences."""
+    header.sequences["triggers"] = max(sequences, default=header.sequences["triggers"])
+    return Commit(header.offset, header, Records.of([]), {"triggers": rows(*sequences)} if sequences else {})
+
+
 async def test_time_to_a_trigger_is_told_once_for_each_commit_when_its_last_trigger_is_sent() -> None:
     async with open_office() as office:
         await office.assign(0)
         header = office.sites[0].header()
-        for sequence in (2, 2, 5):
-            header.sequences["triggers"] = sequence
-            office.engagement.observe_commit(0, header, 1, 0.01, 1_000)
+        for sequences in ((1, 2), (), (3, 4, 5)):
+            office.engagement.observe_commit(0, commit_of(header, *sequences), 0.01, 1_000)
         count = "groundswell_log_to_trigger_seconds_count"
         for sent, expected in ((rows(1), 0), (rows(2, 3), 1), (rows(4), 1), (rows(5), 2), (rows(6), 2)):
-            office.engagement.observe_sent("rejects", 0, sent, 0)
-            office.engagement.observe_sent("triggers", 0, sent, 7)
+            office.engagement.observe_sent("rejects", 0, sent)
+            office.engagement.observe_sent("triggers", 0, sent)
             assert office.value(count) == expected
-        assert office.value('groundswell_relay_backlog{output="triggers",partition="0"}') == 7
         assert office.value('groundswell_relay_sent_total{output="triggers"}') == 6
+
+
+async def test_time_to_a_trigger_leaves_out_the_pause_before_it(clock: list[float]) -> None:
+    async with open_office() as office:
+        await office.assign(0)
+        header = office.sites[0].header()
+        header.sequences["triggers"] = 5
+        start_ms = time.time_ns() // 1_000_000
+        office.engagement.observe_commit(0, commit_of(header), 0.01, start_ms)
+        clock[0] += 3600
+        office.engagement.observe_commit(0, commit_of(header, 6), 0.01, start_ms + 3_600_000)
+        office.engagement.observe_sent("triggers", 0, rows(6))
+        assert office.value("groundswell_log_to_trigger_seconds_count") == 1
+        assert office.value("groundswell_log_to_trigger_seconds_sum") < 60
+
+
+async def test_trigger_whose_answer_was_lost_is_not_counted_with_the_next(clock: list[float]) -> None:
+    async with open_office() as office:
+        await office.assign(0)
+        site, start_ms = office.sites[0], time.time_ns() // 1_000_000
+        [triggers] = [couriers["triggers"] for couriers in site.couriers]
+        office.engagement.observe_commit(0, commit_of(site.header(), 1), 0.01, start_ms)
+        site.carries.set()
+        triggers.wake(1)
+        await until(lambda: triggers.backlog == 0)
+        office.engagement.observe_relays()
+        clock[0] += 3600
+        office.engagement.observe_commit(0, commit_of(site.header(), 2), 0.01, start_ms + 3_600_000)
+        office.engagement.observe_sent("triggers", 0, rows(2))
+        assert office.value("groundswell_log_to_trigger_seconds_count") == 2
+        assert office.value("groundswell_log_to_trigger_seconds_sum") < 60
+
+
+async def test_triggers_of_a_former_claim_are_not_counted() -> None:
+    async with open_office() as office:
+        await office.assign(0)
+        site = office.sites[0]
+        office.engagement.observe_commit(0, commit_of(site.header(), 1), 0.01, 1_000)
+        await MemoryStore(office.server, site.prefix).claim("other", None)
+        site.tape.write(like("ada", 1))
+        office.engagement.accept(site.tape.take(1))
+        await until(lambda: site.tape.sought)
+        site.carries.set()
+        office.engagement.observe_sent("triggers", 0, rows(1))
+        assert office.value("groundswell_log_to_trigger_seconds_count") == 0
+
+
+async def test_backlog_is_shown_while_nothing_is_sent_and_after_an_answer_was_lost() -> None:
+    async with open_office() as office:
+        await office.assign(0)
+        site = office.sites[0]
+        await office.work(0, activation(office.shelf.model(), office.shelf.campaign()))
+        await office.work(0, *(like("ada", n) for n in range(3)))
+        office.engagement.observe_relays()
+        line = 'groundswell_relay_backlog{output="triggers",partition="0"}'
+        assert office.value(line) == 1
+        # Sent, though nobody was told so: trimmed after an answer that did not come.
+        site.carries.set()
+        await until(lambda: site.couriers[0]["triggers"].backlog == 0)
+        office.engagement.observe_relays()
+        assert office.value(line) == 0
+
+
+async def test_backlog_is_not_shown_before_the_outbox_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_office() as office:
+        await office.assign(0)
+        triggers = office.sites[0].couriers[0]["triggers"]
+        monkeypatch.setattr(Courier, "sent_through", None)
+        triggers.wake(1_000_000)
+        office.engagement.observe_relays()
+        assert office.series("groundswell_relay_backlog{") == []
 
 
 async def test_what_the_taxonomy_does_not_list_is_counted_by_what_it_is() -> None:
@@ -268,8 +343,9 @@ async def test_late_news_of_a_partition_that_is_gone_brings_no_series_back() -> 
         header, outcome = office.sites[1].header(), (await outcomes(1))[0]
         await office.assign(0)
         office.engagement.observe_batch(1, outcome, 0.1)
-        office.engagement.observe_commit(1, header, 1, 0.1, 1_000)
-        office.engagement.observe_sent("triggers", 1, rows(1), 4)
+        office.engagement.observe_commit(1, commit_of(header, 1), 0.1, 1_000)
+        office.engagement.observe_sent("triggers", 1, rows(1))
+        office.engagement.observe_relays()
         office.engagement.complaints({0: 10, 1: 10})
         assert [line for line in office.metrics.exposition().decode().splitlines() if 'partition="1"' in line] == []
 
@@ -360,6 +436,67 @@ async def test_partition_without_lag_is_never_late(clock: list[float]) -> None:
         assert office.engagement.complaints({0: 2}) == []
         clock[0] += 31
         assert len(office.engagement.complaints({0: 2})) == 1
+
+
+async def test_standstill_is_told_by_partition_and_ends_with_a_commit(clock: list[float]) -> None:
+    async with open_office() as office:
+        await office.assign(0, 1)
+        ends = {0: 2, 1: 0}
+
+        def standstills() -> list[float]:
+            office.engagement.complaints(ends)
+            return [office.value(f'groundswell_standstill_seconds{{partition="{number}"}}') // 1 for number in (0, 1)]
+
+        await office.work(0, like("ada", 1))
+        clock[0] += 400
+        assert standstills() == [400, 0]
+        # Behind still, and further than before, but on its way.
+        ends[0] = 1000
+        await office.work(0, like("ada", 2))
+        assert standstills() == [0, 0]
+        clock[0] += 7
+        assert standstills() == [7, 0]
+        ends[0] = 2
+        assert standstills() == [0, 0]
+
+
+async def test_standstill_is_told_of_a_first_claim_that_hangs(clock: list[float]) -> None:
+    async with open_office() as office:
+        office.server.faults += [Fault("claim", StoreUnavailableError("away")) for _ in range(1000)]
+        claiming = asyncio.create_task(office.assign(0))
+        await turns()
+        clock[0] += 400
+        office.engagement.complaints({0: 5})
+        assert office.value('groundswell_standstill_seconds{partition="0"}') // 1 == 400
+        office.server.faults.clear()
+        await claiming
+
+
+async def test_backlog_that_stands_still_makes_unready_however_it_grows(clock: list[float]) -> None:
+    async with open_office() as office:
+        await office.assign(0)
+        triggers = office.sites[0].couriers[0]["triggers"]
+
+        def complaints() -> list[str]:
+            office.engagement.observe_relays()
+            return office.engagement.complaints({0: 0})
+
+        assert complaints() == []
+        clock[0] += 31
+        triggers.wake(2)
+        assert complaints() == []
+        clock[0] += 31
+        triggers.wake(9)
+        assert complaints() == ["partition 0 has sent its triggers through 0 of 9 and no more for 31 s"]
+        # What is sent slowly is sent.
+        triggers.carry(through=5)
+        assert complaints() == []
+        clock[0] += 31
+        assert complaints() == ["partition 0 has sent its triggers through 5 of 9 and no more for 31 s"]
+        triggers.carry(through=9)
+        for _ in range(2):
+            assert complaints() == []
+            clock[0] += 31
 
 
 # --- the end ---------------------------------------------------------------------------------------------

@@ -200,10 +200,18 @@ class Courier:
     def backlog(self) -> int:
         return self.committed - self._last
 
+    @property
+    def sent_through(self) -> int | None:
+        return self._last
+
     def wake(self, sequence: int, rows: Sequence[OutboxRow] = ()) -> None:
         self._handed.put(rows)
         self.committed = max(self.committed, sequence)
         self._awake.set()
+
+    def carry(self, through: int) -> None:
+        """Have carried rows up to ``through``, by itself."""
+        self._last = through
 
     def forget(self) -> None:
         self._handed.clear()
@@ -291,11 +299,10 @@ class Site:
         assert seconds >= 0
         self.outcomes.append(outcome)
 
-    def _committed(self, _: int, header: Header, records: int, seconds: float, oldest_ms: int | None) -> None:
-        assert records >= 0
+    def _committed(self, _: int, commit: Commit, seconds: float, oldest_ms: int | None) -> None:
         assert seconds >= 0
         assert oldest_ms is None or oldest_ms >= NOW_MS
-        assert header.owner == self.partition.owner
+        assert commit.header.owner == self.partition.owner
         self.committed += 1
 
     def _refused(self, _: int) -> None:
