@@ -21,8 +21,8 @@ MAX_TREES: Final = 10_000
 MAX_NODES: Final = 1_000_000
 MAX_ASKING: Final = 500_000
 """Splits on categories."""
-MAX_CATEGORIES: Final = 4096
-"""Of one split; a category is from 0 to below this."""
+MAX_CATEGORIES: Final = 65_536
+"""Of one split; a category is from 0 to below this: a feature's codes have up to 16 bits."""
 
 _KEYS: Final = ("leaves", "feature", "threshold", "missing", "left", "value")
 _MOST_VALUE: Final = 1e30

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from stream.errors import ConfigurationError
+from stream.settings.environment import FILE, require_known
 from stream.settings.groups import (
     KafkaSettings,
     LogSettings,
@@ -60,9 +61,10 @@ class Settings(BaseSettings):
 
         ``file`` defaults to GROUNDSWELL_CONFIG, then to ``configs/groundswell.toml``, which alone may be missing.
         ``flags`` holds values by dotted key (``kafka.bootstrap_servers``). Raises ConfigurationError quoting where a
-        value stands, its key and the value.
+        value stands, its key and the value, and quoting a variable of the environment that is a mistyped setting.
         """
-        path = file or (Path(os.environ[f"{PREFIX}CONFIG"]) if os.environ.get(f"{PREFIX}CONFIG") else None)
+        require_known(os.environ, cls.dotted_keys())
+        path = file or (Path(os.environ[FILE]) if os.environ.get(FILE) else None)
         if path is None and DEFAULT_FILE.is_file():
             path = DEFAULT_FILE
         values = {} if path is None else read_file(path)
@@ -81,6 +83,18 @@ class Settings(BaseSettings):
             raise ConfigurationError(message) from error
         settings._file = path  # noqa: SLF001 (its own class)
         return settings
+
+    @classmethod
+    def dotted_keys(cls) -> list[str]:
+        """Return the dotted key of every setting."""
+        found = list[str]()
+        for name, field in cls.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found += [f"{name}.{key}" for key in kind.model_fields]
+            else:
+                found.append(name)
+        return found
 
     @classmethod
     def settings_customise_sources(

@@ -15,7 +15,7 @@ from sklearn import ensemble
 from stream.commands.imports import import_model
 from stream.features import FEATURES
 from stream.scoring import compile_models, explain, read_model
-from tests.contracts.test_imported_models import CATEGORY, LIGHTGBM, NAMES, edges, lightgbm_of, table
+from tests.contracts.test_imported_models import CATEGORY, LIGHTGBM, NAMES, edges, lightgbm_of, table, widened
 
 
 def explained(file: Path, rows: NDArray[np.float32], features: Path | None = None) -> NDArray[np.float64]:
@@ -39,6 +39,16 @@ def test_lightgbms_contributions_come_out_within_a_millionth(case: str, tmp_path
     rows = edges(missing[:300])
     # LightGBM's contributions are to the sum, ours to what the link is applied to.
     expected = booster.predict(rows, pred_contrib=True) * params.get("sigmoid", 1.0)
+    np.testing.assert_allclose(explained(tmp_path / "model.txt", rows), expected, rtol=0, atol=1e-9)
+
+
+def test_contributions_of_categories_up_to_the_largest_code_come_out_within_a_millionth(tmp_path: Path) -> None:
+    _, missing, label = table(1)
+    booster = lightgbm_of({"objective": "binary"}, widened(missing), label, (CATEGORY,))
+    booster.save_model(tmp_path / "model.txt")
+    rows = edges(widened(missing)[:300])
+    assert (rows[:, CATEGORY] == 65535).any()
+    expected = booster.predict(rows, pred_contrib=True)
     np.testing.assert_allclose(explained(tmp_path / "model.txt", rows), expected, rtol=0, atol=1e-9)
 
 

@@ -39,6 +39,13 @@ def table(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[
     return rows, missing, label
 
 
+def widened(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows whose categories are spread as far as a feature of the catalogue has them: up to 65535."""
+    wide = rows.copy()
+    wide[:, CATEGORY] = np.where(rows[:, CATEGORY] == 69, np.float32(65535), rows[:, CATEGORY] * 900)
+    return wide
+
+
 def edges(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return rows with what is on the border of being missing, a category, or a number."""
     odd = np.full((4, 6), np.nan, np.float32)
@@ -95,6 +102,23 @@ def test_lightgbms_sums_come_out_bit_for_bit(case: str, tmp_path: Path) -> None:
     text = file.read_text()
     file.write_text(text.replace(f"objective={text.split('objective=')[1].splitlines()[0]}", "objective=regression"))
     assert scored(file, rows).tobytes() == booster.predict(rows, raw_score=True).tobytes()
+
+
+def test_categories_up_to_the_largest_code_come_out_bit_for_bit(tmp_path: Path) -> None:
+    _, missing, label = table(1)
+    wide = widened(missing)
+    booster = lightgbm_of({"objective": "regression"}, wide, label, (CATEGORY,))
+    file = tmp_path / "model.txt"
+    booster.save_model(file)
+    rows = np.concatenate([edges(wide), wide[:300]])
+    rows[-300:, CATEGORY] = np.resize([65534.0, 65535.0, 65535.5, 65536.0, 65567.0, 1e6], 300)
+    found = scored(file, rows)
+    assert found.tobytes() == booster.predict(rows).tobytes()
+    # One by one, as rows of small batches are walked.
+    assert [scored(file, row[None])[0] for row in rows[-12:]] == found[-12:].tolist()
+    forest = read_model(import_model(file, "m").content, FEATURES).forest
+    assert forest is not None
+    assert any(65535 in members for members in forest.categories.values())
 
 
 def test_lightgbms_random_forest_is_averaged(tmp_path: Path) -> None:

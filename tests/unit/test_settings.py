@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 
 from stream.errors import ConfigurationError
-from stream.settings import PREFIX, Settings
+from stream.settings import PREFIX, Settings, environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,6 +106,79 @@ def test_mistyped_key_is_refused_wherever_it_stands(tmp_path: Path, monkeypatch:
     assert "nothing" in refusal(flags={"nothing": "x"})
     monkeypatch.setenv("GROUNDSWELL_REDIS__URI", "x")
     assert "GROUNDSWELL_REDIS__URI" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GROUNDSWELL_REDIS_URL", "GROUNDSWELL_REDIS__URL"),
+        ("groundswell_redis_url", "GROUNDSWELL_REDIS__URL"),
+        ("GROUNDSWELL_KAFKA_BOOTSTRAP_SERVERS", "GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS"),
+        ("GROUNDSWELL_KAFKA_BOOTSTRAP__SERVERS", "GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS"),
+        ("GROUNDSWELL_WEB_PORT", "GROUNDSWELL_WEB__PORT"),
+        ("GROUNDSWELL_SNAPSHOTS__URL", "GROUNDSWELL_SNAPSHOT__URL"),
+        ("GROUNDSWELL__REDIS__URL", "GROUNDSWELL_REDIS__URL"),
+        ("GROUNDSWELL_NAMESPCE", "GROUNDSWELL_NAMESPACE"),
+        ("GROUNDSWELL_NAME_SPACE", "GROUNDSWELL_NAMESPACE"),
+        ("GROUNDSWELL_NAME__SPACE", "GROUNDSWELL_NAMESPACE"),
+        ("GROUNDSWELL_CONFIGURATION_DIR", "GROUNDSWELL_CONFIGURATION_DIRECTORY"),
+        ("GROUNDSWELL_CONFG", "GROUNDSWELL_CONFIG"),
+    ],
+)
+def test_mistyped_variable_is_refused_with_the_one_that_was_meant(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "hush")
+    assert refusal() == f"environment variable {name!r} sets nothing, expected {meant}, which is probably meant"
+
+
+def test_every_mistyped_variable_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GROUNDSWELL_STORE__PLACE", "GROUNDSWELL_NAMESPACE__X", "GROUNDSWELL_LOG_LEVEL", "GROUNDSWELL_PORT"):
+        monkeypatch.setenv(name, "x")
+    groups = "a group of settings (kafka, log, redis, security, snapshot, topics, web, worker)"
+    start, end = "environment variable 'GROUNDSWELL_", "which is probably meant"
+    assert refusal().splitlines() == [
+        f"{start}LOG_LEVEL' sets nothing, expected GROUNDSWELL_LOG__LEVEL, {end}",
+        f"{start}NAMESPACE__X' sets nothing, expected GROUNDSWELL_NAMESPACE, {end}",
+        f"{start}STORE__PLACE' sets nothing, expected {groups}",
+    ]
+
+
+def test_what_platforms_inject_is_named_once_and_sets_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment._warn.cache_clear()
+    address = "tcp://10.0.0.1:6066"
+    of_service = {"SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "6066", "SERVICE_PORT_HTTP": "6066", "PORT": address}
+    of_port = {"PORT_6066_TCP": address, "PORT_6066_TCP_ADDR": "10.0.0.1", "PORT_6066_TCP_PROTO": "tcp"}
+    # A Service of a group's name, whose port's variable looks like a setting's.
+    named = {
+        f"GROUNDSWELL_{service}{name}": value
+        for service in ("", "WEB_", "CONFIG_", "KAFKA_", "NAMESPACE_")
+        for name, value in {**of_service, **of_port}.items()
+    }
+    usual = Settings.load().model_dump()
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    assert [Settings.load().model_dump() for _ in range(2)] == [usual, usual]
+    [message] = caplog.messages
+    assert message == f"the environment holds what is no setting: {', '.join(sorted(named))}"
+
+
+def test_what_the_repository_uses_itself_is_known(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment._warn.cache_clear()
+    places = ("Makefile", "docker-compose.yml", "README.md", ".ci", "configs", "docs", "load_tests", "stream")
+    files = [file for place in places for file in (ROOT / place, *(ROOT / place).rglob("*")) if file.is_file()]
+    used = {
+        name
+        for file in [*files, *(ROOT / "tests" / "integration").glob("*.py")]
+        for name in re.findall(r"\bGROUNDSWELL_[A-Z0-9_]*[A-Z0-9]\b", file.read_bytes().decode(errors="ignore"))
+    }
+    assert {"GROUNDSWELL_CONFIG", "GROUNDSWELL_TEST_KAFKA", "GROUNDSWELL_SHOW_LOGS"} < used
+    environment.require_known(used, Settings.dotted_keys())
+    assert caplog.messages == []
 
 
 def test_unreadable_file_is_named(tmp_path: Path) -> None:

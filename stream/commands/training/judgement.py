@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.commands.classes import OTHER
 from stream.commands.training import judging
 from stream.commands.training.judging import Bin, Floats, Group
 from stream.commands.training.recipes import Recipe, matching
@@ -17,11 +18,14 @@ from stream.commands.training.rows import CALIBRATE, FIT, TEST, Rows
 from stream.features import FEATURES
 from stream.records import MAX_MODELS, USE_FOLD
 from stream.scoring import compile_models, read_model, score
+from stream.signals import OTHER_BAND, OTHER_REGION
 
 GROUPS: Final[Mapping[str, str]] = {"region": "*region*", "age band": "*age_band*", "language": "*language*"}
 """What groups are formed by, and the pattern of the feature that says it."""
 _MOST_GROUPS: Final = 24
-_OTHERS: Final = "others"
+_UNLISTED: Final[Mapping[str, int]] = {"region": OTHER_REGION, "age band": OTHER_BAND, "language": OTHER_BAND}
+"""By what groups are formed by, the code of what is said and not listed."""
+_REST: Final = "all the rest"
 _NOT_SAID: Final = "not said"
 
 
@@ -146,17 +150,18 @@ def _groups(rows: Rows, scores: Floats, values: Floats, codes: Mapping[str, Sequ
         places = matching(pattern, rows.names)
         if places:
             column = np.nan_to_num(rows.features[:, places[0]]).astype(np.int64)
-            coded = _named(column, codes.get(what, ()))
+            coded = _named(column, codes.get(what, ()), _UNLISTED[what])
             is_effect = rows.treated is not None
             found[what] = judging.groups(*coded, scores, values, rows.weights, rows.voters, is_effect=is_effect)
     return found
 
 
-def _named(column: NDArray[np.int64], names: Sequence[str]) -> tuple[NDArray[Any], list[str]]:
+def _named(column: NDArray[np.int64], names: Sequence[str], unlisted: int) -> tuple[NDArray[Any], list[str]]:
     """Return places and names of groups: the most frequent codes each, the rest together."""
+    said = {0: _NOT_SAID, unlisted: OTHER}
     values, counts = np.unique(column, return_counts=True)
     kept = np.sort(values[np.argsort(-counts, kind="stable")][:_MOST_GROUPS]).tolist()
-    titles = [_NOT_SAID if code == 0 else names[code - 1] if code <= len(names) else f"code {code}" for code in kept]
+    titles = [said.get(code) or (names[code - 1] if code <= len(names) else f"code {code}") for code in kept]
     place = {code: at for at, code in enumerate(kept)}
     places = np.array([place.get(code, len(kept)) for code in column.tolist()], np.int64)
-    return places, [*titles, _OTHERS]
+    return places, [*titles, _REST]

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream.errors import ConfigurationError, quoted
 from stream.scoring.forest import MAX_CATEGORIES, MAX_LEAVES, MAX_TREES, Forest, unknown_feature
 from stream.scoring.imports.classes import MAX_CLASSES, SHARED, class_of
@@ -35,6 +38,8 @@ _LINKS: Final = {
 _MOST_VALUE: Final = 1e30
 _MOST_LINES: Final = 40 * MAX_TREES
 """LightGBM writes about twenty for a tree, and a parameter a line."""
+_PIECE: Final = 1 << 18
+"""Characters of a bitset's words that are read at a time."""
 
 Fields = dict[str, str]
 
@@ -179,12 +184,12 @@ def _categories(block: Fields, numbers: Mapping[int, float], what: str) -> dict[
             raise ConfigurationError(message)
         if number not in sets:
             first, stop = bounds[int(number)], bounds[int(number) + 1]
-            bits = [(at * 32, word) for at, word in enumerate(words[first:stop]) if word]
-            sets[number] = tuple(at + bit for at, word in bits for bit in range(32) if word >> bit & 1)
+            bits = np.unpackbits(words[first:stop].view(np.uint8), bitorder="little")
+            sets[number] = tuple(np.flatnonzero(bits).tolist())
     return {split: sets[number] for split, number in numbers.items()}
 
 
-def _bitsets(block: Fields, what: str) -> tuple[list[int], list[int]]:
+def _bitsets(block: Fields, what: str) -> tuple[list[int], NDArray[np.uint32]]:
     """Return boundaries, and words of 32 bits: a bitset is those from its boundary to before the next."""
     count = _integers(block, "num_cat", 1, what, 1, MAX_LEAVES)[0]
     bounds = _integers(block, "cat_boundaries", count + 1, what, 0, MAX_LEAVES * MAX_CATEGORIES // 32)
@@ -195,11 +200,25 @@ def _bitsets(block: Fields, what: str) -> tuple[list[int], list[int]]:
     if widest > MAX_CATEGORIES:
         message = f"{what}: categories up to {widest - 1}, expected less than {MAX_CATEGORIES}"
         raise ConfigurationError(message)
-    words = _integers(block, "cat_threshold", bounds[-1], what, 0, (1 << 32) - 1)
-    if sum(map(int.bit_count, words)) > MOST_MEMBERS:
+    words = _words(block, bounds[-1], what)
+    if int(np.bitwise_count(words).sum()) > MOST_MEMBERS:
         message = f"{what}: cat_threshold has more than {MOST_MEMBERS} bits set, expected fewer"
         raise ConfigurationError(message)
     return bounds, words
+
+
+def _words(block: Fields, count: int, what: str) -> NDArray[np.uint32]:
+    """Return the words of a tree's bitsets (little-endian), read in pieces: as objects all would take gigabytes."""
+    key = "cat_threshold"
+    text, words = _counted(block, key, count, what), np.empty(count, "<u4")
+    at = first = 0
+    while at < count:
+        stop = text.find(" ", first + _PIECE)
+        piece = text[first:] if stop < 0 else text[first:stop]
+        read = _integers({key: piece}, key, piece.count(" ") + 1, what, 0, (1 << 32) - 1)
+        words[at : at + len(read)] = read
+        at, first = at + len(read), first + len(piece) + 1
+    return words
 
 
 def _numbers(fields: Fields, key: str, count: int, what: str, most: float = _MOST_VALUE) -> list[float]:
@@ -231,10 +250,16 @@ def _integers(fields: Fields, key: str, count: int, what: str, least: int, most:
 
 
 def _texts(fields: Fields, key: str, count: int, what: str) -> list[str]:
-    text = fields.get(key, "")
     # Counted before they are split: what another count would take is unbounded.
+    text = _counted(fields, key, count, what)
+    return text.split(" ") if text else []
+
+
+def _counted(fields: Fields, key: str, count: int, what: str) -> str:
+    """Return a field of so many numbers as its text."""
+    text = fields.get(key, "")
     found = text.count(" ") + 1 if text else 0
     if found != count:
         message = f"{what}: {key} has {found} numbers, expected {count}"
         raise ConfigurationError(message)
-    return text.split(" ") if text else []
+    return text

@@ -186,7 +186,8 @@ def _threshold(node: Mapping[str, Any], what: str) -> float:
         message = f"{what}: a split by {quoted(operator)} {quoted(threshold)}, expected < or <= and a single's number"
         raise ConfigurationError(message)
     found = single_at_most([threshold])
-    if operator == "<" and found[0] >= threshold:
+    # As doubles: NumPy would round the threshold to a single before it compares.
+    if operator == "<" and float(found[0]) >= threshold:
         # Below the least single there is none.
         found = np.maximum(np.nextafter(found, np.float32(-np.inf)), np.float32(-MOST_SINGLE))
     return float(found[0])

@@ -237,7 +237,7 @@ def test_a_written_forest_is_read_back(seed: int) -> None:
         ({"value": [1, 2, 3, 1e31]}, r"trees.value holds 1e\+31, expected"),
         ({"categories": [[0, [1]], [0, [2]]]}, "expected a list of .split, .categories.., each split once"),
         ({"categories": [[2, [1]]]}, "trees.categories holds"),
-        ({"categories": [[0, [5000]]]}, "categories from 0 to 4095"),
+        ({"categories": [[0, [65536]]]}, "categories from 0 to 65535"),
         ({"categories": {"0": [1]}}, "trees.categories holds"),
         ({"categories": [[0, [1]]] * 500_001}, "trees.categories has 500001 splits, expected at most 500000"),
         ({"cover": [1, 2, 3]}, "trees.cover has 3 elements, expected a list of 4"),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,6 +18,7 @@ from pyarrow import parquet
 
 from stream.commands.contents import read_contents
 from stream.commands.dataset import FORMAT, DatasetOptions
+from stream.commands.imports import import_model
 from stream.commands.training.judgement import GROUPS, scored
 from stream.commands.training.recipes import Eligible, Holdout, Recipe, matching
 from stream.commands.training.rows import CALIBRATE, FIT, TEST, chosen_rows, eligible, read_data_set
@@ -26,6 +28,7 @@ from stream.errors import ConfigurationError
 from stream.features import FEATURES
 from stream.holdouts import held_out
 from stream.scoring import read_model
+from stream.signals import OTHER_BAND, OTHER_REGION
 
 LABEL = "donation.completed within 7d"
 RECIPE = Recipe(
@@ -379,6 +382,45 @@ def test_card_says_by_what_it_is_judged(tmp_path: Path) -> None:
     assert "Judged by moments after all that fitting and calibration saw" in text
     assert "neither" not in text
     assert "held-out" not in text
+
+
+def test_voters_of_regions_that_no_taxonomy_lists_or_a_long_one_does_are_learnt_from(tmp_path: Path) -> None:
+    chance = np.random.default_rng(8)
+    regions = chance.choice([1, 2, 9000, OTHER_REGION], 4000)
+    labels = (chance.random(4000) < np.where(regions > 2, 0.7, 0.2)).astype(np.int8)
+    columns = {"label": pa.array(labels), "profile.region": pa.array(regions.astype(np.float32))}
+    file = write(tmp_path / "rows.parquet", changes=columns)
+    recipe = replace(RECIPE, categorical=("profile.region",))
+    made = train(recipe, never, tmp_path / "out", file)
+    forest = read_model(made.imported.content, FEATURES).forest
+    assert forest is not None
+    assert {9000, OTHER_REGION} <= {member for members in forest.categories.values() for member in members}
+    assert made.judgement.auc > 0.7
+
+    # The sums alone: as a model whose link is the identity.
+    booster, rows = lightgbm.Booster(model_str=made.fitted.text), read_data_set(file, FEATURES).rows.features
+    text = tmp_path / "sums.txt"
+    text.write_text(made.fitted.text.replace("objective=binary sigmoid:1", "objective=regression"))
+    asked = [FEATURES.index(name) for name in booster.feature_name()]
+    raw = np.asarray(booster.predict(rows[:, asked], raw_score=True))
+    assert scored(import_model(text, "sums").content, rows).tobytes() == raw.tobytes()
+
+
+def test_voters_of_what_no_taxonomy_lists_are_called_other(tmp_path: Path) -> None:
+    chance = np.random.default_rng(8)
+    columns = {
+        "profile.region": pa.array(chance.choice([0, 1, 255, OTHER_REGION], 4000).astype(np.float32)),
+        "profile.age_band": pa.array(chance.choice([0, 1, OTHER_BAND], 4000).astype(np.float32)),
+        "profile.language": pa.array(chance.choice([1, OTHER_BAND], 4000).astype(np.float32)),
+    }
+    file = write(tmp_path / "rows.parquet", changes=columns)
+    made = train(RECIPE, never, tmp_path / "out", file, codes={"region": ["north"], "age band": ["18-24"]})
+    assert {what: [one.name for one in groups] for what, groups in made.judgement.groups.items()} == {
+        "region": ["not said", "north", "code 255", "other"],
+        "age band": ["not said", "18-24", "other"],
+        "language": ["code 1", "other"],
+    }
+    assert "<td>other</td>" in made.card.read_text()
 
 
 def test_judgement_is_of_the_scores_that_the_stream_gives(tmp_path: Path) -> None:
