@@ -23,7 +23,7 @@ from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement, end_process
 from stream.agents.forwards import ForwardRelay
 from stream.agents.partition import Partition
-from stream.agents.relay import OutboxRelay, Relay
+from stream.agents.relay import Modes, OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.agents.threads import ReadAhead, SecondThread, unread
@@ -106,6 +106,7 @@ class Worker(faust.App):
         self.both = SecondThread(*took) if worker.halve_scoring else None
         self.snapshot_storage = settings.snapshot.storage()
         self._snapshot_turn = asyncio.Lock()
+        self._modes = Modes()
         self.complaints: list[str] = ["the worker is starting"]
         self._background: list[asyncio.Task[None]] = []
         super().__init__(settings.group(), **FAUST_SETTINGS, **_faust_settings(settings))
@@ -220,20 +221,15 @@ class Worker(faust.App):
         )
 
     def _new_relays(self, store: PartitionStore, number: int) -> Mapping[str, OutboxRelay]:
-        sent = self.engagement.observe_sent
+        sent, signer = self.engagement.observe_sent, self.signer
         relays: dict[str, OutboxRelay] = {}
         for output in ("triggers", "rejects"):
-            relays[output] = Relay(
-                store,
-                output,
-                self.settings.topic(output),
-                number,
-                self.kafka,
-                self.settings.transactional_id(output, number),
-                on_sent=partial(sent, output, number),
-            )
+            topic, name = self.settings.topic(output), self.settings.transactional_id(output, number)
+            on_sent = partial(sent, output, number)
+            relays[output] = Relay(store, output, topic, number, self.kafka, name, modes=self._modes, on_sent=on_sent)
+        on_sent = partial(sent, "forwards", number)
         relays["forwards"] = ForwardRelay(
-            store, self.events_topic, self.kafka, on_sent=partial(sent, "forwards", number), signer=self.signer
+            store, self.events_topic, self.kafka, modes=self._modes, on_sent=on_sent, signer=signer
         )
         return relays
 

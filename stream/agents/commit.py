@@ -44,16 +44,19 @@ async def commit_exactly_once(store: PartitionStore, commit: Commit, on_unknown:
     """
     wait = _FIRST_WAIT_SECONDS
     unknown = False
+    loop = asyncio.get_running_loop()
     while True:
+        began = loop.time()
         try:
             await store.commit(commit)
         except (StoreUnavailableError, CommitUnknownError) as error:
+            took = loop.time() - began
             if isinstance(error, CommitUnknownError):
                 unknown = True
                 on_unknown()
                 if await _was_executed(store, commit):
                     return
-            if wait >= LONGEST_WAIT_SECONDS:
+            if max(wait, took) >= LONGEST_WAIT_SECONDS:
                 logger.warning("a commit waits for the store: %s", error)
             # Also after a lost answer: a server that breaks the connection at every commit would be asked hotly.
             await asyncio.sleep(wait)

@@ -10,13 +10,12 @@ With ``stream.agents.closing`` the only module that touches private names of aio
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
-from aiokafka.client import CoordinationType
+from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.protocol.transaction import (
     AddPartitionsToTxnRequest,
     EndTxnRequest,
@@ -37,15 +36,16 @@ REFUSALS: Final = (
 """How a broker that knows no producer ids answers a request for one (the embedded one: error code -1)."""
 
 _MOVED = (kafka_errors.NotCoordinatorError, kafka_errors.CoordinatorNotAvailableError)
-_BUSY = (
-    kafka_errors.ConcurrentTransactions,
-    kafka_errors.CoordinatorLoadInProgressError,
-    kafka_errors.UnknownTopicOrPartitionError,
-)
+_BUSY = (kafka_errors.ConcurrentTransactions, kafka_errors.CoordinatorLoadInProgressError)
 _REPLACED = (kafka_errors.InvalidProducerEpoch, kafka_errors.ProducerFenced)
-_REFUSED_TRIES = 3
 _UNSEEN_TRIES = 50
-"""Some 4 s. A broker that was not told yet of a topic just made answers as for one that does not exist."""
+"""Some 4 s. A broker that was not told yet of a topic (new, or the broker is) answers as if there were none."""
+AGAIN_SECONDS: Final = (0.5, 1.0, 2.0)
+"""After how long one that answers UNKNOWN_SERVER_ERROR is asked again: a broker that does know them may say so, too."""
+_AGAIN_ALONE_SECONDS: Final = (0.05, 0.05)
+"""Likewise for the embedded broker, which always says so: a demo's first trigger waits for this."""
+_LEADER_EPOCHS: Final = 23
+"""The request OffsetForLeaderEpoch: what knows transactions and replicates its log knows it, Kafka and Redpanda."""
 
 
 class FenceUnsupportedError(GroundswellError):
@@ -113,20 +113,30 @@ class Fence:
 
     async def _initialize(self) -> Any:
         request = InitProducerIdRequest(self._transactional_id, TRANSACTION_TIMEOUT_MS)
-        for attempt in range(1, _REFUSED_TRIES + 1):
+        tries = 0
+        while True:
             try:
                 return await self._ask(request, lambda answer: int(answer.error_code))
             except REFUSALS as error:
-                if attempt == _REFUSED_TRIES:
+                pauses = _AGAIN_ALONE_SECONDS if self._is_alone() else AGAIN_SECONDS
+                if not isinstance(error, kafka_errors.UnknownError) or tries >= len(pauses):
                     message = f"the broker refuses transactional id {self._transactional_id!r} a producer id: {error!r}"
                     raise FenceUnsupportedError(message) from error
-                await asyncio.sleep(0.05)
-        raise AssertionError
+                await asyncio.sleep(pauses[tries])
+                tries += 1
+
+    def _is_alone(self) -> bool:
+        """Return whether the coordinator says what requests it knows, and that for leader epochs is not among them."""
+        place = (self._coordinator, ConnectionGroup.DEFAULT)
+        connection = self._producer.client._conns.get(place)  # noqa: SLF001 (no public way)
+        versions = {} if connection is None else connection._versions  # noqa: SLF001
+        return bool(versions) and _LEADER_EPOCHS not in versions
 
     async def _ask(self, request: Any, code: Callable[[Any], int]) -> Any:
         """Send a request to the transaction coordinator until it is neither moving nor busy and knows the topic."""
         pause_seconds = 0.001
-        for tries in itertools.count(1):
+        unseen = 0
+        while True:
             error = await self._find_coordinator()
             if error is None:
                 answer = await self._producer.client.send(self._coordinator, request)
@@ -138,14 +148,15 @@ class Fence:
             elif error in _REPLACED:
                 message = f"transactional id {self._transactional_id!r} has a newer owner than epoch {self.epoch}"
                 raise RelayFencedError(message)
-            elif error is kafka_errors.UnknownTopicOrPartitionError and tries == _UNSEEN_TRIES:
-                message = f"{self._topic}[{self._partition}] does not exist"
-                raise error(message)
+            elif error is kafka_errors.UnknownTopicOrPartitionError:
+                unseen += 1
+                if unseen >= _UNSEEN_TRIES:
+                    message = f"{self._topic}[{self._partition}] does not exist"
+                    raise error(message)
             elif error not in _BUSY:
                 raise error
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, 0.1)
-        raise AssertionError
 
     async def _find_coordinator(self) -> type[Exception] | None:
         if self._coordinator is None:

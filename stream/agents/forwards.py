@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stream.agents.relay import MODES, OnSent, OutboxRelay
+from stream.agents.relay import MODES, Modes, OnSent, OutboxRelay
 from stream.agents.writing import Writer
 from stream.columns import parse_origin
 from stream.interfaces import PartitionStore
@@ -29,14 +29,16 @@ class ForwardRelay(OutboxRelay):
         kafka: Mapping[str, Any],
         *,
         output: str = "forwards",
+        modes: Modes | None = None,
         on_sent: OnSent | None = None,
         signer: Signer | None = None,
     ) -> None:
         """Take the store that holds the outbox; each row names its target partition of ``topic``.
 
-        ``signer`` signs every row: without one they count only in a deployment that is not signed.
+        ``modes`` are shared by all relays of a process (None: this is the only one). ``signer`` signs every row:
+        without one they count only in a deployment that is not signed.
         """
-        super().__init__(store, output, topic, kafka, MODES[1:], on_sent)
+        super().__init__(store, output, topic, kafka, modes or Modes(), MODES[1:], on_sent)
         self._signer = signer
 
     async def _session(self) -> None:

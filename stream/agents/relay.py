@@ -44,6 +44,26 @@ MODES: Final = ("fenced", "idempotent", "plain")
 OnSent = Callable[[Sequence[OutboxRow]], None]
 
 
+class Modes:
+    """The modes that a process tries, and those that its brokers have granted to any of its relays.
+
+    A broker that once granted one knows it: whatever it says later, no relay goes on in a worse one.
+    """
+
+    def __init__(self, tried: Sequence[str] = MODES) -> None:
+        """Try some of MODES, best first; nothing was granted yet."""
+        self.tried = tuple(tried)
+        self._granted: tuple[str, ...] = ()
+
+    def grant(self, mode: str) -> None:
+        """Note that a broker has granted ``mode``."""
+        self._granted = max(self._granted, MODES[MODES.index(mode) :], key=len)
+
+    def has_granted(self, mode: str) -> bool:
+        """Return whether a broker has granted ``mode``, or a better one."""
+        return mode in self._granted
+
+
 class OutboxRelay(ABC):
     """What relays have in common: waiting, opening a writer, starting again after an error."""
 
@@ -53,16 +73,22 @@ class OutboxRelay(ABC):
         output: str,
         topic: str,
         kafka: Mapping[str, Any],
-        modes: Sequence[str],
+        modes: Modes,
+        tried: Sequence[str],
         on_sent: OnSent | None,
     ) -> None:
-        """Take one output of one partition's store; ``kafka`` holds aiokafka's connection settings."""
+        """Take one output of one partition's store; ``kafka`` holds aiokafka's connection settings.
+
+        ``modes`` are shared by all relays of a process, and ``tried`` those of them that this one tries.
+        """
         self._store = store
         self._output = output
         self._topic = topic
         self._kafka = kafka
-        self._modes = list(modes)
-        self._proven = False
+        self._modes = modes
+        self._tried = tried
+        self._level = 0
+        """How many of the modes tried were refused."""
         self._on_sent = on_sent
         self._awake = asyncio.Event()
         self._handed = Handover()
@@ -88,8 +114,13 @@ class OutboxRelay(ABC):
 
     @property
     def mode(self) -> str:
-        """How writes are protected: one of MODES; the one to be tried first while nothing was written."""
-        return self._modes[0]
+        """How writes are protected: one of MODES; the one to be tried next while nothing was written."""
+        return next(filter(self._modes.has_granted, self._tried[: self._level]), self._tried[self._level])
+
+    @property
+    def _is_outdone(self) -> bool:
+        """Whether another relay was granted what this one was refused: the refusal was a passing error."""
+        return self.mode != self._tried[self._level]
 
     def wake(self, sequence: int, rows: Sequence[OutboxRow] = ()) -> None:
         """Say that rows up to and with ``sequence`` are committed; ``rows``, the last of them, need not be read."""
@@ -229,9 +260,9 @@ class OutboxRelay(ABC):
             self._on_sent(rows)
 
     async def _open(self, transactional_id: str | None, partition: int) -> Writer:
-        """Return an open writer in the best mode that the broker knows; a mode that once worked is never left."""
+        """Return an open writer in the best mode that the broker knows; one that was ever granted is never left."""
         while True:
-            mode = self._modes[0]
+            mode = self.mode
             writer = Writer(self._kafka, mode, self._batch_bytes)
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
@@ -243,14 +274,15 @@ class OutboxRelay(ABC):
                 await writer.close()
                 if not isinstance(error, FenceUnsupportedError):
                     raise
-                if self._proven or len(self._modes) == 1:
+                if self._modes.has_granted(mode) or mode == self._tried[-1]:
                     raise KafkaError(str(error)) from error
-                del self._modes[0]
+                self._level += 1
                 log.warning(
                     "relay of %s to %s falls back to %s writes: %s", self._output, self._topic, self.mode, error
                 )
             else:
-                self._proven = True
+                self._modes.grant(mode)
+                self._level = self._tried.index(mode)
                 return writer
 
 
@@ -270,14 +302,16 @@ class Relay(OutboxRelay):
         kafka: Mapping[str, Any],
         transactional_id: str,
         *,
-        fenced: bool = True,
+        modes: Modes | None = None,
         on_sent: OnSent | None = None,
     ) -> None:
         """Take the store that holds the outbox; ``transactional_id`` names namespace, output and partition.
 
-        ``on_sent`` is called with the rows of each batch once the broker has acknowledged it.
+        ``modes`` are shared by all relays of a process (None: this is the only one). ``on_sent`` is called with the
+        rows of each batch once the broker has acknowledged it.
         """
-        super().__init__(store, output, topic, kafka, MODES if fenced else MODES[1:], on_sent)
+        modes = modes or Modes()
+        super().__init__(store, output, topic, kafka, modes, modes.tried, on_sent)
         self._partition = partition
         self._transactional_id = transactional_id
 
@@ -302,9 +336,10 @@ class Relay(OutboxRelay):
         """Send what the outbox holds after sequence ``last``, for as long as there is more or the session has written.
 
         Of one that has written, the broker knows what must come next. Before that nothing would tell that the topic
-        has lost what was just read there: it is read anew once there is something to send.
+        has lost what was just read there: it is read anew once there is something to send. One without a fence ends
+        when there is a fence to be had.
         """
-        while True:
+        while not self._is_outdone:
             await writer.renew()
             rows = await self._take_page()
             if rows:

@@ -19,6 +19,7 @@ from kafka.errors import (
     UnsupportedVersionError,
 )
 
+from stream.agents.fence import AGAIN_SECONDS
 from stream.commands.broker import producer
 from stream.commands.contents import Content
 from stream.commands.headers import read_headers
@@ -31,8 +32,6 @@ from stream.stores.redis import RedisStore
 
 _NO_TRANSACTIONS: Final = (UnsupportedVersionError, IncompatibleBrokerVersion, UnknownError, NotImplementedError)
 """How a broker that knows no transactions answers a request for one."""
-_AGAIN_SECONDS: Final = (0.5, 1.0, 2.0)
-"""After how long one that answers UNKNOWN_SERVER_ERROR is asked again: a broker that does know them may say so, too."""
 _REPLACED: Final = (ProducerFencedError, InvalidProducerEpochError)
 """How one answers a producer whose transactional id has a newer owner."""
 
@@ -137,7 +136,7 @@ def control_writer(settings: Settings, doing: str) -> Iterator[ControlWriter]:
     is whole or gone, and ends its right to begin or commit another (Kafka's fencing by ``transactional.id``). Not so
     where the broker knows no transactions. Raises KafkaUnavailableError, which says what was being done.
     """
-    for wait_seconds in (*_AGAIN_SECONDS, None):
+    for wait_seconds in (*AGAIN_SECONDS, None):
         with producer(settings, doing, transactional_id=f"{settings.group()}.config", **_arguments(settings)) as client:
             try:
                 client.init_transactions()

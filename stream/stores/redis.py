@@ -148,8 +148,8 @@ class RedisStore:
             if not is_lost(error):
                 raise
             message = (
-                f"no answer from Redis at {self._route.address} ({type(error).__name__}): the commit of "
-                f"partition {self._prefix[:-1]} at offset {commit.header.offset} may or may not be written"
+                f"Redis at {self._route.address} did not answer, the commit of partition {self._prefix[:-1]} at offset "
+                f"{commit.header.offset} may or may not be written: {str(error) or type(error).__name__}"
             )
             raise CommitUnknownError(message) from error
 

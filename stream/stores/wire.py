@@ -14,6 +14,11 @@ from redis.exceptions import InvalidResponse, ResponseError
 UNREADABLE: Final = (ValueError, TypeError, MemoryError, IndexError)
 """Raised by redis-py and hiredis at a redirection without a port, a map of lists, a list of billions, an empty push."""
 
+LEAST_BYTES_PER_SECOND: Final = 5_000_000
+"""What is on its way has so much longer to arrive than an answer has to come."""
+BUFFERED_BYTES: Final = 10_000_000
+"""What both ends' buffers may hold when the last byte seems to be sent: Linux keeps 4 MB here and 6 MB there."""
+
 
 def unreadable(error: Exception) -> InvalidResponse:
     """Return the error to raise in the place of one of UNREADABLE."""
@@ -29,7 +34,7 @@ class Session:
     """A connection, which one task at a time has to itself."""
 
     def __init__(self, connection: Connection, timeout_seconds: float) -> None:
-        """Speak over ``connection``, an exchange taking ``timeout_seconds`` at most."""
+        """Speak over ``connection``, waiting ``timeout_seconds`` at most for what it does next."""
         self.connection = connection
         self.ahead: list[Any] | None = None
         """Answers to what was asked right behind the last transaction, whose WATCH stands until the next; else None."""
@@ -38,9 +43,10 @@ class Session:
     async def ask(self, payload: bytes | Sequence[bytes | memoryview], count: int) -> list[Any]:
         """Send packed commands and return their ``count`` answers; an error answer is returned, not raised.
 
-        A payload in pieces is sent piece by piece, as the server takes it.
-        Raises TimeoutError, and redis' ConnectionError where the connection broke (or the server is loading, or
-        wants credentials: outcomes.is_lost tells them apart).
+        A payload in pieces is sent piece by piece, as the server takes it, and each has the time of an answer: while a
+        worker catches up a commit has some 100 MB, and one that a slow link breaks off would be sent again for ever.
+        Raises TimeoutError, which names the setting, and redis' ConnectionError where the connection broke (or the
+        server is loading, or wants credentials: outcomes.is_lost tells them apart).
         """
         connection = self.connection
         if not connection.is_connected:
@@ -48,18 +54,39 @@ class Session:
             message = "the connection was closed between two exchanges"
             raise RedisConnectionError(message)
         answers: list[Any] = []
-        async with asyncio.timeout(self._timeout_seconds):
-            for piece in (payload,) if isinstance(payload, bytes) else payload:
-                await connection.send_packed_command(cast(list[bytes], [piece]), check_health=False)
-            for _ in range(count):
-                try:
-                    answers.append(await connection.read_response())
-                except ResponseError as error:
-                    answers.append(error)
-                except UNREADABLE as error:
-                    await connection.disconnect(nowait=True)
-                    raise unreadable(error) from None
+        pieces = (payload,) if isinstance(payload, bytes) else payload
+        taken = 0
+        try:
+            async with asyncio.timeout(None) as bound:
+                for piece in pieces:
+                    self._extend(bound, len(piece))
+                    await connection.send_packed_command(cast(list[bytes], [piece]), check_health=False)
+                    taken += len(piece)
+                self._extend(bound, min(taken, BUFFERED_BYTES))
+                for _ in range(count):
+                    try:
+                        answers.append(await connection.read_response())
+                    except ResponseError as error:
+                        answers.append(error)
+                    except UNREADABLE as error:
+                        await connection.disconnect(nowait=True)
+                        raise unreadable(error) from None
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            raise self._late(taken, sum(map(len, pieces))) from error
         return answers
+
+    def _extend(self, bound: asyncio.Timeout, size: int) -> None:
+        """Let an exchange go on for as long as an answer may take, and ``size`` bytes before it."""
+        seconds = self._timeout_seconds + size / LEAST_BYTES_PER_SECOND
+        bound.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    def _late(self, taken: int, size: int) -> TimeoutError:
+        return TimeoutError(
+            f"of {size / 1e6:.1f} MB it took {taken / 1e6:.1f} and then neither took more nor answered for longer than "
+            f"redis.answer_timeout_seconds = {self._timeout_seconds:g}; raise it if server and link are only slow"
+        )
 
 
 class Wire:

@@ -101,6 +101,7 @@ async def test_renewal_leaves_the_producer_in_order() -> None:
         for sequence in range(1, 4):
             await write(producer, topic, sequence)
             await fence.renew()
+        assert not fence._is_alone()
         epoch = fence.epoch
         await write(producer, topic, 4)
         assert fence.epoch == epoch

@@ -16,7 +16,7 @@ from stream.agents import writing
 from stream.agents.closing import discard
 from stream.agents.fence import Fence
 from stream.agents.forwards import ForwardRelay
-from stream.agents.relay import OutboxRelay, Relay
+from stream.agents.relay import MODES, Modes, OutboxRelay, Relay
 from stream.columns import ORIGIN_HEADER
 from stream.errors import RelayGapError, StateMismatchError, StoreUnavailableError
 from stream.records import SEQUENCE_HEADER, TOMBSTONE_HEADER, OutboxRow
@@ -44,7 +44,8 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def relay_of(outbox: Outbox, topic: str, broker: str = BROKER, *, fenced: bool = True) -> Relay:
     name = f"{topic}-{outbox.output}-0"
-    return Relay(outbox.store(), outbox.output, topic, 0, {"bootstrap_servers": broker}, name, fenced=fenced)
+    modes = Modes(MODES if fenced else MODES[1:])
+    return Relay(outbox.store(), outbox.output, topic, 0, {"bootstrap_servers": broker}, name, modes=modes)
 
 
 @asynccontextmanager

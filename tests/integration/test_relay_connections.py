@@ -12,7 +12,7 @@ import pytest
 
 from stream.agents import relay as relay_module
 from stream.agents.forwards import ForwardRelay
-from stream.agents.relay import Relay
+from stream.agents.relay import MODES, Modes, Relay
 from stream.records import SEQUENCE_HEADER, OutboxRow
 from tests.integration.outputs import BROKER, Outbox, end, needs_kafka, new_topic, read_topic, sequences, until
 
@@ -107,7 +107,8 @@ async def test_answers_that_never_came_double_nothing_and_lose_nothing(seed: int
     topic, outbox = new_topic(), Outbox()
     async with cutting(seed, 0.12) as proxy:
         kafka = {"bootstrap_servers": f"127.0.0.1:{proxy.own_port}"}
-        relay = Relay(outbox.store(), "triggers", topic, 0, kafka, f"{topic}-0", fenced=fenced)
+        modes = Modes(MODES if fenced else MODES[1:])
+        relay = Relay(outbox.store(), "triggers", topic, 0, kafka, f"{topic}-0", modes=modes)
         task = asyncio.create_task(relay.run())
         last = 0
         while proxy.cuts < 8:

@@ -15,7 +15,7 @@ from stream.agents.configuration import ConfigurationLibrary
 from stream.agents.engagement import Engagement
 from stream.agents.forwards import ForwardRelay
 from stream.agents.partition import Partition
-from stream.agents.relay import OutboxRelay, Relay
+from stream.agents.relay import Modes, OutboxRelay, Relay
 from stream.agents.snapshots import PartitionSnapshots, Schedule, SnapshotObserver
 from stream.agents.surroundings import Limits, Log, Observer
 from stream.ahead import Ahead, read_ahead
@@ -81,6 +81,7 @@ class Worker:
         self.chance = random.Random(seed)
         self.counts = dict.fromkeys(("commits", "refused", "unknown", "sent", "snapshots", "snapshots failed"), 0)
         self._snapshot_turn = asyncio.Lock()
+        self._modes = Modes()
         self._follows: dict[int, tuple[int, int]] = {}
         """By partition, the epoch of the last batch and where the next one of it must start."""
         self.member: Member | None = None
@@ -246,11 +247,12 @@ class Worker:
                 number,
                 self.kafka,
                 f"groundswell.{output}.{number}",
+                modes=self._modes,
                 on_sent=self._sent,
             )
             for output in ("triggers", "rejects")
         }
-        relays["forwards"] = ForwardRelay(store, TOPIC, self.kafka, on_sent=self._sent)
+        relays["forwards"] = ForwardRelay(store, TOPIC, self.kafka, modes=self._modes, on_sent=self._sent)
         return relays
 
     def _committed(self, number: int, commit: Commit, seconds: float, oldest_ms: int | None) -> None:

@@ -96,6 +96,17 @@ def test_every_output_has_a_relay() -> None:
     assert worker._new_relays(partition._store, 2).keys() == {"triggers", "rejects", "forwards"}
 
 
+def test_relays_of_all_partitions_share_what_brokers_have_granted() -> None:
+    worker = worker_of()
+    relays = [
+        relay
+        for number in (0, 1)
+        for relay in worker._new_relays(worker.new_partition(number, worker.engagement)._store, number).values()
+    ]
+    assert len(relays) == 6
+    assert {relay._modes for relay in relays} == {worker._modes}
+
+
 # --- a broker that answers late --------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from stream.agents.commit import commit_exactly_once, retrying
 from stream.errors import CommitRefusedError, CommitUnknownError, StoreFailedError, StoreUnavailableError
 from stream.records import Commit, Header, OutboxRow, Records
 from stream.stores.memory import Fault, MemoryServer, MemoryStore
+from tests.simulation.loop import run
 
 PREFIX = "{0}:"
 UNKNOWN = CommitUnknownError("no answer")
@@ -157,6 +158,27 @@ async def test_long_wait_is_logged(
     await retrying(case.store.read_header, "header")
     assert "a commit waits for the store: loading" in caplog.text
     assert "waiting for the store (header): loading" in caplog.text
+
+
+def test_try_that_took_long_is_logged_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One of a large commit takes many times the longest wait, and the first of several says what mends it."""
+    caplog.set_level(logging.WARNING)
+
+    class Slow(MemoryStore):
+        async def commit(self, commit: Commit) -> None:
+            await asyncio.sleep(25)
+            await super().commit(commit)
+
+    async def main() -> None:
+        case = Case()
+        commit = await case.commit()
+        case.store = Slow(case.server, PREFIX)
+        case.server.faults.append(Fault("commit", UNKNOWN))
+        await case.finish(commit)
+        assert asyncio.get_running_loop().time() == pytest.approx(50, abs=1)
+
+    run(main())
+    assert caplog.text.count("a commit waits for the store: no answer") == 1
 
 
 async def test_reads_and_claims_are_repeated_and_give_the_answer(case: Case) -> None:

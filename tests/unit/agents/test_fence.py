@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import ProducerClosed, UnknownTopicOrPartitionError
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    ProducerClosed,
+    UnknownError,
+    UnknownTopicOrPartitionError,
+    UnsupportedVersionError,
+)
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
 from stream.agents.closing import discard
-from stream.agents.fence import Fence, adopt
+from stream.agents.fence import Fence, FenceUnsupportedError, adopt
 
 WHERE = TopicPartition("triggers", 3)
 ATTRIBUTES_AT, PRODUCER_AT = 21, 43
@@ -71,12 +79,21 @@ async def test_discarded_producer_fails_what_it_held_and_takes_no_more() -> None
     assert len(asyncio.all_tasks()) == 1
 
 
-class Coordinator:
-    """The client of a producer whose coordinator answers each request with the next of these codes, then with 0."""
+KAFKA = {22: (0, 5), 23: (0, 4), 24: (0, 5), 26: (0, 5)}
+EMBEDDED = {22: (0, 5), 24: (0, 5), 26: (0, 4)}
 
-    def __init__(self, codes: list[int]) -> None:
-        self.codes = codes
+
+class Coordinator:
+    """The client of a producer whose coordinator answers each ``kind`` of request so, and what it has no code for, 0.
+
+    ``versions`` are the requests that it says it knows.
+    """
+
+    def __init__(self, codes: Sequence[int], kind: type, versions: Mapping[int, tuple[int, int]]) -> None:
+        self.codes = list(codes)
+        self.kind = kind
         self.asked: list[type] = []
+        self._conns = {(1, ConnectionGroup.DEFAULT): SimpleNamespace(_versions=versions)}
 
     async def bootstrap(self) -> None:
         pass
@@ -86,40 +103,81 @@ class Coordinator:
 
     async def send(self, _: int, request: InitProducerIdRequest | AddPartitionsToTxnRequest | EndTxnRequest) -> object:
         self.asked.append(type(request))
-        code = self.codes.pop(0) if self.codes and isinstance(request, AddPartitionsToTxnRequest) else 0
+        code = self.codes.pop(0) if self.codes and isinstance(request, self.kind) else 0
         return SimpleNamespace(
             error_code=code, errors=[("triggers", [(3, code)])], producer_id=7, producer_epoch=1
         )  # fmt: skip
 
 
-async def claimed(codes: list[int], monkeypatch: pytest.MonkeyPatch) -> tuple[Coordinator, list[float]]:
-    """Claim from a coordinator that answers so; return it and the pauses that were made."""
-    coordinator = Coordinator(codes)
-    pauses: list[float] = []
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that a fence makes, in seconds; none takes any time."""
+    made: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
+        made.append(seconds)
+
+    monkeypatch.setattr("stream.agents.fence.asyncio.sleep", sleep)
+    return made
+
+
+async def claimed(
+    codes: Sequence[int], kind: type = AddPartitionsToTxnRequest, versions: Mapping[int, tuple[int, int]] = KAFKA
+) -> Coordinator:
+    """Claim from a coordinator that answers so, and return it."""
+    coordinator = Coordinator(codes, kind, versions)
 
     async def start() -> None:
         pass
 
-    monkeypatch.setattr("stream.agents.fence.asyncio.sleep", sleep)
     producer: Any = SimpleNamespace(client=coordinator, start=start, _txn_manager=TransactionManager(None, 1))
     await Fence(producer, "ns-triggers-3", "triggers", 3).claim()
-    return coordinator, pauses
+    return coordinator
 
 
-async def test_topic_that_the_broker_does_not_know_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_passing_server_error_is_no_broker_without_a_fence(pauses: list[float]) -> None:
+    coordinator = await claimed([UnknownError.errno] * 3, InitProducerIdRequest)
+    assert coordinator.asked.count(InitProducerIdRequest) == 4
+    assert sum(pauses) == 3.5
+
+
+@pytest.mark.parametrize(
+    ("versions", "seconds"), [(KAFKA, 3.5), ({}, 3.5), (EMBEDDED, 0.1)], ids=["Kafka", "not said", "embedded"]
+)
+async def test_server_error_that_stays_is_a_broker_without_a_fence(
+    pauses: list[float], versions: Mapping[int, tuple[int, int]], seconds: float
+) -> None:
+    with pytest.raises(FenceUnsupportedError, match="'ns-triggers-3' a producer id: UnknownError"):
+        await claimed([UnknownError.errno] * 100, InitProducerIdRequest, versions)
+    assert sum(pauses) == seconds
+
+
+async def test_broker_that_knows_no_such_request_is_asked_once(pauses: list[float]) -> None:
+    with pytest.raises(FenceUnsupportedError, match="UnsupportedVersionError"):
+        await claimed([UnsupportedVersionError.errno] * 100, InitProducerIdRequest)
+    assert pauses == []
+
+
+async def test_topic_that_the_broker_does_not_know_yet_is_waited_for(pauses: list[float]) -> None:
     unknown = UnknownTopicOrPartitionError.errno
-    coordinator, pauses = await claimed([unknown] * 3, monkeypatch)
+    coordinator = await claimed([unknown] * 3)
     assert coordinator.asked.count(AddPartitionsToTxnRequest) == 3 + 2
     assert pauses == [0.001, 0.002, 0.004]
 
 
-async def test_topic_that_never_comes_is_named_in_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    unknown = UnknownTopicOrPartitionError.errno
+@pytest.mark.parametrize("loading", [0, 49, 50, 60])
+async def test_topic_that_never_comes_is_named_in_some_seconds(pauses: list[float], loading: int) -> None:
+    codes = [CoordinatorLoadInProgressError.errno] * loading + [UnknownTopicOrPartitionError.errno] * 1000
     with pytest.raises(UnknownTopicOrPartitionError, match=r"triggers\[3\] does not exist"):
-        await claimed([unknown] * 1000, monkeypatch)
+        await claimed(codes)
+    assert len(pauses) == loading + 49
+
+
+async def test_topic_is_waited_for_however_long_its_coordinator_was_loading(pauses: list[float]) -> None:
+    loading, unknown = CoordinatorLoadInProgressError.errno, UnknownTopicOrPartitionError.errno
+    coordinator = await claimed([loading] * 49 + [unknown] * 3)
+    assert coordinator.asked.count(AddPartitionsToTxnRequest) == 52 + 2
+    assert len(pauses) == 52
 
 
 def text(value: str) -> bytes:

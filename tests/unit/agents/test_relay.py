@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from aiokafka.errors import KafkaError
 
+from stream.agents.fence import FenceUnsupportedError
 from stream.agents.forwards import ForwardRelay
-from stream.agents.relay import OutboxRelay, Relay
+from stream.agents.relay import Modes, OutboxRelay, Relay
 from stream.columns import ORIGIN_HEADER
 from stream.errors import CommitRefusedError, StateMismatchError, StoreFailedError, StoreUnavailableError
 from stream.records import SEQUENCE_HEADER, Commit, Header, OutboxRow, Records
@@ -142,3 +145,116 @@ async def test_forward_is_signed_with_the_newest_key_of_its_own_partition_for_it
         assert tuple(before) == row.headers
         assert signature == sign(row.partition, b"k", b"v", row.headers, name="second", counter=counter)
     assert await ForwardRelay(store, "engagement.events", NOWHERE)._signed(rows) == rows
+
+
+class Broker:
+    """What stands for every writer: its opening is refused in the modes in ``refused``, and each write succeeds."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = set(refused)
+        self.opened: Counter[str] = Counter()
+        self.written: list[tuple[str, int]] = []
+
+    def __call__(self, _: object, mode: str, _batch_bytes: int) -> Writing:
+        return Writing(self, mode)
+
+
+class Writing:
+    """A writer of a broker's: notes the mode in which each row is written."""
+
+    def __init__(self, broker: Broker, mode: str) -> None:
+        self.broker = broker
+        self.mode = mode
+        self.has_written = False
+
+    async def open(self) -> None:
+        if self.mode in self.broker.refused:
+            message = f"no {self.mode} writes"
+            raise FenceUnsupportedError(message)
+        self.broker.opened[self.mode] += 1
+
+    async def open_fenced(self, *_: object) -> None:
+        await self.open()
+
+    async def renew(self) -> None:
+        pass
+
+    def seconds_to_renewal(self) -> None:
+        return None
+
+    async def send(self, _: str, _partition: int, rows: Sequence[OutboxRow], first: int) -> int:
+        self.broker.written += [(self.mode, row.sequence) for row in rows[first:]]
+        self.has_written = True
+        return len(rows) - first
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    """A broker that grants everything."""
+    broker = Broker()
+
+    async def last_sequence(*_: object) -> int:
+        return max((sequence for _, sequence in broker.written), default=0)
+
+    monkeypatch.setattr("stream.agents.relay.Writer", broker)
+    monkeypatch.setattr("stream.agents.relay.last_sequence", last_sequence)
+    return broker
+
+
+def sharing(server: MemoryServer, modes: Modes) -> Relay:
+    return Relay(MemoryStore(server, PREFIX), "triggers", "triggers", 0, NOWHERE, "triggers-0", modes=modes)
+
+
+async def test_broker_that_knows_no_fence_is_written_to_as_well_as_it_can(broker: Broker) -> None:
+    broker.refused = {"fenced", "idempotent"}
+    relay = sharing(await server_with(0, []), Modes())
+    await relay._open("triggers-0", 0)
+    assert relay.mode == "plain"
+    broker.refused.add("plain")
+    with pytest.raises(KafkaError, match="no plain writes"):
+        await relay._open("triggers-0", 0)
+
+
+async def test_fence_that_was_once_granted_is_not_given_up_by_a_relay_made_later(broker: Broker) -> None:
+    """Relays are new at each assignment, and partitions move while a broker restarts."""
+    modes = Modes()
+    server = await server_with(0, [])
+    await sharing(server, modes)._open("triggers-0", 0)
+    broker.refused = {"fenced", "idempotent"}
+    relay = sharing(server, modes)
+    forwards = ForwardRelay(MemoryStore(server, PREFIX), "events", NOWHERE, modes=modes)
+    for _ in range(2):
+        with pytest.raises(KafkaError, match="no fenced writes"):
+            await relay._open("triggers-0", 0)
+        with pytest.raises(KafkaError, match="no idempotent writes"):
+            await forwards._open(None, -1)
+    broker.refused = set()
+    await relay._open("triggers-0", 0)
+    assert (relay.mode, broker.opened["fenced"]) == ("fenced", 2)
+
+
+async def test_relay_without_a_fence_takes_one_once_another_was_granted_it(broker: Broker) -> None:
+    modes = Modes()
+    server = await server_with(2, [1, 2])
+    broker.refused = {"fenced"}
+    relay = sharing(server, modes)
+    task = asyncio.create_task(relay.run())
+    async with asyncio.timeout(5):
+        while relay.backlog or not broker.written:
+            await asyncio.sleep(0)
+    broker.refused = set()
+    await sharing(server, modes)._open("triggers-0", 0)
+    store = MemoryStore(server, PREFIX)
+    header = await store.read_header()
+    assert header is not None
+    header.sequences["triggers"] = 3
+    await store.commit(Commit(0, header, Records.of([]), {"triggers": [OutboxRow(3, 0, b"k", b"v", ())]}))
+    relay.wake(3)
+    async with asyncio.timeout(5):
+        while relay.backlog:
+            await asyncio.sleep(0)
+    await stopped(task)
+    assert broker.written == [("idempotent", 1), ("idempotent", 2), ("fenced", 3)]

@@ -38,7 +38,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[Exception | None]:
         yield Client(given.pop(0))
 
     monkeypatch.setattr(control, "producer", producer)
-    monkeypatch.setattr(control, "_AGAIN_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(control, "AGAIN_SECONDS", (0.0, 0.0, 0.0))
     return given
 
 

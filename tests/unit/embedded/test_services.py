@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from aiokafka import AIOKafkaProducer
 from kafka.admin import KafkaAdminClient
 
+from stream.agents.closing import discard
+from stream.agents.fence import Fence, FenceUnsupportedError
 from stream.embedded import services
 from stream.embedded.services import EmbeddedServices
 from stream.errors import ConfigurationError
@@ -59,6 +62,19 @@ def test_both_answer_their_own_clients() -> None:
         assert client.ping()
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         client.close()
+
+
+async def test_broker_is_told_from_one_whose_refusal_may_pass() -> None:
+    """A demo's first trigger would wait some seconds for a fence that never comes."""
+    with EmbeddedServices() as running:
+        producer = AIOKafkaProducer(bootstrap_servers=running.bootstrap_servers, enable_idempotence=True)
+        fence = Fence(producer, "triggers-0", "triggers", 0)
+        try:
+            with pytest.raises(FenceUnsupportedError):
+                await fence.probe()
+            assert fence._is_alone()
+        finally:
+            await discard(producer)
 
 
 def test_two_run_beside_each_other() -> None:
