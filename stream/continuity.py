@@ -8,7 +8,10 @@ from typing import Final
 from stream.errors import StateMismatchError
 from stream.records import ENGINE_VERSION, Header
 
-ANEW: Final = "begin a new deployment under another namespace with `groundswell init --from`"
+ANEW: Final = (
+    "begin a new deployment under another namespace, with topics of its own (`groundswell topics create`, "
+    "`groundswell config apply`) to which publishers and subscribers move"
+)
 
 
 @dataclass(frozen=True, slots=True)

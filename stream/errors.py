@@ -69,6 +69,14 @@ class RelayGapError(GroundswellError):
     """The outbox does not continue the topic's tail: a row is missing. Stop rather than skip."""
 
 
+def not_installed(package: str, extra: str) -> str:
+    """Return an error's text for a package of an optional extra, and how the extra is installed."""
+    return (
+        f"{package} is not installed: in a checkout run `uv sync --inexact --extra {extra}`, and for an image "
+        f'`docker build -f configs/Dockerfile --build-arg EXTRAS="--extra {extra}" -t groundswell .`'
+    )
+
+
 def quoted(value: object, most: int = 80) -> str:
     """Return ``repr(value)`` for an error's text, cut to ``most`` characters; never raises on hostile values."""
     if isinstance(value, str | bytes):

@@ -204,7 +204,7 @@ def require_keyring(header: Header, keyring: Keyring | None, where: str) -> None
         if keyring is not None:
             message = (
                 f"{where} began without a keyring, so nobody signs its control records, and a keyring is set: run it "
-                "without security.keys_file, or begin a new deployment under another namespace with `groundswell init`"
+                "without security.keys_file, or begin a new deployment under another namespace, with topics of its own"
             )
             raise StateMismatchError(message)
         return

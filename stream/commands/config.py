@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from stream.activation import active_contents
-from stream.commands.activating import changing, now_ms, read_library
-from stream.commands.contents import read_contents
+from stream.commands.activating import Change, changing, last_activation, now_ms, read_library
+from stream.commands.contents import Content, read_contents
 from stream.commands.headers import read_headers
 from stream.commands.reading import ReadContents
 from stream.commands.roles import applied
@@ -18,6 +20,8 @@ from stream.records import ContentId
 from stream.settings import Settings
 from stream.stores.redis import RedisStore
 from stream.versions import ModelVersion
+
+_DOING: Final = "applying the configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,27 @@ def apply(settings: Settings, directory: Path | None = None, *, keep_trials: boo
     does not fit the state.
     """
     contents = read_contents(directory or settings.configuration)
+    with changing(settings, _DOING) as change:
+        return _activate(change, contents, keep_trials=keep_trials)
+
+
+def apply_first(settings: Settings, directory: Path | None = None) -> Applied | None:
+    """Do as ``apply`` where nothing is active yet; else write nothing, look at no file, and return None.
+
+    Errors as ``apply``'s.
+    """
+    # Without a claim at first: it would break off another command that is at work.
+    if last_activation(settings, read_library(settings)).contents:
+        return None
+    contents = read_contents(directory or settings.configuration)
+    with changing(settings, _DOING) as change:
+        return None if change.before.contents else _activate(change, contents, keep_trials=True)
+
+
+def _activate(change: Change, contents: Sequence[Content], *, keep_trials: bool) -> Applied:
     identities = [content.identity for content in contents]
-    with changing(settings, "applying the configuration") as change:
-        activation = applied(change.before, identities, now_ms(), keep_trials=keep_trials)
-        partitions, transaction = change.write(activation, contents)
+    activation = applied(change.before, identities, now_ms(), keep_trials=keep_trials)
+    partitions, transaction = change.write(activation, contents)
     last = _last_versions(change.library)
     names = {(content.kind, content.name) for content in activation.contents}
     return Applied(

@@ -20,6 +20,7 @@ def apply(
         Path | None, typer.Argument(help="Holds models/, campaigns/, taxonomy.toml; else what the settings say.")
     ] = None,
     end_trials: Annotated[bool, typer.Option("--end-trials", help="Shadows and canaries end, too.")] = False,
+    first: Annotated[bool, typer.Option("--first", help="Only where nothing is active yet; else do nothing.")] = False,
 ) -> None:
     """Activate all models and campaigns of a directory, and its taxonomy.
 
@@ -27,8 +28,12 @@ def apply(
     that are in the directory go on.
     """
     settings = settings_of(context)
-    from stream.commands.config import apply
+    from stream.commands.config import apply, apply_first
 
+    if first:
+        done = apply_first(settings, directory)
+        typer.echo("something is active already, and is left as it is" if done is None else str(done))
+        return
     typer.echo(str(apply(settings, directory, keep_trials=not end_trials)))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from stream.commands.sampling import SPLITS, Rows
-from stream.errors import ConfigurationError, quoted
+from stream.errors import ConfigurationError, not_installed, quoted
 from stream.features import FEATURES
 
 METADATA_KEY: Final = "groundswell"
@@ -29,11 +29,7 @@ def parquet() -> Any:
         importlib.import_module("pyarrow.parquet")
         return importlib.import_module("pyarrow")
     except ImportError as error:
-        message = (
-            "Parquet is written by pyarrow, which is not installed: pip install 'groundswell[train]' "
-            "(in a checkout `uv sync --inexact --extra train`)"
-        )
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(not_installed("pyarrow", "train")) from error
 
 
 class RowFile:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, not_installed
 from stream.features import FEATURES
 from stream.scoring.forest import Forest, write_forest
 from stream.scoring.imports import read_treelite
@@ -51,7 +51,7 @@ def print_trees(kind: str, file: str, names: list[str] | None, number: int | Non
     try:
         import treelite  # noqa: PLC0415 (an extra, which may not be installed)
     except ImportError:
-        return _refuse("treelite is not installed: pip install 'groundswell[models]'")
+        return _refuse(not_installed("treelite", "models"))
     limit()
     try:
         forest, factor = _read(treelite, kind, file, names, number)

@@ -55,7 +55,7 @@ MAX_TIME_CHARACTERS: Final = 256
 CHANNELS: Final = ("email", "text", "push", "call", "mail", "door", "social", "ad")
 """Of consent; a message may name any channel, and the taxonomy says what it is."""
 MAX_SUPPORT: Final = 5
-"""Strong opposition; 1: strong support."""
+"""Strong support; 1: strong opposition."""
 ANSWERS: Final = ("yes", "no", "maybe")
 MAX_TEXT_CHARACTERS: Final = 10_000
 MAX_AMOUNT: Final = 1_000_000_000

@@ -18,6 +18,7 @@ from faust.transport.drivers import aiokafka as faust_driver
 from faust.types import TP
 
 from stream.columns import Columns, columns_of
+from stream.continuity import ANEW
 from stream.errors import StateMismatchError
 from stream.transport import aiokafka_fetcher
 from stream.transport.hooks import hooks_of
@@ -192,8 +193,7 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
         start, end = (await self._ranges(consumer, frozenset((tp,))))[tp]
         return StateMismatchError(
             f"{tp.topic} partition {tp.partition} is to be read from offset {self.places.next(tp)}, but its log holds "
-            f"{start} up to {end}: run `groundswell restore` to bring back state that fits, "
-            "or start a new deployment under another namespace with `groundswell init --from`"
+            f"{start} up to {end}: run `groundswell restore` to bring back state that fits, or {ANEW}"
         )
 
     # --- seeking ---------------------------------------------------------------------------------------

@@ -114,6 +114,11 @@ def test_worker_waits_for_topics_and_configuration() -> None:
     assert "healthcheck" in SERVICES["redis"]
 
 
+def test_another_start_takes_no_promoted_model_back() -> None:
+    [command] = SERVICES["init"]["command"]
+    assert "groundswell config apply --first" in command
+
+
 def test_every_mounted_and_built_file_exists() -> None:
     sources = [
         volume.split(":")[0]

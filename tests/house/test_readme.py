@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from pydantic import BaseModel
 from stream.cli import app
 from stream.columns import columns_of
 from stream.events import decode
+from stream.events.fields import FIELDS
+from stream.features import FEATURES
 from stream.metrics import Metrics
-from stream.records import EVENT_TYPES, REJECT_REASONS
+from stream.records import EVENT_TYPES, PRIVACY_ERASED, REJECT_REASONS
+from stream.scoring import read_model
 from stream.settings import Settings
+from stream.triggers import read_campaign
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -96,6 +101,30 @@ def test_published_example_is_python_that_compiles(number: int) -> None:
     blocks = re.findall(r"<!-- publish: \S+ -->\n```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 3
     compile(blocks[number], f"README {number}", "exec")
+
+
+def test_example_campaign_is_the_one_that_is_shipped() -> None:
+    [text] = re.findall(r"```toml\n(name = .*?)```", README, re.DOTALL)
+    shipped = read_campaign((ROOT / "configs/campaigns/welcome_supporter.toml").read_bytes())
+    assert read_campaign(text.encode()) == replace(shipped, description="")
+
+
+def test_example_model_is_one() -> None:
+    [text] = re.findall(r"<!-- model -->\n```json\n(.*?)```", README, re.DOTALL)
+    assert read_model(text.encode(), FEATURES).kind == "logistic"
+
+
+def test_example_erasure_is_one() -> None:
+    [text] = re.findall(r"<!-- erase -->\n```sh\necho '(.*?)' \| groundswell publish -\n```", README, re.DOTALL)
+    decoded = decode(columns_of(0, [0], [0], [None], [text.encode()], [()]), 1, 0)
+    assert (decoded.reject[0], decoded.kinds[0]) == (0, PRIVACY_ERASED)
+
+
+def test_fields_that_features_read_are_all_named() -> None:
+    [text] = re.findall(r"^Beside type and time, features read of `data`: .*$", README, re.MULTILINE)
+    read = {name for rules in FIELDS.values() for name, rule in rules.items() if rule.column >= 0}
+    named = set(re.findall(r"`([a-z_]+)`", text)) - {"data", "campaign"}
+    assert named == read
 
 
 def test_example_trigger_has_the_fields_of_a_trigger() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,14 @@ def test_nothing_is_left_open(project: dict[str, str]) -> None:
     source = {name: text for name, text in project.items() if name.endswith(".py")}
     assert source
     assert places(source, UNFINISHED) == []
+
+
+def test_extra_that_an_error_names_is_one_of_the_package() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    calls = [
+        call
+        for file in (ROOT / "stream").rglob("*.py")
+        for call in re.findall(r'not_installed\("(\w+)", "(\w+)"\)', file.read_text())
+    ]
+    assert {extra for _, extra in calls} == {"models", "train"}
+    assert [name for name, extra in calls if not any(line.startswith(name) for line in extras[extra])] == []

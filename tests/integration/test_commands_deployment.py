@@ -19,7 +19,8 @@ from kafka.errors import UnsupportedVersionError
 
 from stream.columns import columns_of
 from stream.commands import check, config, topics, voter
-from stream.commands.config import apply
+from stream.commands.activating import changing
+from stream.commands.config import apply, apply_first
 from stream.commands.headers import read_headers
 from stream.commands.init import init
 from stream.commands.publish import Pace, publish
@@ -141,6 +142,28 @@ def test_unusable_configuration_writes_nothing(settings: Settings, tmp_path: Pat
         apply(settings)
     assert read(settings, "config") == []
     assert read(settings, "events") == []
+
+
+def test_first_configuration_is_applied_once_and_then_left_as_it_is(settings: Settings, tmp_path: Path) -> None:
+    first = apply_first(settings)
+    assert first is not None
+    assert set(first.changes.values()) == {"new"}
+    assert first.partitions == 3
+    written = (len(read(settings, "config")), len(read(settings, "events")))
+    (tmp_path / "models" / "eager.json").write_text(MODEL.replace("0.0", "0.25"))
+    assert apply_first(settings) is None
+    # A file that is broken meanwhile keeps no worker from starting.
+    (tmp_path / "models" / "worse.json").write_text('{"name": "worse"')
+    assert apply_first(settings) is None
+    assert (len(read(settings, "config")), len(read(settings, "events"))) == written
+
+
+def test_first_configuration_breaks_no_other_command_off(settings: Settings) -> None:
+    apply(settings)
+    with changing(settings, "applying") as change:
+        assert apply_first(settings) is None
+        partitions, _ = change.write(change.before)
+    assert partitions == 3
 
 
 def test_broker_without_transactions_gets_contents_before_activations(

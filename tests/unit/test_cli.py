@@ -91,6 +91,20 @@ def test_error_is_one_clear_text_and_status_1(
     assert says in errors
 
 
+@pytest.mark.parametrize(
+    ("done", "says"), [(None, "something is active already, and is left as it is\n"), ("1 contents", "1 contents\n")]
+)
+def test_first_configuration_says_whether_it_was_applied(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, done: str | None, says: str
+) -> None:
+    monkeypatch.setattr("stream.commands.config.apply_first", lambda _settings, _directory: done)
+    monkeypatch.setattr(sys, "argv", ["groundswell", "config", "apply", "--first"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in {0, None}
+    assert capsys.readouterr().out == says
+
+
 def test_worker_sets_up_the_interpreter_as_its_settings_say(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.commands.training.recipes import Recipe, matching
-from stream.commands.training.rows import CALIBRATE, FIT, Rows, missing
-from stream.errors import ConfigurationError
+from stream.commands.training.rows import CALIBRATE, FIT, Rows
+from stream.errors import ConfigurationError, not_installed
 
 _STEPS: Final = 100
 _RIDGE: Final = 1e-12
@@ -208,7 +208,7 @@ def library() -> Any:
     try:
         import lightgbm  # noqa: PLC0415 (an extra, which may not be installed)
     except ImportError as error:
-        raise ConfigurationError(missing("lightgbm")) from error
+        raise ConfigurationError(not_installed("lightgbm", "train")) from error
     except OSError as error:
         message = f"lightgbm cannot be loaded: {error}: it needs OpenMP (Debian, Ubuntu: apt install libgomp1)"
         raise ConfigurationError(message) from error

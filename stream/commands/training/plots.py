@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.commands.training.judging import Bin, Group
-from stream.commands.training.rows import missing
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, not_installed
 
 _BLUE: Final = "#2b5d8a"
 _RED: Final = "#b3392f"
@@ -139,7 +138,7 @@ def pyplot() -> Any:
     try:
         import matplotlib as mpl  # noqa: PLC0415 (an extra, which may not be installed)
     except ImportError as error:
-        raise ConfigurationError(missing("matplotlib")) from error
+        raise ConfigurationError(not_installed("matplotlib", "train")) from error
     mpl.use("Agg")
     from matplotlib import pyplot as drawing  # noqa: PLC0415
 

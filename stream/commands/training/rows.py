@@ -147,11 +147,6 @@ def _check_metadata(file: Path, meta: object) -> None:
                 raise ConfigurationError(message)
 
 
-def missing(package: str) -> str:
-    """Return what to say where a package of the extra is not installed."""
-    return f"{package} is not installed: pip install 'groundswell[train]' (in a checkout: make setup)"
-
-
 def chosen_rows(recipe: Recipe, data: DataSet, treatment: DataSet | None = None) -> Rows:
     """Return the rows that count for a recipe; ``treatment`` is the data set of its holdout's treatment.
 

@@ -497,7 +497,7 @@ async def test_missing_pyarrow_is_said_with_the_extra_that_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'groundswell\[train\]'"):
+    with pytest.raises(ConfigurationError, match=r"pyarrow is not installed: .*`uv sync --inexact --extra train`"):
         await written([log_of(1)], CHECKED, tmp_path / "rows.parquet")
 
 

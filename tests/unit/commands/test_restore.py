@@ -64,7 +64,7 @@ def test_log_that_does_not_lead_to_the_state_that_was_is_refused(found: Header |
     with pytest.raises(StateMismatchError) as caught:
         replays(replace(FACTS, begins=(begin,)), {0: found}, [0])
     assert says in str(caught.value)
-    assert "another namespace with `groundswell init --from`" in str(caught.value)
+    assert "another namespace, with topics of its own (`groundswell topics create`" in str(caught.value)
 
 
 def test_lost_header_beside_one_that_began_later_is_not_taken_to_have_begun_at_0() -> None:

@@ -117,6 +117,19 @@ def test_content_key_is_described_as_it_is_written() -> None:
         jsonschema.validate(ContentId("engine", "support", "0" * 64).key(), key)
 
 
+def test_trigger_schema_names_every_type_that_may_cause_one() -> None:
+    control = ("consent.", "privacy.", "clock.", "config.", "keys.")
+    cause = schema("campaign.triggered")["properties"]["data"]["properties"]["cause"]
+    # The gate folds every event of a voter but consent and erasure, and whatever is folded may fire.
+    assert cause["properties"]["type"]["enum"] == [name for name in EVENT_TYPES if not name.startswith(control)]
+
+
+@pytest.mark.parametrize("name", ["canvass.contacted", "profile.updated"])
+def test_support_runs_from_against_us_to_for_us(name: str) -> None:
+    support = schema(name)["properties"]["data"]["properties"]["support"]
+    assert "1 (strong opposition) to 5 (strong support)" in support["description"]
+
+
 def test_trigger_schema_takes_a_trigger_and_refuses_a_broken_one() -> None:
     trigger: dict[str, Any] = {
         "specversion": "1.0",

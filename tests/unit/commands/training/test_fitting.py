@@ -158,7 +158,7 @@ def test_effect_is_found_where_it_is() -> None:
 
 def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    with pytest.raises(ConfigurationError, match=r"lightgbm is not installed: pip install 'groundswell\[train\]'"):
+    with pytest.raises(ConfigurationError, match=r"lightgbm is not installed: .*`uv sync --inexact --extra train`"):
         fitting.fit(RECIPE, some_rows(1, 200))
 
 

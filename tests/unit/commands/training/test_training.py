@@ -244,7 +244,7 @@ def test_missing_extra_is_said_before_the_log_is_read(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     name = package.partition(".")[0]
-    with pytest.raises(ConfigurationError, match=rf"{name}.* is not installed: pip install 'groundswell\[train\]'"):
+    with pytest.raises(ConfigurationError, match=rf"^{name} is not installed: .*`uv sync --inexact --extra train`"):
         train(RECIPE, never, tmp_path)
 
 
