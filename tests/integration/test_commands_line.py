@@ -74,7 +74,8 @@ def test_from_topics_to_a_voter_by_commands_alone(run: Run, settings: Settings, 
     assert run("voter", "show", "ada")[0] == 1
     asyncio.run(process(settings, facts(settings), partition_of(b"ada", 3)))
     status, output, _ = run("voter", "show", "ada")
-    assert (status, "social.like.decayed_7d" in output) == (0, True)
+    assert (status, "score.eager" in output, "social.like.decayed_7d" in output) == (0, True, False)
+    assert "social.like.decayed_7d" in run("voter", "show", "ada", "--all")[1]
     status, output, _ = run("voter", "show", "ada", "--json")
     assert (status, orjson.loads(output)["last_event"]["id"]) == (0, "2")
     status, output, _ = run("config", "show")
