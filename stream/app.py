@@ -304,17 +304,18 @@ class Worker(faust.App):
         """Keep lag, backlogs and readiness up to date; at its start a worker is ready as soon as it can be."""
         consumer: Any = self.consumer
         pause_seconds = _STARTING_SECONDS
+        ends: Mapping[TP, int] = {}
         while True:
             await asyncio.sleep(pause_seconds)
             self.engagement.observe_relays()
-            ends: Mapping[TP, int] = {}
+            found = list[str]()
             if self.engagement.partitions:
                 try:
                     ends = await asyncio.wait_for(consumer.log_ends(), 10 * _WATCH_SECONDS)
                 except Exception as error:
-                    self.complaints = [f"the broker does not say where the log ends: {error!r}"]
-                    continue
-            found = self.engagement.complaints({tp.partition: end for tp, end in ends.items()})
+                    # One partition without a leader is enough: what is known of the others' ends still counts.
+                    found.append(f"the broker does not say where the log ends: {error!r}")
+            found += self.engagement.complaints({tp.partition: end for tp, end in ends.items()})
             self.complaints = found + self.contents.complaints()
             if not self.complaints:
                 pause_seconds = _WATCH_SECONDS

@@ -52,6 +52,12 @@ class Metrics:
         self.relay_backlog = Gauge(
             "groundswell_relay_backlog", "Committed rows not sent yet", ["output", "partition"], registry=r
         )
+        self.relay_standstill_seconds = Gauge(
+            "groundswell_relay_standstill_seconds",
+            "For how long committed rows have waited and none was sent",
+            ["output", "partition"],
+            registry=r,
+        )
         self.relay_sent = Counter("groundswell_relay_sent_total", "Rows sent", ["output"], registry=r)
         self._register_models(r)
         self.triggers = Counter("groundswell_triggers_total", "Triggers decided, by campaign", ["campaign"], registry=r)
@@ -179,8 +185,9 @@ class Metrics:
     def forget_partition(self, partition: int) -> None:
         """Drop the series of a partition that this worker no longer holds."""
         label = str(partition)
+        relays = (self.relay_backlog, self.relay_standstill_seconds)
         snapshots = (self.snapshot_time, self.snapshot_bytes, self.snapshot_hold_seconds)
-        for gauge in (self.lag, self.standstill_seconds, self.relay_backlog, self.voters, *snapshots):
+        for gauge in (self.lag, self.standstill_seconds, *relays, self.voters, *snapshots):
             gauge.remove_by_labels({"partition": label})
 
     def exposition(self) -> bytes:

@@ -155,11 +155,13 @@ class Engagement:
 
     def _observe_triggers(self, number: int, sent_through: int) -> None:
         unsent = self._unsent.get(number)
-        oldest_ms = None
-        while unsent and unsent[0][0] <= sent_through:
+        if not unsent:
+            return
+        oldest_ms, present = None, self.partitions[number].owner
+        # What was committed before another claim may have been sent in between, by another worker, or never will be.
+        while unsent and (unsent[0][0] <= sent_through or unsent[0][2] != present):
             _, appended_ms, owner = unsent.popleft()
-            # What was committed before another claim may have been sent in between, by another worker.
-            if oldest_ms is None and owner == self.partitions[number].owner:
+            if oldest_ms is None and owner == present:
                 oldest_ms = appended_ms
         if oldest_ms is not None:
             self._metrics.log_to_trigger_seconds.observe(max(time.time() - oldest_ms / 1000, 0.0))
@@ -173,10 +175,12 @@ class Engagement:
                 sent, backlog = relay.sent_through, relay.backlog
                 if sent is None:
                     continue
+                before, _, since = self._standing.get((number, output), (None, 0, now))
+                since = since if backlog and before == sent else now
                 self._metrics.relay_backlog.labels(output, str(number)).set(backlog)
+                self._metrics.relay_standstill_seconds.labels(output, str(number)).set(now - since)
                 if backlog:
-                    before, _, since = self._standing.get((number, output), (None, 0, now))
-                    standing[number, output] = (sent, sent + backlog, since if before == sent else now)
+                    standing[number, output] = (sent, sent + backlog, since)
                 if output == "triggers":
                     # A write whose answer was lost is known to be sent without a word of it.
                     self._observe_triggers(number, sent)

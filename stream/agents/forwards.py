@@ -44,7 +44,7 @@ class ForwardRelay(OutboxRelay):
     async def _session(self) -> None:
         writer = await self._open(None, -1)
         try:
-            while True:
+            while not self._is_outdone:
                 rows = await self._take_page()
                 if not rows:
                     await self._await_more(writer)

@@ -80,7 +80,8 @@ def apply(settings: Settings, directory: Path | None = None, *, keep_trials: boo
 def apply_first(settings: Settings, directory: Path | None = None) -> Applied | None:
     """Do as ``apply`` where nothing is active yet; else write nothing, look at no file, and return None.
 
-    Errors as ``apply``'s.
+    Errors as ``apply``'s. A broker without transactions may have taken an activation for some partitions alone, when
+    the first one was broken off: only ``apply`` mends that.
     """
     # Without a claim at first: it would break off another command that is at work.
     if last_activation(settings, read_library(settings)).contents:

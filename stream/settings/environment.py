@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from functools import cache
@@ -18,6 +19,8 @@ _OF_TESTS: Final = f"{PREFIX}TEST_"
 _BETWEEN: Final = "__"
 _NEAR: Final = 0.75
 """Of ``SequenceMatcher.ratio``: a letter or two of a short name."""
+
+_OF_SERVICE: Final = re.compile(r"(.+?)_(?:SERVICE_HOST|SERVICE_PORT.*|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP).*)?)")
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ def require_known(names: Iterable[str], keys: Collection[str]) -> None:
         if name in known or name.startswith(_OF_TESTS) or (between and group.lower() in groups):
             continue
         meant = _meant(name, keys)
-        if between or (meant is not None and not _is_service(name, ours)):
+        if (between or meant is not None) and not _is_service(name, ours):
             what = f"environment variable {quoted(given)} sets nothing"
             expected = f"{meant}, which is probably meant" if meant else f"a group of settings ({', '.join(groups)})"
             wrong.append(f"{what}, expected {expected}")
@@ -64,8 +67,9 @@ def _meant(name: str, keys: Collection[str]) -> str | None:
 
 
 def _is_service(name: str, others: Collection[str]) -> bool:
-    """Return whether a variable is what Kubernetes gives for the port of a Service, ``groundswell-web``."""
-    return name.endswith("_PORT") and f"{name.removesuffix('_PORT')}_SERVICE_HOST" in others
+    """Return whether a variable is what Kubernetes gives for the host or a port of a Service, ``groundswell-web``."""
+    service = _OF_SERVICE.fullmatch(name)
+    return service is not None and f"{service[1]}_SERVICE_HOST" in others
 
 
 @cache

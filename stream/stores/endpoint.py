@@ -34,7 +34,7 @@ class RedisEndpoint:
     cluster: bool = False
     connect_timeout_seconds: float = 5.0
     answer_timeout_seconds: float = 5.0
-    """Bound on one exchange: from the first byte sent to the last answer read."""
+    """Bound on each piece that is sent, and then on all answers; ``stores.wire`` adds what their sizes take."""
 
     def __post_init__(self) -> None:
         """Raise ConfigurationError for what Redis Cluster does not know."""
@@ -101,7 +101,7 @@ class RedisEndpoint:
     def connection(self) -> Connection:
         """Return a new connection, not yet connected, that retries nothing by itself.
 
-        Time-outs on answers are the caller's: one for a whole exchange costs less than one for each read.
+        Time-outs on answers are the caller's: one for all answers costs less than one for each read.
         """
         common: dict[str, Any] = {
             "host": self.host,

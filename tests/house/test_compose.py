@@ -161,14 +161,10 @@ def test_alert_rests_on_metrics_that_exist_and_says_what_to_do(rule: dict[str, A
     assert rule["annotations"]["action"]
 
 
-def test_one_partition_that_stands_still_pages() -> None:
-    pages = [series(rule["expr"]) for rule in RULES if rule["labels"]["severity"] == "page"]
-    assert {"groundswell_standstill_seconds"} in pages
-
-
-def test_few_outputs_of_which_none_is_sent_are_told() -> None:
-    [rule] = [rule for rule in RULES if rule["alert"] == "GroundswellRelayBacklog"]
-    assert series(rule["expr"]) == {"groundswell_relay_backlog", "groundswell_relay_sent_total"}
+@pytest.mark.parametrize("name", ["groundswell_standstill_seconds", "groundswell_relay_standstill_seconds"])
+def test_one_partition_that_stands_still_pages_whatever_others_do(name: str) -> None:
+    pages = [rule["expr"] for rule in RULES if rule["labels"]["severity"] == "page"]
+    assert f"{name} > 300" in pages
 
 
 def test_dashboard_shows_drift_and_the_age_of_snapshots() -> None:

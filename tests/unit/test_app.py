@@ -145,16 +145,19 @@ async def test_watch_keeps_the_complaints(monkeypatch: pytest.MonkeyPatch) -> No
     await asyncio.wait([watching])
 
 
-async def test_backlog_is_shown_while_the_broker_does_not_say_where_the_log_ends(
+async def test_backlog_and_standstill_are_shown_while_the_broker_does_not_say_where_the_log_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(app_room, "_STARTING_SECONDS", 0.001)
     worker = worker_of(Broker([KafkaConnectionError("gone")] * 1000))
     relay = SimpleNamespace(sent_through=3, backlog=4)
     worker.engagement.partitions[2] = SimpleNamespace(state=None, relays={"rejects": relay})  # type: ignore[assignment]
+    worker.engagement._moved[2] = (None, float("-inf"))
     watching = asyncio.create_task(worker._watch())
     await until(lambda: "gone" in worker.complaints[0])
-    assert b'groundswell_relay_backlog{output="rejects",partition="2"} 4.0' in worker.metrics.exposition()
+    shown = worker.metrics.exposition()
+    assert b'groundswell_relay_backlog{output="rejects",partition="2"} 4.0' in shown
+    assert b'groundswell_standstill_seconds{partition="2"} +Inf' in shown
     watching.cancel()
     await asyncio.wait([watching])
 

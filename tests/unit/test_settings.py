@@ -154,7 +154,7 @@ def test_what_platforms_inject_is_named_once_and_sets_nothing(
     # A Service of a group's name, whose port's variable looks like a setting's.
     named = {
         f"GROUNDSWELL_{service}{name}": value
-        for service in ("", "WEB_", "CONFIG_", "KAFKA_", "NAMESPACE_")
+        for service in ("", "WEB_", "CONFIG_", "KAFKA_", "NAMESPACE_", "_CANARY_", "A__B_")
         for name, value in {**of_service, **of_port}.items()
     }
     usual = Settings.load().model_dump()

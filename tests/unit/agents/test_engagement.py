@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -301,6 +302,16 @@ async def test_triggers_of_a_former_claim_are_not_counted() -> None:
         assert office.value("groundswell_log_to_trigger_seconds_count") == 0
 
 
+async def test_triggers_of_a_former_claim_that_are_never_sent_hold_up_no_others() -> None:
+    async with open_office() as office:
+        await office.assign(0)
+        header = office.sites[0].header()
+        office.engagement.observe_commit(0, commit_of(replace(header, owner="former"), 100), 0.01, 1_000)
+        office.engagement.observe_commit(0, commit_of(header, 85), 0.01, 1_000)
+        office.engagement.observe_sent("triggers", 0, rows(85))
+        assert office.value("groundswell_log_to_trigger_seconds_count") == 1
+
+
 async def test_backlog_is_shown_while_nothing_is_sent_and_after_an_answer_was_lost() -> None:
     async with open_office() as office:
         await office.assign(0)
@@ -488,6 +499,8 @@ async def test_backlog_that_stands_still_makes_unready_however_it_grows(clock: l
         clock[0] += 31
         triggers.wake(9)
         assert complaints() == ["partition 0 has sent its triggers through 0 of 9 and no more for 31 s"]
+        line = 'groundswell_relay_standstill_seconds{output="triggers",partition="0"}'
+        assert office.value(line) // 1 == 31
         # What is sent slowly is sent.
         triggers.carry(through=5)
         assert complaints() == []
@@ -496,6 +509,7 @@ async def test_backlog_that_stands_still_makes_unready_however_it_grows(clock: l
         triggers.carry(through=9)
         for _ in range(2):
             assert complaints() == []
+            assert office.value(line) == 0
             clock[0] += 31
 
 

@@ -258,3 +258,26 @@ async def test_relay_without_a_fence_takes_one_once_another_was_granted_it(broke
             await asyncio.sleep(0)
     await stopped(task)
     assert broker.written == [("idempotent", 1), ("idempotent", 2), ("fenced", 3)]
+
+
+async def test_forwards_are_written_as_well_as_others_were_granted_meanwhile(broker: Broker) -> None:
+    modes = Modes()
+    server = await server_with(0, [])
+    store = MemoryStore(server, PREFIX)
+    broker.refused = {"idempotent"}
+    relay = ForwardRelay(MemoryStore(server, PREFIX), "events", NOWHERE, modes=modes)
+    task = asyncio.create_task(relay.run())
+    for sequence, refused in ((1, {"idempotent"}), (2, set())):
+        broker.refused = refused
+        if not refused:
+            await sharing(server, modes)._open("triggers-0", 0)
+        header = await store.read_header()
+        assert header is not None
+        header.sequences["forwards"] = sequence
+        await store.commit(Commit(0, header, Records.of([]), {"forwards": [OutboxRow(sequence, 0, b"k", b"v", ())]}))
+        relay.wake(sequence)
+        async with asyncio.timeout(5):
+            while relay.backlog:
+                await asyncio.sleep(0)
+    await stopped(task)
+    assert broker.written == [("plain", 1), ("idempotent", 2)]
