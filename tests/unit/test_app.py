@@ -156,10 +156,10 @@ async def test_backlog_and_standstill_are_shown_while_the_broker_does_not_say_wh
     watching = asyncio.create_task(worker._watch())
     await until(lambda: "gone" in worker.complaints[0])
     shown = worker.metrics.exposition()
-    assert b'groundswell_relay_backlog{output="rejects",partition="2"} 4.0' in shown
-    assert b'groundswell_standstill_seconds{partition="2"} +Inf' in shown
     watching.cancel()
     await asyncio.wait([watching])
+    assert b'groundswell_relay_backlog{output="rejects",partition="2"} 4.0' in shown
+    assert b'groundswell_standstill_seconds{partition="2"} +Inf' in shown
 
 
 async def test_worker_that_starts_is_ready_as_soon_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
