@@ -35,7 +35,7 @@ from load_tests.rig import PARTITIONS, BenchmarkError, Rig, Worker
 from load_tests.workload import event, events, voter
 from stream.embedded.services import free_port
 from stream.errors import GroundswellError
-from stream.settings.sources import PREFIX
+from stream.settings.sources import variable_of
 
 VOTERS: Final = 100_000
 WORKERS: Final = (1, 2, 4)
@@ -145,8 +145,8 @@ def work(count: int, workers: int) -> Measured:
         started: list[Worker] = []
         for number in range(workers):
             port = free_port()
-            own = {"WEB__PORT": str(port), "KAFKA__SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS)}
-            environment = {**rig.surroundings(), **{PREFIX + name: value for name, value in own.items()}}
+            own = {"web.port": str(port), "kafka.session_timeout_seconds": str(SESSION_SECONDS)}
+            environment = {**rig.surroundings(), **{variable_of(name): value for name, value in own.items()}}
             started.append(Worker(environment, port, rig.directory / f"worker-{number}.log"))
             stack.callback(started[-1].kill)
         _await_parts(started)

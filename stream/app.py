@@ -307,7 +307,6 @@ class Worker(faust.App):
         ends: Mapping[TP, int] = {}
         while True:
             await asyncio.sleep(pause_seconds)
-            self.engagement.observe_relays()
             found = list[str]()
             if self.engagement.partitions:
                 try:

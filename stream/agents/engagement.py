@@ -55,8 +55,8 @@ class Engagement:
         """By partition, the committed offset (None: not claimed yet) and since when it stands there (monotonic)."""
         self._unsent: dict[int, deque[tuple[int, int, str]]] = {}
         """By partition, the last trigger of each commit that has any, its oldest append time (ms), and its owner."""
-        self._standing: dict[tuple[int, str], tuple[int, int, float]] = {}
-        """By partition and output with a backlog: sent and committed through, and since when the one (monotonic)."""
+        self._standing: dict[tuple[int, str], tuple[int, float]] = {}
+        """By partition and output with a backlog: what is sent, and since when it stands there (monotonic)."""
 
     # --- rebalances ------------------------------------------------------------------------------------
 
@@ -166,28 +166,8 @@ class Engagement:
         if oldest_ms is not None:
             self._metrics.log_to_trigger_seconds.observe(max(time.time() - oldest_ms / 1000, 0.0))
 
-    def observe_relays(self) -> None:
-        """Keep the relays' backlogs up to date, whether Kafka takes rows or not; to be called about every second."""
-        now = time.monotonic()
-        standing = {}
-        for number, partition in self.partitions.items():
-            for output, relay in partition.relays.items():
-                sent, backlog = relay.sent_through, relay.backlog
-                if sent is None:
-                    continue
-                before, _, since = self._standing.get((number, output), (None, 0, now))
-                since = since if backlog and before == sent else now
-                self._metrics.relay_backlog.labels(output, str(number)).set(backlog)
-                self._metrics.relay_standstill_seconds.labels(output, str(number)).set(now - since)
-                if backlog:
-                    standing[number, output] = (sent, sent + backlog, since)
-                if output == "triggers":
-                    # A write whose answer was lost is known to be sent without a word of it.
-                    self._observe_triggers(number, sent)
-        self._standing = standing
-
     def complaints(self, log_ends: Mapping[int, int]) -> list[str]:
-        """Return a line for each reason why the worker is not ready, and keep lag and standstill up to date.
+        """Return a line for each reason why the worker is not ready, and keep what lags or waits up to date.
 
         ``log_ends`` is, by partition, the offset after the last one that may be read. Not ready is a worker that the
         group has assigned nothing yet; one whose group comes to no assignment, or whose partition is not claimed, lags
@@ -195,18 +175,13 @@ class Engagement:
         a partition, since there are fewer than workers, is ready: it stands by.
         """
         now = time.monotonic()
-        stalls = self._observe_lags(log_ends, now)
+        stalls = self._observe_lags(log_ends, now) + self._observe_relays(now)
         if not self._joined:
             return ["the group has assigned nothing yet, or its partitions are being claimed"]
         lines = []
         if self._rejoining_since is not None and now - self._rejoining_since > self._stalled_seconds:
             lines.append(f"the group has not assigned partitions for {now - self._rejoining_since:.0f} s")
-        lines += stalls
-        for (number, output), (sent, committed, since) in sorted(self._standing.items()):
-            if now - since > self._stalled_seconds:
-                through = f"through {sent} of {committed} and no more for {now - since:.0f} s"
-                lines.append(f"partition {number} has sent its {output} {through}")
-        return lines
+        return lines + stalls
 
     def _observe_lags(self, log_ends: Mapping[int, int], now: float) -> list[str]:
         """Show where each partition stands; return a line for each that has stood there for too long."""
@@ -228,6 +203,30 @@ class Engagement:
             self._metrics.standstill_seconds.labels(label).set(now - since)
             if now - since > self._stalled_seconds:
                 lines.append(f"partition {number} {stall}")
+        return lines
+
+    def _observe_relays(self, now: float) -> list[str]:
+        """Show each relay's backlog, whether Kafka takes rows or not; return a line for each that stands too long."""
+        lines = []
+        standing = {}
+        for number, partition in sorted(self.partitions.items()):
+            for output, relay in sorted(partition.relays.items()):
+                sent, backlog = relay.sent_through, relay.backlog
+                if sent is None:
+                    continue
+                before, since = self._standing.get((number, output), (None, now))
+                since = since if backlog and before == sent else now
+                self._metrics.relay_backlog.labels(output, str(number)).set(backlog)
+                self._metrics.relay_standstill_seconds.labels(output, str(number)).set(now - since)
+                if backlog:
+                    standing[number, output] = (sent, since)
+                if now - since > self._stalled_seconds:
+                    through = f"through {sent} of {sent + backlog} and no more for {now - since:.0f} s"
+                    lines.append(f"partition {number} has sent its {output} {through}")
+                if output == "triggers":
+                    # A write whose answer was lost is known to be sent without a word of it.
+                    self._observe_triggers(number, sent)
+        self._standing = standing
         return lines
 
 

@@ -30,6 +30,7 @@ from stream.embedded.electorate import Calendar, Electorate
 from stream.embedded.services import free_port
 from stream.errors import GroundswellError
 from stream.settings import Settings
+from stream.settings.environment import FILE
 from stream.settings.sources import PREFIX, only_settings
 from stream.signatures import Signer
 
@@ -106,7 +107,7 @@ def way_in(settings_file: Path, web_port: int) -> str:
     # On a line of its own, what is to be copied: wrapped behind `export` it would do nothing.
     return (
         f"In a shell without other {PREFIX} variables this leads every command here:\n"
-        f"export {PREFIX}CONFIG={shlex.quote(str(settings_file))}\n"
+        f"export {FILE}={shlex.quote(str(settings_file))}\n"
         f"Metrics: http://127.0.0.1:{web_port}/metrics"
     )
 

@@ -280,7 +280,7 @@ async def test_trigger_whose_answer_was_lost_is_not_counted_with_the_next(clock:
         site.carries.set()
         triggers.wake(1)
         await until(lambda: triggers.backlog == 0)
-        office.engagement.observe_relays()
+        office.engagement.complaints({})
         clock[0] += 3600
         office.engagement.observe_commit(0, commit_of(site.header(), 2), 0.01, start_ms + 3_600_000)
         office.engagement.observe_sent("triggers", 0, rows(2))
@@ -318,13 +318,13 @@ async def test_backlog_is_shown_while_nothing_is_sent_and_after_an_answer_was_lo
         site = office.sites[0]
         await office.work(0, activation(office.shelf.model(), office.shelf.campaign()))
         await office.work(0, *(like("ada", n) for n in range(3)))
-        office.engagement.observe_relays()
+        office.engagement.complaints({})
         line = 'groundswell_relay_backlog{output="triggers",partition="0"}'
         assert office.value(line) == 1
         # Sent, though nobody was told so: trimmed after an answer that did not come.
         site.carries.set()
         await until(lambda: site.couriers[0]["triggers"].backlog == 0)
-        office.engagement.observe_relays()
+        office.engagement.complaints({})
         assert office.value(line) == 0
 
 
@@ -334,7 +334,7 @@ async def test_backlog_is_not_shown_before_the_outbox_was_looked_at(monkeypatch:
         triggers = office.sites[0].couriers[0]["triggers"]
         monkeypatch.setattr(Courier, "sent_through", None)
         triggers.wake(1_000_000)
-        office.engagement.observe_relays()
+        office.engagement.complaints({})
         assert office.series("groundswell_relay_backlog{") == []
 
 
@@ -356,7 +356,7 @@ async def test_late_news_of_a_partition_that_is_gone_brings_no_series_back() -> 
         office.engagement.observe_batch(1, outcome, 0.1)
         office.engagement.observe_commit(1, commit_of(header, 1), 0.1, 1_000)
         office.engagement.observe_sent("triggers", 1, rows(1))
-        office.engagement.observe_relays()
+        office.engagement.complaints({})
         office.engagement.complaints({0: 10, 1: 10})
         assert [line for line in office.metrics.exposition().decode().splitlines() if 'partition="1"' in line] == []
 
@@ -489,7 +489,6 @@ async def test_backlog_that_stands_still_makes_unready_however_it_grows(clock: l
         triggers = office.sites[0].couriers[0]["triggers"]
 
         def complaints() -> list[str]:
-            office.engagement.observe_relays()
             return office.engagement.complaints({0: 0})
 
         assert complaints() == []
