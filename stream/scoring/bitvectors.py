@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.scoring.forest import Forest
-from stream.scoring.forest_kernels import PLANES, WALKED_ROWS, lay_masks, score_forest
+from stream.scoring.forest_kernels import PLANES, WALKED_ROWS, lay_keeps, score_forest
 from stream.scoring.rank_kernels import COLUMN, RANKS, TILE, cut_rows
 from stream.scoring.rules import LINKS, MISSING, ZERO
 from stream.scoring.shapley import Shapley, compile_shapley
@@ -20,16 +20,21 @@ from stream.scoring.walk_kernels import HEAD, LEAF, TOGETHER, keys_of, lay_steps
 NODE: Final = np.dtype(
     [
         ("column", "<u4"),
-        ("mask", "<u4"),  # of the first plane that it touches
         ("first", "<u2"),  # leaf
         ("left", "<u2"),  # leaves
-        ("plane", "<u2"),  # the first that it touches
-        ("planes", "<u2"),  # how many it touches
         ("rank", "u1"),  # values of up to this rank go to the left
     ],
     align=True,
 )
-TREE: Final = np.dtype([("node", "<i8"), ("value", "<i8"), ("leaves", "<i8")])
+TREE: Final = np.dtype([("node", "<i8"), ("value", "<i8"), ("leaves", "<i8"), ("plane", "<i8")])
+KEEP: Final = np.dtype(
+    [
+        ("column", "<u4"),
+        ("rank", "u1"),  # values of up to this rank go to the left
+        ("mask", "u1"),  # what a split leaves of the plane for others
+    ],
+    align=True,
+)
 _NOTHING: Final = np.array([-1.0, -1.0, -1.0, ZERO, ZERO], np.float32)
 """By rule, what a COLUMN has."""
 _INSTEAD: Final = np.array([0.0, -np.inf, np.inf, -np.inf, np.inf], np.float32)
@@ -49,7 +54,7 @@ class Picked:
     def cut(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return singles and bounds, as ``cut_rows`` writes them."""
         if self._cut is None:
-            c, room = self.rows.shape[1], len(self.places) + TILE
+            c, room = self.rows.shape[1], (len(self.places) + TILE - 1) // TILE * TILE + 16
             # Columns a power of two apart would push each other out of the processor's cache.
             self._cut = np.empty((c, room), np.float32), np.empty((2, c), np.float32)
             cut_rows(self.rows, self.places, *self._cut)
@@ -68,7 +73,10 @@ class BitVectors:
     """Categories, by column."""
     nodes: NDArray[np.void]
     """NODE[s], by tree, in pre-order."""
-    masks: NDArray[np.uint8]
+    keeps: NDArray[np.void]
+    """KEEP[m], by tree and plane."""
+    planes: NDArray[np.int64]
+    """int64[p + 1]: where each plane's begin; a tree's first is in TREE."""
     trees: NDArray[np.void]
     values: NDArray[np.float64]
     walk: NDArray[np.uint64]
@@ -92,8 +100,8 @@ class BitVectors:
             self.columns,
             self.thresholds,
             self.members,
-            self.nodes,
-            self.masks,
+            self.keeps,
+            self.planes,
             self.trees,
             self.values,
             self.after,
@@ -150,14 +158,14 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     columns["nothing"], columns["instead"] = _NOTHING[columns["rule"]], _INSTEAD[columns["rule"]]
     columns["instead"][(columns["asks"] == 1) & (columns["instead"] != 0.0)] = MISSING
     nodes = _nodes(forest, column_of, rank_of)
-    # Forests that are walked have no use for masks, and of deep trees' many they would be hundreds of megabytes.
-    is_wide = bool(forest.leaves.max(initial=1) > 8 * PLANES)
-    masks = np.empty(0 if is_wide else int(nodes["planes"].sum()), np.uint8)
-    lay_masks(nodes[:0] if is_wide else nodes, masks)
     trees = np.zeros(len(forest.leaves), TREE)
     trees["leaves"] = forest.leaves
     trees["value"][1:] = np.cumsum(forest.leaves)[:-1]
     trees["node"][1:] = np.cumsum(forest.leaves - 1)[:-1]
+    trees["plane"][1:] = np.cumsum((forest.leaves + 7) // 8)[:-1]
+    # Forests that are walked have no use for planes, and what deep trees' keep would be hundreds of megabytes.
+    is_wide = bool(forest.leaves.max(initial=1) > 8 * PLANES)
+    planes, keeps = _planes(forest, nodes, trees[:0] if is_wide else trees)
     members = np.array([item for items in wanted for item in items], np.int64)
     steps = np.zeros(2 * len(forest.values), np.uint64)
     lay_steps(columns, keys_of(thresholds), trees, nodes, steps)
@@ -167,7 +175,8 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
         thresholds,
         members,
         nodes,
-        masks,
+        keeps,
+        planes,
         trees,
         forest.values,
         _walk(columns, members, trees, steps, forest, after),
@@ -234,7 +243,15 @@ def _nodes(forest: Forest, column_of: NDArray[np.int64], rank_of: NDArray[np.int
     nodes = np.zeros(len(forest.features), NODE)
     nodes["column"], nodes["rank"] = column_of, rank_of
     nodes["first"], nodes["left"] = forest.firsts, forest.lefts
-    plane, last = forest.firsts // 8, (forest.firsts + forest.lefts - 1) // 8
-    nodes["plane"], nodes["planes"] = plane, last - plane + 1
-    nodes["mask"][1:] = np.cumsum(nodes["planes"], dtype=np.int64)[:-1]
     return nodes
+
+
+def _planes(
+    forest: Forest, nodes: NDArray[np.void], trees: NDArray[np.void]
+) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """Return BitVectors' planes and keeps; none of no trees."""
+    touched = (forest.firsts + forest.lefts - 1) // 8 - forest.firsts // 8 + 1
+    planes = np.empty(int(((trees["leaves"] + 7) // 8).sum()) + 1, np.int64)
+    keeps = np.empty(int(touched.sum()) if len(trees) else 0, KEEP)
+    lay_keeps(nodes, trees, planes, keeps)
+    return planes, keeps

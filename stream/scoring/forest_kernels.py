@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream.arithmetic import exp, logistic
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rank_kernels import goes_one_way, rank_columns
+from stream.scoring.rank_kernels import TILE, rank_columns
 from stream.scoring.rules import LINKS
 
 BLOCK_ROWS: Final = 2048
@@ -68,21 +68,32 @@ def lay_out(leaves: NDArray[np.int64], lefts: NDArray[np.int64], firsts: NDArray
 
 
 @kernel
-def lay_masks(nodes: NDArray[Any], masks: NDArray[np.uint8]) -> None:
-    """Write the bytes that each node leaves of the planes that it touches: its left subtree's bits are cleared.
+def lay_keeps(nodes: NDArray[Any], trees: NDArray[Any], planes: NDArray[np.int64], keeps: NDArray[Any]) -> None:
+    """Write by plane what each split that touches it keeps of it where rows go right: its left subtree is cleared.
 
-    ``nodes`` of BitVectors, ``masks`` uint8[m], in place.
+    ``nodes`` and ``trees`` of BitVectors; ``planes`` int64[p + 1] is where each plane's begin in ``keeps``, KEEP[m].
     """
-    for j in range(len(nodes)):
-        node = nodes[j]
-        first, stop = np.int64(node["first"]), np.int64(node["first"]) + np.int64(node["left"])
-        for plane in range(node["planes"]):
-            mask = 0
-            for bit in range(8):
-                leaf = (np.int64(node["plane"]) + plane) * 8 + bit
-                if leaf < first or leaf >= stop:
-                    mask |= 1 << bit
-            masks[node["mask"] + plane] = mask
+    planes[:] = 0
+    for t in range(len(trees)):
+        for j in range(trees[t]["node"], trees[t]["node"] + trees[t]["leaves"] - 1):
+            first, last = np.int64(nodes[j]["first"]), np.int64(nodes[j]["first"]) + np.int64(nodes[j]["left"]) - 1
+            for plane in range(first // 8, last // 8 + 1):
+                planes[trees[t]["plane"] + plane + 1] += 1
+    for p in range(len(planes) - 1):
+        planes[p + 1] += planes[p]
+    ends = planes[:-1].copy()
+    for t in range(len(trees)):
+        for j in range(trees[t]["node"], trees[t]["node"] + trees[t]["leaves"] - 1):
+            first, last = np.int64(nodes[j]["first"]), np.int64(nodes[j]["first"]) + np.int64(nodes[j]["left"]) - 1
+            for plane in range(first // 8, last // 8 + 1):
+                mask = 0
+                for bit in range(8):
+                    if not first <= 8 * plane + bit <= last:
+                        mask |= 1 << bit
+                at = trees[t]["plane"] + plane
+                keep = keeps[ends[at]]
+                keep["column"], keep["rank"], keep["mask"] = nodes[j]["column"], nodes[j]["rank"], mask
+                ends[at] += 1
 
 
 @kernel_part
@@ -97,10 +108,26 @@ def finish(total: float, after: NDArray[np.float64], link: int) -> float:
 
 
 @kernel_part
-def _keep(bits: NDArray[np.uint8], ranks: NDArray[np.uint8], rank: Any, mask: Any) -> None:
-    """Clear the bits outside ``mask`` where a row's rank is above the split's, in place."""
-    for i in range(len(bits)):
-        bits[i] = bits[i] & (_ALL if ranks[i] <= rank else mask)
+def _keep_four(
+    bits: NDArray[np.uint8],
+    keeps: NDArray[Any],
+    some: NDArray[np.int64],
+    ranks: NDArray[np.uint8],
+) -> None:
+    """Clear a plane's bits by four splits, in place, where a row's rank is above a split's.
+
+    Four at once: bits are fetched and put back once for all of them.
+    """
+    n = len(bits)
+    w, x, y, z = keeps[some[0]], keeps[some[1]], keeps[some[2]], keeps[some[3]]
+    of_w, of_x = ranks[w["column"], :n], ranks[x["column"], :n]
+    of_y, of_z = ranks[y["column"], :n], ranks[z["column"], :n]
+    rank_w, rank_x, rank_y, rank_z = w["rank"], x["rank"], y["rank"], z["rank"]
+    mask_w, mask_x, mask_y, mask_z = w["mask"], x["mask"], y["mask"], z["mask"]
+    for i in range(n):
+        one = (_ALL if of_w[i] <= rank_w else mask_w) & (_ALL if of_x[i] <= rank_x else mask_x)
+        other = (_ALL if of_y[i] <= rank_y else mask_y) & (_ALL if of_z[i] <= rank_z else mask_z)
+        bits[i] = bits[i] & one & other
 
 
 @kernel_part
@@ -158,87 +185,85 @@ def _add_four(
 
 
 @kernel_part
-def _begin(nodes: NDArray[Any], masks: NDArray[np.uint8], spans: NDArray[np.int64], begin: NDArray[np.uint8]) -> int:
-    """Write what a tree's splits on which all rows go right leave of its planes; return on how many rows part."""
-    parting = 0
-    for j in range(len(nodes)):
-        node = nodes[j]
-        column, rank = node["column"], np.int64(node["rank"])
+def _part(keeps: NDArray[Any], spans: NDArray[np.int64], some: NDArray[np.int64]) -> tuple[int, int]:
+    """Return what the splits that all rows go right at leave of a plane, and how many more may clear bits of it.
+
+    Those are noted in ``some`` (int64[at least 3 more than a tree has splits]), the last one again up to a whole four.
+    """
+    byte, count = 0xFF, 0
+    for j in range(len(keeps)):
+        keep = keeps[j]
+        column, rank = keep["column"], np.int64(keep["rank"])
         if spans[column, 0] > rank:
-            for k in range(node["planes"]):
-                begin[node["plane"] + k] &= masks[node["mask"] + k]
+            byte &= np.int64(keep["mask"])
         elif spans[column, 1] > rank:
-            parting += 1
-    return parting
+            some[count] = j
+            count += 1
+    if byte != 0xFF:
+        parting, count = count, 0
+        for k in range(parting):
+            if byte & ~np.int64(keeps[some[k]]["mask"]) != 0:
+                some[count] = some[k]
+                count += 1
+    if count > 0:
+        some[count : count + 3] = some[count - 1]
+    return byte, count
 
 
 @kernel_part
-def _split(
-    nodes: NDArray[Any],
-    masks: NDArray[np.uint8],
-    ranks: NDArray[np.uint8],
-    spans: NDArray[np.int64],
-    begin: NDArray[np.uint8],
-    bits: NDArray[np.uint8],
-    n: int,
-) -> None:
-    """Clear in a tree's planes the bits of all leaves that a row of ``n`` cannot reach, from ``begin`` on, in place."""
-    for plane in range(len(begin)):
-        _fill(bits[plane, :n], begin[plane])
-    for j in range(len(nodes)):
-        node = nodes[j]
-        column, rank = node["column"], np.int64(node["rank"])
-        if goes_one_way(spans, column, rank):
-            continue
-        for k in range(node["planes"]):
-            plane, mask = node["plane"] + k, masks[node["mask"] + k]
-            if begin[plane] & ~mask & _ALL != 0:
-                _keep(bits[plane, :n], ranks[column, :n], node["rank"], mask)
-
-
-@kernel_part
-def _lowest(begin: NDArray[np.uint8]) -> int:
-    """Return the leaf of the lowest bit that is left."""
-    for plane in range(len(begin)):
-        for bit in range(8):
-            if begin[plane] >> bit & 1 == 1:
-                return plane * 8 + bit
+def _lowest(byte: int) -> int:
+    """Return the place of the lowest bit."""
+    for bit in range(8):
+        if byte >> bit & 1 == 1:
+            return bit
     return 0
 
 
 @kernel_part
 def _reach(
-    nodes: NDArray[Any],
-    masks: NDArray[np.uint8],
+    keeps: NDArray[Any],
+    planes: NDArray[np.int64],
     ranks: NDArray[np.uint8],
     spans: NDArray[np.int64],
-    begin: NDArray[np.uint8],
+    some: NDArray[np.int64],
     bits: NDArray[np.uint8],
     lowest: NDArray[np.uint8],
     leaves: NDArray[np.uint8],
 ) -> None:
-    """Write which leaf of a tree each row reaches; there are as many planes as ``begin`` has bytes."""
-    begin[:] = _ALL
-    if _begin(nodes, masks, spans, begin) == 0:
-        _fill(leaves, np.uint8(_lowest(begin)))
-        return
-    n = len(leaves)
-    _split(nodes, masks, ranks, spans, begin, bits, n)
-    for plane in range(len(begin) - 1, -1, -1):
-        if begin[plane] != 0:
-            _choose(bits[plane, :n], np.uint8(8 * plane), lowest, leaves)
-    _count_zeros(lowest, leaves)
+    """Write which leaf of a tree each row reaches, plane by plane from the last on: a lower bit outdoes all before."""
+    same, same_plane = 0, 0
+    for plane in range(len(planes) - 2, -1, -1):
+        own = keeps[planes[plane] : planes[plane + 1]]
+        byte, count = _part(own, spans, some)
+        if byte == 0:
+            continue
+        if count == 0:
+            # All rows have the same bits here, whatever the planes behind say.
+            same, same_plane = byte, plane
+            continue
+        if same != 0:
+            _fill(lowest, np.uint8(same))
+            _fill(leaves, np.uint8(8 * same_plane))
+            same = 0
+        _fill(bits, np.uint8(byte))
+        for k in range(0, count, 4):
+            _keep_four(bits, own, some[k : k + 4], ranks)
+        _choose(bits, np.uint8(8 * plane), lowest, leaves)
+    if same != 0:
+        _fill(leaves, np.uint8(8 * same_plane + _lowest(same)))
+    else:
+        _count_zeros(lowest, leaves)
 
 
 @kernel_part
 def _score_block(
-    nodes: NDArray[Any],
-    masks: NDArray[np.uint8],
+    keeps: NDArray[Any],
+    planes: NDArray[np.int64],
     trees: NDArray[Any],
     values: NDArray[np.float64],
     ranks: NDArray[np.uint8],
     spans: NDArray[np.int64],
-    begin: NDArray[np.uint8],
+    some: NDArray[np.int64],
     bits: NDArray[np.uint8],
     lowest: NDArray[np.uint8],
     leaves: NDArray[np.uint8],
@@ -248,9 +273,8 @@ def _score_block(
     n = len(sums)
     for t in range(len(trees)):
         tree = trees[t]
-        own = nodes[tree["node"] : tree["node"] + tree["leaves"] - 1]
-        planes = (tree["leaves"] + 7) // 8
-        _reach(own, masks, ranks, spans, begin[:planes], bits, lowest[:n], leaves[t % 4, :n])
+        own = planes[tree["plane"] : tree["plane"] + (tree["leaves"] + 7) // 8 + 1]
+        _reach(keeps, own, ranks, spans, some, bits[:n], lowest[:n], leaves[t % 4, :n])
         if t % 4 == 3:
             _add_four(sums, values, trees[t - 3 : t + 1], leaves)
     for t in range(len(trees) - len(trees) % 4, len(trees)):
@@ -262,8 +286,8 @@ def score_forest(
     columns: NDArray[Any],
     thresholds: NDArray[np.float32],
     members: NDArray[np.int64],
-    nodes: NDArray[Any],
-    masks: NDArray[np.uint8],
+    keeps: NDArray[Any],
+    planes: NDArray[np.int64],
     trees: NDArray[Any],
     values: NDArray[np.float64],
     after: NDArray[np.float64],
@@ -282,18 +306,16 @@ def score_forest(
     ``singles`` float32[c, len(picked)] and ``bounds`` float32[2, c] as ``cut_rows`` writes them of the rows ``picked``
     (int64[k]). A sum runs over the trees in order, whichever way each is gone through.
     """
-    most = 1
-    for t in range(len(trees)):
-        most = max(most, (trees[t]["leaves"] + 7) // 8)
-    room = min(BLOCK_ROWS, max(stop - first, 0))
+    room = min(BLOCK_ROWS, (max(stop - first, 0) + TILE - 1) // TILE * TILE)
     taken, above, sums = np.empty(room, np.float32), np.empty(room, np.int32), np.empty(room, np.float64)
     ranks, spans = np.empty((len(columns), room), np.uint8), np.empty((len(columns), 2), np.int64)
-    bits, begin = np.empty((most, room), np.uint8), np.empty(most, np.uint8)
-    lowest, leaves = np.empty(room, np.uint8), np.empty((4, room), np.uint8)
+    some = np.empty(8 * PLANES + 3, np.int64)
+    bits, lowest, leaves = np.empty(room, np.uint8), np.empty(room, np.uint8), np.empty((4, room), np.uint8)
     for at in range(first, stop, BLOCK_ROWS):
         n = min(BLOCK_ROWS, stop - at)
-        sums[:n] = 0.0
-        rank_columns(columns, thresholds, members, singles, bounds, at, taken[:n], above, ranks, spans)
-        _score_block(nodes, masks, trees, values, ranks, spans, begin, bits, lowest, leaves, sums[:n])
+        lanes = (n + TILE - 1) // TILE * TILE
+        sums[:lanes] = 0.0
+        rank_columns(columns, thresholds, members, singles, bounds, at, taken[:lanes], above, ranks, spans)
+        _score_block(keeps, planes, trees, values, ranks, spans, some, bits, lowest, leaves, sums[:lanes])
         for i in range(n):
             out[picked[at + i], m] = finish(sums[i], after, link)

@@ -26,8 +26,8 @@ COLUMN: Final = np.dtype(
 )
 RANKS: Final = 255
 """Most thresholds of one column: a rank is a byte."""
-TILE: Final = 16
-"""Rows that are turned into columns at once: so many that a line of the cache is filled before it is left."""
+TILE: Final = 32
+"""Rows that are turned into columns at once: some lines of the cache are filled before they are left."""
 
 _FOURS = TILE // 4
 
@@ -45,7 +45,9 @@ def cut_rows(
 ) -> None:
     """Write the ``picked`` rows (int64[k]) of ``rows`` (float64[n, c]) into ``singles``, as ``cut`` says."""
     wide = rows.shape[1]
-    cut(rows, picked, np.empty((_FOURS, 4 * wide), np.float32), np.empty(wide, np.bool_), singles, bounds)
+    tile, lanes = np.empty((_FOURS, 4 * wide), np.float32), np.empty((2, 4 * wide), np.float32)
+    quads, fours = tile.reshape((_FOURS, wide, 4)), singles.reshape((wide, singles.shape[1] // 4, 4))
+    cut(rows, picked, tile, quads, lanes, np.empty(wide, np.bool_), fours, bounds)
 
 
 @kernel_part
@@ -53,39 +55,35 @@ def cut(
     rows: NDArray[np.float64],
     picked: NDArray[np.int64],
     tile: NDArray[np.float32],
+    quads: NDArray[np.float32],
+    lanes: NDArray[np.float32],
     parts: NDArray[np.bool_],
     singles: NDArray[np.float32],
     bounds: NDArray[np.float32],
 ) -> None:
-    """Write rows cut to singles by column (float32[c, at least k]), and between which bounds each column lies.
+    """Write ``picked`` rows (at least one) cut to singles, by column four by four, and each column's bounds.
 
-    ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN. A column of one value
-    alone may be left unwritten: the bounds say it. ``tile`` float32[TILE / 4, 4 c] and ``parts`` bool[c] are room to
-    work in: some rows, four by four, and which columns have had two values.
+    ``singles`` float32[c, m / 4, 4] has room for whole tiles: behind the last row it is written again up to the end of
+    its tile. ``bounds`` float32[2, c] are the least and the largest value, and infinite where any is NaN. A column of
+    one value alone may be left unwritten: the bounds say it. Room to work in: ``tile`` float32[TILE / 4, 4 c] holds
+    some rows, four by four, ``quads`` is the same as [TILE / 4, c, 4], ``lanes`` float32[2, 4 c] are the bounds of
+    every fourth row, ``parts`` bool[c] says which columns have had two values.
     """
-    low, high = bounds[0], bounds[1]
-    low[:], high[:], parts[:] = _ENDLESS, -_ENDLESS, False
-    whole = len(picked) - len(picked) % TILE
-    for begin in range(0, whole, TILE):
+    last = len(picked) - 1
+    lanes[0], lanes[1], parts[:] = _ENDLESS, -_ENDLESS, False
+    for begin in range(0, len(picked), TILE):
         for four in range(_FOURS):
             at = begin + 4 * four
-            a, b, c, d = rows[picked[at]], rows[picked[at + 1]], rows[picked[at + 2]], rows[picked[at + 3]]
+            a, b = rows[picked[min(at, last)]], rows[picked[min(at + 1, last)]]
+            c, d = rows[picked[min(at + 2, last)]], rows[picked[min(at + 3, last)]]
             _cut_four(a, b, c, d, tile[four])
-            _widen(a, b, c, d, low, high)
+            _widen(tile[four], lanes[0], lanes[1])
+        _join(lanes, bounds[0], bounds[1])
         for c in range(rows.shape[1]):
-            if not is_one(low[c], high[c]):
-                _part(rows[picked[0], c], singles[c, :begin], parts[c : c + 1])
+            if not is_one(bounds[0, c], bounds[1, c]):
+                _part(rows[picked[0], c], singles[c, : begin // 4], parts[c : c + 1])
                 for four in range(_FOURS):
-                    at = begin + 4 * four
-                    _put(tile[four, 4 * c : 4 * c + 4], singles[c, at : at + 4])
-    for i in range(whole, len(picked)):
-        row = rows[picked[i]]
-        _widen(row, row, row, row, low, high)
-    for c in range(rows.shape[1]):
-        if not is_one(low[c], high[c]):
-            _part(rows[picked[0], c], singles[c, :whole], parts[c : c + 1])
-            for i in range(whole, len(picked)):
-                singles[c, i] = np.float32(rows[picked[i], c])
+                    _put(quads[four, c], singles[c, begin // 4 + four])
 
 
 @kernel_part
@@ -105,6 +103,25 @@ def _cut_four(
 
 
 @kernel_part
+def _widen(values: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
+    """Have each value's bounds hold it, too; endless for NaN."""
+    for i in range(len(values)):
+        value = values[i]
+        least, most = _less(value, low[i]), _more(value, high[i])
+        low[i] = least if value == value else -_ENDLESS
+        high[i] = most if value == value else _ENDLESS
+
+
+@kernel_part
+def _join(lanes: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
+    """Write the bounds of columns, each from its four lanes'."""
+    for c in range(len(low)):
+        k = 4 * c
+        low[c] = _less(_less(lanes[0, k], lanes[0, k + 1]), _less(lanes[0, k + 2], lanes[0, k + 3]))
+        high[c] = _more(_more(lanes[1, k], lanes[1, k + 1]), _more(lanes[1, k + 2], lanes[1, k + 3]))
+
+
+@kernel_part
 def _put(four: NDArray[np.float32], singles: NDArray[np.float32]) -> None:
     """Copy four singles: all are read before the first is written, or each would be moved by itself."""
     a, b, c, d = four[0], four[1], four[2], four[3]
@@ -120,7 +137,8 @@ def _part(value: float, before: NDArray[np.float32], part: NDArray[np.bool_]) ->
     if not part[0]:
         part[0] = True
         for i in range(len(before)):
-            before[i] = np.float32(value)
+            for k in range(4):
+                before[i, k] = np.float32(value)
 
 
 @kernel_part
@@ -128,25 +146,6 @@ def is_one(low: Any, high: Any) -> bool:
     """Return whether values between two bounds are all the same number."""
     same: bool = low == high and -_ENDLESS < low < _ENDLESS
     return same
-
-
-@kernel_part
-def _widen(
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    c: NDArray[np.float64],
-    d: NDArray[np.float64],
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
-) -> None:
-    """Have the bounds hold four rows, too."""
-    for k in range(len(low)):
-        w, x, y, z = np.float32(a[k]), np.float32(b[k]), np.float32(c[k]), np.float32(d[k])
-        least, most = _less(_less(w, x), _less(y, z)), _more(_more(w, x), _more(y, z))
-        # Without branches: four rows are widened by, and several columns at once.
-        is_number = (w == w) & (x == x) & (y == y) & (z == z)
-        low[k] = _less(least, low[k]) if is_number else -_ENDLESS
-        high[k] = _more(most, high[k]) if is_number else _ENDLESS
 
 
 @kernel_part
@@ -230,7 +229,14 @@ def _rank(
             first = np.int32(value > a) + np.int32(value > b) + np.int32(value > c) + np.int32(value > d)
             second = np.int32(value > e) + np.int32(value > f) + np.int32(value > g) + np.int32(value > h)
             above[i] = np.int32(above[i] + np.int32(first + second))
-    for t in range(whole, len(thresholds)):
+    rest = len(thresholds) - len(thresholds) % 4
+    for t in range(whole, rest, 4):
+        a, b, c, d = thresholds[t], thresholds[t + 1], thresholds[t + 2], thresholds[t + 3]
+        for i in range(len(above)):
+            value = values[i]
+            first = np.int32(value > a) + np.int32(value > b) + np.int32(value > c) + np.int32(value > d)
+            above[i] = np.int32(above[i] + first)
+    for t in range(rest, len(thresholds)):
         threshold = thresholds[t]
         for i in range(len(above)):
             above[i] = np.int32(above[i] + np.int32(values[i] > threshold))

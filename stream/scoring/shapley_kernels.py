@@ -355,8 +355,9 @@ def explain_forest(
     wide, n = rows.shape[1], _share(stop - first, ROWS)
     room = min(LANES, n, max(_ROOM // most, 1))
     width = _round(room)
-    singles, parts = np.empty((wide, n), np.float32), np.empty(wide, np.bool_)
-    tile = np.empty((TILE // 4, 4 * wide), np.float32)
+    singles, parts = np.empty((wide, (n + TILE - 1) // TILE * TILE), np.float32), np.empty(wide, np.bool_)
+    tile, lanes = np.empty((TILE // 4, 4 * wide), np.float32), np.empty((2, 4 * wide), np.float32)
+    quads, fours = tile.reshape((TILE // 4, wide, 4)), singles.reshape((wide, singles.shape[1] // 4, 4))
     bounds, taken, above = np.empty((2, wide), np.float32), np.empty(n, np.float32), np.empty(n, np.int32)
     ranks, spans = np.empty((max(len(columns), 1), n), np.uint8), np.empty((len(columns), 2), np.int64)
     turns, slots = np.empty(n, np.uint64), np.empty(SLOTS, np.int64)
@@ -369,7 +370,7 @@ def explain_forest(
     for begin in range(first, stop, n):
         end = min(begin + n, stop)
         sums[:, :] = 0.0
-        cut(rows, picked[begin:end], tile, parts, singles, bounds)
+        cut(rows, picked[begin:end], tile, quads, lanes, parts, fours, bounds)
         rank_columns(columns, thresholds, members, singles, bounds, 0, taken[: end - begin], above, ranks, spans)
         _explain_block(
             columns, nodes, trees, values, shares, priors, points, quadratures, ranks, spans, turns[: end - begin],

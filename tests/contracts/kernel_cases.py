@@ -215,7 +215,7 @@ def score_arguments(seed: int, n: int) -> Arguments:
 def forest_arguments(seed: int, n: int) -> Arguments:
     rows, picked = some_rows(seed, n, 8), np.random.default_rng(seed).permutation(n)
     singles, bounds = Picked(rows, picked).cut()
-    names = ("columns", "thresholds", "members", "nodes", "masks", "trees", "values", "after", "link")
+    names = ("columns", "thresholds", "members", "keeps", "planes", "trees", "values", "after", "link")
     return _forest_arguments(seed, names, {"singles": singles, "bounds": bounds}, n)
 
 
