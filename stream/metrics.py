@@ -21,7 +21,8 @@ _LATENCY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _SNAPSHOT_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _BATCH_EVENTS: Final = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000)
 SCORE_BOUNDS: Final = tuple(step / 20 for step in range(1, 20))
-_SCORES_AT_ONCE: Final = 8192
+_SCORES_AT_ONCE: Final = 131_072
+"""Of all models: so many that counting them takes next to nothing for an event."""
 
 
 class Metrics:
@@ -159,7 +160,9 @@ class Metrics:
         """Add the scores that were kept to their histograms."""
         for (model, role), batches in self._scores.items():
             scores = np.concatenate(batches)
-            counts = np.bincount(np.searchsorted(SCORE_BOUNDS, scores), minlength=len(SCORE_BOUNDS) + 1)
+            # Bound by bound: a search for each score takes seven times as long.
+            up_to = [np.count_nonzero(scores <= bound) for bound in SCORE_BOUNDS]
+            counts = np.diff([0, *up_to, len(scores)])
             series = self.score.labels(model, role)
             # prometheus_client offers only one observation at a time, which costs 0.5 us for each event.
             for bucket, count in zip(series._buckets, counts.tolist(), strict=True):  # noqa: SLF001

@@ -185,12 +185,12 @@ def _add_four(
 
 
 @kernel_part
-def _part(keeps: NDArray[Any], spans: NDArray[np.int64], some: NDArray[np.int64]) -> tuple[int, int]:
+def _part(keeps: NDArray[Any], spans: NDArray[np.int64], some: NDArray[np.int64]) -> tuple[Any, int]:
     """Return what the splits that all rows go right at leave of a plane, and how many more may clear bits of it.
 
     Those are noted in ``some`` (int64[at least 3 more than a tree has splits]), the last one again up to a whole four.
     """
-    byte, count = 0xFF, 0
+    byte, count = np.int64(0xFF), 0
     for j in range(len(keeps)):
         keep = keeps[j]
         column, rank = keep["column"], np.int64(keep["rank"])
