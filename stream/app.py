@@ -102,7 +102,7 @@ class Worker(faust.App):
         reads_ahead = worker.read_ahead_events > 0 and not worker.reference
         self.read_ahead = ReadAhead(worker.read_ahead_events) if reads_ahead else unread
         self.profile = Profile() if worker.profile else None
-        took = (self.profile.did_beside,) if self.profile else ()
+        took = (self.profile.scored_beside,) if self.profile else ()
         self.both = SecondThread(*took) if worker.halve_scoring else None
         self.snapshot_storage = settings.snapshot.storage()
         self._snapshot_turn = asyncio.Lock()

@@ -269,7 +269,7 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
         contributions: list[bytes] = []
         if len(fired.rows):
             scorers = scored_by(active.canaries, campaigns.models[fired.campaigns], fired.canaries)
-            contributions = spell(rank(active.models, rows, fired.rows, scorers, state.both), FEATURES)
+            contributions = spell(rank(active.models, rows, fired.rows, scorers), FEATURES)
         triggers = compose(fired, contributions, columns, decoded, campaigns, state.topic, state.partition, sequence)
     state.outbox["triggers"] += triggers
     state.header.sequences["triggers"] += len(triggers)

@@ -42,7 +42,6 @@ class Profile:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _began: tuple[float, float] = (0.0, 0.0)
     _beside: float = 0.0
-    _step: str = "rest"
 
     def begin(self) -> None:
         """Count from here on; to be called in the event loop's thread, as all else."""
@@ -53,15 +52,15 @@ class Profile:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Count the block, in which nothing may be awaited, to a step."""
-        started, self._step = self.thread_seconds(), name
+        started = self.thread_seconds()
         try:
             yield
         finally:
             self.seconds[name] += self.thread_seconds() - started
 
-    def did_beside(self, seconds: float) -> None:
-        """Count to the step under way what another thread did of it."""
-        self.seconds[self._step] += seconds
+    def scored_beside(self, seconds: float) -> None:
+        """Count to scoring what another thread did of it."""
+        self.seconds["score"] += seconds
         self._beside += seconds
 
     async def timed(self, name: str, work: Coroutine[Any, Any, _Result]) -> _Result:

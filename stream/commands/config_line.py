@@ -27,6 +27,9 @@ def apply(
     Validates them first, then activates them, and only them, in one Kafka transaction. Shadows and canaries of models
     that are in the directory go on.
     """
+    if first and end_trials:
+        message = "where nothing is active yet no trial is under way either: give --first or --end-trials"
+        raise typer.BadParameter(message)
     settings = settings_of(context)
     from stream.commands.config import apply, apply_first
 

@@ -20,9 +20,7 @@ from stream.scoring.kernels import score_rows
 _AT_ONCE: Final = BLOCK_ROWS
 """Rows that go through all models of trees before the next: what they were cut to stays in the processor's cache."""
 _HALVED_ROWS: Final = 512
-"""From which on two threads are worth the handing over,"""
-_HALVED_EXPLANATIONS: Final = 32
-"""and rows that are explained."""
+"""From which on two threads are worth the handing over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,29 +171,20 @@ def work(models: Models, slot: int) -> int:
 
 
 def explain(
-    models: Models,
-    rows: NDArray[np.float64],
-    picked: NDArray[np.int64],
-    slot: int,
-    both: Both | None = None,
+    models: Models, rows: NDArray[np.float64], picked: NDArray[np.int64], slot: int
 ) -> NDArray[np.float64] | None:
     """Return float64[len(picked), c]: what each column of the ``picked`` rows contributes to a model's score.
 
     In the score's unit before the link, behind the calibration: with ``models.expected[slot]`` they add up to what
     the link is applied to. Of a weighted sum a feature contributes weight times deviation from its mean, of trees its
     Shapley value (``stream.scoring.shapley_kernels``). None for a model of trees whose file does not say its cover.
-    ``both`` is handed the two halves of many rows of a model of trees.
     """
     out = np.zeros((len(picked), len(models.columns)))
     for at, forest in models.forests:
         if at == slot:
             if forest.shapley is None:
                 return None
-            if both is None or len(picked) < _HALVED_EXPLANATIONS:
-                forest.explain(rows, picked, out, forest.shapley)
-            else:
-                halves = zip(np.array_split(picked, 2), np.array_split(out, 2), strict=True)
-                both(*(partial(forest.explain, rows, half, part, forest.shapley) for half, part in halves))
+            forest.explain(rows, picked, out, forest.shapley)
             return out
     own = slice(models.starts[slot], models.starts[slot + 1])
     places = models.places[own]

@@ -5,7 +5,8 @@ bits of its left subtree's leaves, and the lowest bit left of a tree is the leaf
 splits are looked at. As in RapidScorer (Ye et al., KDD 2018) a block of rows goes through each split at once, and a
 tree's bits lie in planes of eight, so that a split touches those bytes alone that hold its leaves. Here values are
 replaced by their ranks among the thresholds of a column first: splits compare single bytes, 32 or 64 rows at a time.
-Where all rows of a block lie on one side of a threshold, its splits are done with once for all of them.
+A plane is done with before the next, by four of the splits that touch it at a time, and where all rows of a block lie
+on one side of a threshold, its splits are done with once for all of them.
 """
 
 from typing import Any, Final

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.interfaces import Both, Strongest
+from stream.interfaces import Strongest
 from stream.scoring.compiling import Models, explain, work
 from stream.scoring.shapley import MOST_WORK
 
@@ -15,25 +15,19 @@ MOST_FEATURES: Final = 5
 """That a trigger names."""
 
 
-def rank(
-    models: Models,
-    rows: NDArray[np.float64],
-    picked: NDArray[np.int64],
-    slots: NDArray[np.int64],
-    both: Both | None = None,
-) -> Strongest:
+def rank(models: Models, rows: NDArray[np.float64], picked: NDArray[np.int64], slots: NDArray[np.int64]) -> Strongest:
     """Return the strongest features in the ``picked`` rows, each for the model in its slot.
 
     ``rows`` float64[n, len(models.columns)]; ``picked``, ``slots`` int64[k]. By size of the contribution, equal ones in
     the catalogue's order, at most MOST_FEATURES, none that contributes nothing; and none for a model that cannot be
-    explained, or not within MOST_WORK. ``both`` is handed two halves as in ``explain``.
+    explained, or not within MOST_WORK.
     """
     most = min(MOST_FEATURES, len(models.columns))
     places = np.zeros((len(picked), most), np.int64)
     contributions = np.zeros((len(picked), most))
     for slot in np.unique(slots).tolist():
         mine = np.flatnonzero(slots == slot)
-        found = explain(models, rows, picked[mine], slot, both) if work(models, slot) <= MOST_WORK else None
+        found = explain(models, rows, picked[mine], slot) if work(models, slot) <= MOST_WORK else None
         if found is not None:
             places[mine] = _largest(np.abs(found), most)
             contributions[mine] = np.take_along_axis(found, places[mine], axis=1)

@@ -253,7 +253,7 @@ class WorkerSettings(_Group):
     read_ahead_events: Annotated[int, Field(ge=0, le=100_000)] = 1024
     """Batches of so many log rows are read in a thread of their own, ahead of their turn; 0: none are."""
     halve_scoring: bool = True
-    """Whether a second thread takes half of the rows of a large batch that models of trees score and explain."""
+    """Whether a second thread takes half of the rows of a large batch that models of trees score."""
     uncommitted_events: Positive = 400_000
     """Log rows of a partition that memory may be ahead of Redis."""
     outbox_rows: Positive = 100_000

@@ -12,7 +12,7 @@ from typing import Any, Final
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from stream.errors import ConfigurationError, GroundswellError, SnapshotStorageError
+from stream.errors import ConfigurationError, GroundswellError, SnapshotStorageError, not_installed
 
 _PARTIAL: Final = ".partial"
 _FILE_MODE: Final = 0o640
@@ -44,9 +44,7 @@ class FileSnapshots:
                 raise ValueError(message)
             found: tuple[Any, str] = url_to_fs(url)
         except ImportError as error:
-            message = (
-                f"snapshot.url is {self.url!r}, and no library for {protocol!r} is installed: {_mend(protocol, error)}"
-            )
+            message = f"snapshot.url is {self.url!r}, and {_missing(protocol, error)}"
             raise ConfigurationError(message) from error
         except Exception as error:
             message = f"snapshot.url is {self.url!r}, expected a URL such as file:///var/lib/groundswell ({error})"
@@ -109,11 +107,11 @@ class FileSnapshots:
             raise SnapshotStorageError(message) from error
 
 
-def _mend(protocol: str, error: ImportError) -> str:
+def _missing(protocol: str, error: ImportError) -> str:
     if protocol not in _EXTRAS:
-        return f"install what fsspec needs for it ({error})"
+        return f"no library for {protocol!r} is installed: install what fsspec needs for it ({error})"
     extra, library = _EXTRAS[protocol]
-    return f"run `pip install {library}` (in a checkout `uv sync --inexact --extra {extra}`)"
+    return not_installed(library, extra)
 
 
 def _open_private(path: str, flags: int) -> int:

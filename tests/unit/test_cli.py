@@ -48,7 +48,14 @@ def test_version_is_the_distributions(capsys: pytest.CaptureFixture[str], monkey
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--set", "novalue", "check"), ("--no-such-flag",), ("publish",), ("watch", "--max", "0"), ("no-such-command",)],
+    [
+        ("--set", "novalue", "check"),
+        ("--no-such-flag",),
+        ("publish",),
+        ("watch", "--max", "0"),
+        ("no-such-command",),
+        ("config", "apply", "--first", "--end-trials"),
+    ],
 )
 def test_wrong_usage_is_status_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]

@@ -39,15 +39,13 @@ def test_each_step_has_its_time_and_the_rest_is_what_is_left() -> None:
     assert sum(costs.values()) == 8.0
 
 
-def test_what_a_second_thread_does_counts_to_the_step_under_way() -> None:
+def test_what_a_second_thread_scores_is_scoring() -> None:
     hands = Hands()
     profile = profile_of(hands)
-    with profile.step("index"):
-        hands.work(0.0)
     with profile.step("score"):
         hands.work(2.0)
-        hands.process += 5.0
-        profile.did_beside(2.0)
+    hands.process += 5.0
+    profile.scored_beside(2.0)
     hands.work(1.0)
     profile.events = 1_000_000
     costs = profile.by_step()

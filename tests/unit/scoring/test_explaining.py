@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -118,25 +117,6 @@ def test_only_picked_rows_are_explained_in_their_order() -> None:
     assert none is not None
     assert some.tobytes() == whole[[7, 3, 7]].tobytes()
     assert none.shape == (0, len(models.columns))
-
-
-def test_many_rows_are_explained_in_two_halves_and_few_in_one() -> None:
-    forest, rows = some_forest(1, 5, 20, 8), some_rows(1, 41, 8)
-    models = compile_models([Model("m", "trees", forest=forest)], TAGS)
-    columns, calls = np.ascontiguousarray(rows[:, models.columns]), list[int]()
-
-    def both(one: Callable[[], None], other: Callable[[], None]) -> None:
-        calls.append(1)
-        other()
-        one()
-
-    whole, halved = (explain(models, columns, np.arange(41)[::-1], 0, how) for how in (None, both))
-    assert whole is not None
-    assert halved is not None
-    assert calls == [1]
-    assert halved.tobytes() == whole.tobytes()
-    explain(models, columns, np.arange(31), 0, both)
-    assert calls == [1]
 
 
 def test_model_of_trees_without_cover_cannot_be_explained() -> None:
