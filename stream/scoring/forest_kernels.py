@@ -304,7 +304,7 @@ def score_forest(
     """Write the forest's score of the rows ``picked[first:stop]`` into ``out[picked[first:stop], m]``.
 
     The arrays of BitVectors; ``after`` float64[4]: divisor, base, slope and intercept; ``link`` a code of LINKS.
-    ``singles`` float32[c, len(picked)] and ``bounds`` float32[2, c] as ``cut_rows`` writes them of the rows ``picked``
+    ``singles`` float32[c, at least k] and ``bounds`` float32[2, c] as ``cut_rows`` writes them of the rows ``picked``
     (int64[k]). A sum runs over the trees in order, whichever way each is gone through.
     """
     room = min(BLOCK_ROWS, (max(stop - first, 0) + TILE - 1) // TILE * TILE)
@@ -314,7 +314,8 @@ def score_forest(
     bits, lowest, leaves = np.empty(room, np.uint8), np.empty(room, np.uint8), np.empty((4, room), np.uint8)
     for at in range(first, stop, BLOCK_ROWS):
         n = min(BLOCK_ROWS, stop - at)
-        lanes = (n + TILE - 1) // TILE * TILE
+        # Whole vectors as far as rows are written: the last one stands there again up to the end of its tile.
+        lanes = min((n + TILE - 1) // TILE * TILE, singles.shape[1] - at)
         sums[:lanes] = 0.0
         rank_columns(columns, thresholds, members, singles, bounds, at, taken[:lanes], above, ranks, spans)
         _score_block(keeps, planes, trees, values, ranks, spans, some, bits, lowest, leaves, sums[:lanes])
