@@ -21,6 +21,8 @@ _LATENCY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _SNAPSHOT_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _BATCH_EVENTS: Final = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000)
 SCORE_BOUNDS: Final = tuple(step / 20 for step in range(1, 20))
+_ARRAY_SCORES: Final = 64
+"""For how many scores an array counts by itself, since it takes memory with none in it."""
 _SCORES_AT_ONCE: Final = 131_072
 """Of all models: so many that counting them takes next to nothing for an event."""
 
@@ -151,8 +153,9 @@ class Metrics:
 
     def observe_scores(self, model: str, scores: NDArray[np.float64], role: str = ACTIVE) -> None:
         """Keep a batch's scores (not to be changed any more) to be counted with those of others."""
-        self._scores[model, role].append(scores)
-        self._scores_kept += len(scores)
+        # A column of a table would keep all of it.
+        self._scores[model, role].append(np.ascontiguousarray(scores))
+        self._scores_kept += len(scores) + _ARRAY_SCORES
         if self._scores_kept >= _SCORES_AT_ONCE:
             self._count_scores()
 

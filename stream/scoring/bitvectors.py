@@ -35,6 +35,8 @@ KEEP: Final = np.dtype(
     ],
     align=True,
 )
+_MOST_KEEPS: Final = 4_000_000
+"""Of a forest, 32 MB: a million splits of usual trees; those of chains touch many more planes."""
 _NOTHING: Final = np.array([-1.0, -1.0, -1.0, ZERO, ZERO], np.float32)
 """By rule, what a COLUMN has."""
 _INSTEAD: Final = np.array([0.0, -np.inf, np.inf, -np.inf, np.inf], np.float32)
@@ -74,15 +76,15 @@ class BitVectors:
     nodes: NDArray[np.void]
     """NODE[s], by tree, in pre-order."""
     keeps: NDArray[np.void]
-    """KEEP[m], by tree and plane."""
+    """KEEP[m], by tree and plane; none where ``is_wide``."""
     planes: NDArray[np.int64]
-    """int64[p + 1]: where each plane's begin; a tree's first is in TREE."""
+    """int64[p + 1]: where each plane's keeps begin; a tree's first plane is in TREE."""
     trees: NDArray[np.void]
     values: NDArray[np.float64]
     walk: NDArray[np.uint64]
     """What ``walk_forest`` takes, as ``_walk`` makes it."""
     is_wide: bool
-    """Whether a tree has too many leaves for blocks of rows to pay."""
+    """Whether trees have too many leaves, or splits that touch too many planes, for blocks of rows to pay."""
     after: NDArray[np.float64]
     """float64[4]: divisor, base, slope, intercept."""
     link: int
@@ -163,9 +165,7 @@ def compile_forest(forest: Forest, place: Mapping[int, int], calibration: tuple[
     trees["value"][1:] = np.cumsum(forest.leaves)[:-1]
     trees["node"][1:] = np.cumsum(forest.leaves - 1)[:-1]
     trees["plane"][1:] = np.cumsum((forest.leaves + 7) // 8)[:-1]
-    # Forests that are walked have no use for planes, and what deep trees' keep would be hundreds of megabytes.
-    is_wide = bool(forest.leaves.max(initial=1) > 8 * PLANES)
-    planes, keeps = _planes(forest, nodes, trees[:0] if is_wide else trees)
+    planes, keeps, is_wide = _planes(forest, nodes, trees)
     members = np.array([item for items in wanted for item in items], np.int64)
     steps = np.zeros(2 * len(forest.values), np.uint64)
     lay_steps(columns, keys_of(thresholds), trees, nodes, steps)
@@ -248,10 +248,12 @@ def _nodes(forest: Forest, column_of: NDArray[np.int64], rank_of: NDArray[np.int
 
 def _planes(
     forest: Forest, nodes: NDArray[np.void], trees: NDArray[np.void]
-) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-    """Return BitVectors' planes and keeps; none of no trees."""
-    touched = (forest.firsts + forest.lefts - 1) // 8 - forest.firsts // 8 + 1
-    planes = np.empty(int(((trees["leaves"] + 7) // 8).sum()) + 1, np.int64)
-    keeps = np.empty(int(touched.sum()) if len(trees) else 0, KEEP)
-    lay_keeps(nodes, trees, planes, keeps)
-    return planes, keeps
+) -> tuple[NDArray[np.int64], NDArray[np.void], bool]:
+    """Return BitVectors' planes and keeps, and whether the forest is wide: then there are none."""
+    touched = int(((forest.firsts + forest.lefts - 1) // 8 - forest.firsts // 8 + 1).sum())
+    is_wide = bool(forest.leaves.max(initial=1) > 8 * PLANES) or touched > _MOST_KEEPS
+    laid = trees[:0] if is_wide else trees
+    planes = np.empty(int(((laid["leaves"] + 7) // 8).sum()) + 1, np.int64)
+    keeps = np.empty(0 if is_wide else touched, KEEP)
+    lay_keeps(nodes, laid, planes, keeps)
+    return planes, keeps, is_wide

@@ -314,7 +314,7 @@ def score_forest(
     bits, lowest, leaves = np.empty(room, np.uint8), np.empty(room, np.uint8), np.empty((4, room), np.uint8)
     for at in range(first, stop, BLOCK_ROWS):
         n = min(BLOCK_ROWS, stop - at)
-        # Whole vectors as far as rows are written: the last one stands there again up to the end of its tile.
+        # Whole vectors: lanes behind the last row hold whatever stands there, reach some leaf, and nobody asks for it.
         lanes = min((n + TILE - 1) // TILE * TILE, singles.shape[1] - at)
         sums[:lanes] = 0.0
         rank_columns(columns, thresholds, members, singles, bounds, at, taken[:lanes], above, ranks, spans)

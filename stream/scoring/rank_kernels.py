@@ -43,7 +43,10 @@ def cut_rows(
     singles: NDArray[np.float32],
     bounds: NDArray[np.float32],
 ) -> None:
-    """Write the ``picked`` rows (int64[k]) of ``rows`` (float64[n, c]) into ``singles``, as ``cut`` says."""
+    """Write the ``picked`` rows (int64[k]) of ``rows`` (float64[n, c]) into ``singles`` float32[c, m], as ``cut`` says.
+
+    ``m`` is a multiple of 4, and at least k made up to whole tiles.
+    """
     wide = rows.shape[1]
     tile, lanes = np.empty((_FOURS, 4 * wide), np.float32), np.empty((2, 4 * wide), np.float32)
     quads, fours = tile.reshape((_FOURS, wide, 4)), singles.reshape((wide, singles.shape[1] // 4, 4))
@@ -215,8 +218,9 @@ def _rank(
 ) -> None:
     """Write above how many thresholds each value lies, if all lie above ``least`` more; NaN is above none.
 
-    By counting, eight thresholds at a time: a binary search in each row takes longer. It is counted in ``above``
-    (int32[n]), whose items are as wide as the values: in bytes each comparison's outcome would have to be narrowed.
+    By counting, eight thresholds at a time, then four, then one: a binary search in each row takes longer. It is
+    counted in ``above`` (int32[n]), whose items are as wide as the values: in bytes each comparison's outcome would
+    have to be narrowed.
     """
     for i in range(len(above)):
         above[i] = np.int32(least)

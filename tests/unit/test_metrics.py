@@ -122,11 +122,11 @@ def test_scores_added_in_bulk_equal_scores_observed_one_by_one() -> None:
 def test_scores_are_counted_once_however_many_come_before_they_are_asked_for() -> None:
     metrics = Metrics()
     for _ in range(5):
-        metrics.observe_scores("likes", np.full(3000, 0.5))
+        metrics.observe_scores("likes", np.full(30_000, 0.5))
         metrics.observe_scores("shares", np.full(10, 0.25))
     for _ in range(2):
         found = samples(metrics)
-        assert found['groundswell_score_count{model="likes",role="active"}'] == 15_000
+        assert found['groundswell_score_count{model="likes",role="active"}'] == 150_000
         assert found['groundswell_score_sum{model="shares",role="active"}'] == 12.5
 
 

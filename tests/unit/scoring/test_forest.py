@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from stream.records import MAX_MODELS, USE_DUPLICATE, USE_FOLD
 from stream.scoring import Model, compile_models, read_model, score
 from stream.scoring.bitvectors import Picked, compile_forest
 from stream.scoring.forest import MAX_ASKING, MAX_LEAVES, MAX_NODES, Forest, write_forest
-from stream.scoring.forest_kernels import BLOCK_ROWS, WALKED_ROWS, lay_out
+from stream.scoring.forest_kernels import BLOCK_ROWS, PLANES, WALKED_ROWS, lay_out
 from stream.scoring.rank_kernels import RANKS
 from stream.scoring.rules import RULES
+from stream.scoring.walk_kernels import walk_forest
 from tests.forests import some_forest, some_rows, sum_of
 
 FEATURES = [f"f{index}" for index in range(8)]
@@ -68,12 +69,17 @@ def test_scores_are_those_of_walking_every_tree(seed: int, most: int) -> None:
 
 def balanced(leaves: int, features: int) -> Forest:
     """Return one tree that halves its leaves at each split: its children lie as far apart as can be."""
+    return one_tree(leaves, features, lambda count: count // 2)
+
+
+def one_tree(leaves: int, features: int, left_of: Callable[[int], int]) -> Forest:
+    """Return one tree of which a split with so many leaves has ``left_of`` of them on its left."""
     lefts: list[int] = []
     waiting = [leaves]
     while waiting:
         if (count := waiting.pop()) > 1:
-            lefts.append(count // 2)
-            waiting += [count - count // 2, count // 2]
+            lefts.append(left_of(count))
+            waiting += [count - left_of(count), left_of(count)]
     firsts, chance = np.empty(leaves - 1, np.int64), np.random.default_rng(leaves)
     assert lay_out(np.array([leaves], np.int64), np.array(lefts, np.int64), firsts) == -1
     return Forest(
@@ -92,6 +98,35 @@ def balanced(leaves: int, features: int) -> Forest:
 def test_largest_tree_that_a_file_may_hold_is_walked_to_its_leaves() -> None:
     forest, rows = balanced(MAX_LEAVES, 8), some_rows(3, 70, 8)
     assert scored(forest, rows) == pytest.approx([linked(forest, sum_of(forest, row)) for row in rows], rel=1e-13)
+
+
+@pytest.mark.parametrize("n", [WALKED_ROWS + 1, BLOCK_ROWS + 9])
+@pytest.mark.parametrize("leaves", [8, 16, 255, 8 * PLANES])
+@pytest.mark.parametrize("left_of", [lambda _: 1, lambda count: count - 1, lambda count: count // 2])
+def test_blocks_go_through_every_plane_of_a_tree(left_of: Callable[[int], int], leaves: int, n: int) -> None:
+    tree, rows = one_tree(leaves, 1, left_of), np.random.default_rng(leaves).uniform(-3.0, 3.0, (n, 8))
+    # Every leaf is reached: each split asks where in one order its leaves lie.
+    forest = replace(tree, thresholds=np.linspace(-3, 3, leaves + 1, dtype=np.float32)[tree.firsts + tree.lefts])
+    vectors = compile_forest(forest, {index: index for index in range(8)}, (1.0, 0.0))
+    assert not vectors.is_wide
+    walked, together = np.empty((n, 1)), np.empty((n, 1))
+    walk_forest(vectors.walk, rows, np.arange(n), 0, n, walked, 0)
+    vectors.score(Picked(rows, np.arange(n)), together, 0)
+    assert together.tobytes() == walked.tobytes()
+    assert len(set(walked[:, 0])) > min(leaves, n) // 2
+
+
+def test_chains_whose_splits_touch_too_many_planes_are_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    forest, rows = one_tree(8 * PLANES, 8, lambda count: count - 1), some_rows(1, WALKED_ROWS + 1, 8)
+    place = {index: index for index in range(8)}
+    whole = compile_forest(forest, place, (1.0, 0.0))
+    monkeypatch.setattr("stream.scoring.bitvectors._MOST_KEEPS", len(whole.keeps) - 1)
+    walked = compile_forest(forest, place, (1.0, 0.0))
+    assert (walked.is_wide, len(walked.keeps), len(walked.planes)) == (True, 0, 1)
+    found = np.empty((2, len(rows), 1))
+    for out, vectors in zip(found, (whole, walked), strict=True):
+        vectors.score(Picked(rows, np.arange(len(rows))), out, 0)
+    assert found[0].tobytes() == found[1].tobytes()
 
 
 def test_columns_of_the_largest_model_fit_into_a_step() -> None:
