@@ -15,6 +15,7 @@ from stream.agents.forwards import ForwardRelay
 from stream.agents.relay import MODES, Modes, Relay
 from stream.records import SEQUENCE_HEADER, OutboxRow
 from tests.integration.outputs import BROKER, Outbox, end, needs_kafka, new_topic, read_topic, sequences, until
+from tests.listening import stop_listening
 
 pytestmark = [pytest.mark.kafka, needs_kafka]
 
@@ -38,7 +39,7 @@ class CuttingProxy:
 
     async def stop(self) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_listening(self._server)
         await end(*self._tasks)
 
     def heal(self) -> None:

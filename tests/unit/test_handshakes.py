@@ -17,6 +17,7 @@ from stream.errors import GroundswellError, KafkaUnavailableError, StoreFailedEr
 from stream.settings import Settings
 from stream.stores.route import connected
 from tests.certificates import Certificate
+from tests.listening import stop_listening
 
 HOST = "localhost"
 CASES = {
@@ -55,8 +56,10 @@ async def server(context: ssl.SSLContext | None, says: bytes = b"") -> AsyncIter
         writer.close()
 
     serving = await asyncio.start_server(serve, HOST, 0, ssl=context)
-    async with serving:
+    try:
         yield serving.sockets[0].getsockname()[1]
+    finally:
+        await stop_listening(serving)
 
 
 def settings_at(port: int, directory: Path, tls: bool = True) -> Settings:

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import hiredis
 
+from tests.listening import stop_listening
+
 
 class Close(Exception):  # noqa: N818 (an order, not an error)
     """Raised by an answer: close the connection in its place."""
@@ -41,7 +43,7 @@ class FakeRedis:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_listening(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
