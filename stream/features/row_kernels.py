@@ -176,15 +176,12 @@ def _faded(records: NDArray[Any], j: int, place: int, day: int, factors: NDArray
     Divided and not multiplied, so that one event counts exactly 1 when it comes.
     """
     r = records[j]
-    count = r["counts"][place]
-    if count == 0.0:
-        return 0.0
     h = _half_life_of(place)
     moment = place // HALF_LIVES
     if place >= SOCIAL_COUNTS:
         moment = min(FIRST_VISIT + place - SOCIAL_COUNTS, LAST_VISIT)
     last_s = int64(r["last_s"][moment])
-    return halved(count, period_of(day, h) - period_of(last_s // DAY_S, h)) / factors[h]
+    return halved(r["counts"][place], period_of(day, h) - period_of(last_s // DAY_S, h)) / factors[h]
 
 
 @kernel_part

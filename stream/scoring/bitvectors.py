@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream.scoring.forest import Forest
 from stream.scoring.forest_kernels import PLANES, WALKED_ROWS, lay_keeps, score_forest
-from stream.scoring.rank_kernels import COLUMN, RANKS, TILE, cut_rows
+from stream.scoring.rank_kernels import COLUMN, RANKS, cut_rows, whole_tiles
 from stream.scoring.rules import LINKS, MISSING, ZERO
 from stream.scoring.shapley import Shapley, compile_shapley
 from stream.scoring.shapley_kernels import explain_forest
@@ -56,7 +56,7 @@ class Picked:
     def cut(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return singles and bounds, as ``cut_rows`` writes them."""
         if self._cut is None:
-            c, room = self.rows.shape[1], (len(self.places) + TILE - 1) // TILE * TILE + 16
+            c, room = self.rows.shape[1], whole_tiles(len(self.places)) + 16
             # Columns a power of two apart would push each other out of the processor's cache.
             self._cut = np.empty((c, room), np.float32), np.empty((2, c), np.float32)
             cut_rows(self.rows, self.places, *self._cut)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream.arithmetic import exp, logistic
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rank_kernels import TILE, rank_columns
+from stream.scoring.rank_kernels import rank_columns, whole_tiles
 from stream.scoring.rules import LINKS
 
 BLOCK_ROWS: Final = 2048
@@ -74,27 +74,22 @@ def lay_keeps(nodes: NDArray[Any], trees: NDArray[Any], planes: NDArray[np.int64
 
     ``nodes`` and ``trees`` of BitVectors; ``planes`` int64[p + 1] is where each plane's begin in ``keeps``, KEEP[m].
     """
-    planes[:] = 0
+    planes[0] = count = 0
     for t in range(len(trees)):
-        for j in range(trees[t]["node"], trees[t]["node"] + trees[t]["leaves"] - 1):
-            first, last = np.int64(nodes[j]["first"]), np.int64(nodes[j]["first"]) + np.int64(nodes[j]["left"]) - 1
-            for plane in range(first // 8, last // 8 + 1):
-                planes[trees[t]["plane"] + plane + 1] += 1
-    for p in range(len(planes) - 1):
-        planes[p + 1] += planes[p]
-    ends = planes[:-1].copy()
-    for t in range(len(trees)):
-        for j in range(trees[t]["node"], trees[t]["node"] + trees[t]["leaves"] - 1):
-            first, last = np.int64(nodes[j]["first"]), np.int64(nodes[j]["first"]) + np.int64(nodes[j]["left"]) - 1
-            for plane in range(first // 8, last // 8 + 1):
+        begin, leaves = trees[t]["node"], trees[t]["leaves"]
+        for plane in range((leaves + 7) // 8):
+            for j in range(begin, begin + leaves - 1):
+                first, last = np.int64(nodes[j]["first"]), np.int64(nodes[j]["first"]) + np.int64(nodes[j]["left"]) - 1
+                if not first // 8 <= plane <= last // 8:
+                    continue
                 mask = 0
                 for bit in range(8):
                     if not first <= 8 * plane + bit <= last:
                         mask |= 1 << bit
-                at = trees[t]["plane"] + plane
-                keep = keeps[ends[at]]
+                keep = keeps[count]
                 keep["column"], keep["rank"], keep["mask"] = nodes[j]["column"], nodes[j]["rank"], mask
-                ends[at] += 1
+                count += 1
+            planes[trees[t]["plane"] + plane + 1] = count
 
 
 @kernel_part
@@ -307,7 +302,7 @@ def score_forest(
     ``singles`` float32[c, at least k] and ``bounds`` float32[2, c] as ``cut_rows`` writes them of the rows ``picked``
     (int64[k]). A sum runs over the trees in order, whichever way each is gone through.
     """
-    room = min(BLOCK_ROWS, (max(stop - first, 0) + TILE - 1) // TILE * TILE)
+    room = min(BLOCK_ROWS, whole_tiles(max(stop - first, 0)))
     taken, above, sums = np.empty(room, np.float32), np.empty(room, np.int32), np.empty(room, np.float64)
     ranks, spans = np.empty((len(columns), room), np.uint8), np.empty((len(columns), 2), np.int64)
     some = np.empty(8 * PLANES + 3, np.int64)
@@ -315,7 +310,7 @@ def score_forest(
     for at in range(first, stop, BLOCK_ROWS):
         n = min(BLOCK_ROWS, stop - at)
         # Whole vectors: lanes behind the last row hold whatever stands there, reach some leaf, and nobody asks for it.
-        lanes = min((n + TILE - 1) // TILE * TILE, singles.shape[1] - at)
+        lanes = min(whole_tiles(n), singles.shape[1] - at)
         sums[:lanes] = 0.0
         rank_columns(columns, thresholds, members, singles, bounds, at, taken[:lanes], above, ranks, spans)
         _score_block(keeps, planes, trees, values, ranks, spans, some, bits, lowest, leaves, sums[:lanes])

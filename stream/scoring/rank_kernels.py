@@ -36,6 +36,12 @@ _ONE = np.uint8(1)
 _NONE = np.uint8(0)
 
 
+@kernel_part
+def whole_tiles(rows: int) -> int:
+    """Return so many rows, made up to whole tiles."""
+    return (rows + TILE - 1) // TILE * TILE
+
+
 @kernel
 def cut_rows(
     rows: NDArray[np.float64],

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.scoring.rank_kernels import TILE, cut, goes_one_way, rank_columns
+from stream.scoring.rank_kernels import TILE, cut, goes_one_way, rank_columns, whole_tiles
 from stream.scoring.turn_kernels import SLOTS, share_lanes, write_turns
 
 ROWS: Final = 512
@@ -355,7 +355,7 @@ def explain_forest(
     wide, n = rows.shape[1], _share(stop - first, ROWS)
     room = min(LANES, n, max(_ROOM // most, 1))
     width = _round(room)
-    singles, parts = np.empty((wide, (n + TILE - 1) // TILE * TILE), np.float32), np.empty(wide, np.bool_)
+    singles, parts = np.empty((wide, whole_tiles(n)), np.float32), np.empty(wide, np.bool_)
     tile, lanes = np.empty((TILE // 4, 4 * wide), np.float32), np.empty((2, 4 * wide), np.float32)
     quads, fours = tile.reshape((TILE // 4, wide, 4)), singles.reshape((wide, singles.shape[1] // 4, 4))
     bounds, taken, above = np.empty((2, wide), np.float32), np.empty(n, np.float32), np.empty(n, np.int32)

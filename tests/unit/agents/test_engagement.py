@@ -356,7 +356,6 @@ async def test_late_news_of_a_partition_that_is_gone_brings_no_series_back() -> 
         office.engagement.observe_batch(1, outcome, 0.1)
         office.engagement.observe_commit(1, commit_of(header, 1), 0.1, 1_000)
         office.engagement.observe_sent("triggers", 1, rows(1))
-        office.engagement.complaints({})
         office.engagement.complaints({0: 10, 1: 10})
         assert [line for line in office.metrics.exposition().decode().splitlines() if 'partition="1"' in line] == []
 
