@@ -298,8 +298,9 @@ class OutboxRow:
         key_length = -1 if self.key is None else len(key)
         value_length = 0xFFFFFFFF if self.value is None else len(value)
         head = _ROW.pack(self.sequence, self.partition, key_length, value_length)
-        headers = orjson.dumps([(name, text.decode("latin-1")) for name, text in self.headers])
-        return b"".join((head, key, value, headers))
+        if self.headers and self.headers[-1] == (SEQUENCE_HEADER, b"%d" % self.sequence):
+            return b"".join((head, key, value, _pack_leading(self.headers[:-1]), _LAST_HEADER % self.sequence))
+        return b"".join((head, key, value, _pack_headers(self.headers)))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> OutboxRow:
@@ -329,6 +330,16 @@ class OutboxRow:
         """Return what is sent in this row's place when it was withdrawn before it was sent."""
         headers = ((SEQUENCE_HEADER, b"%d" % self.sequence), (TOMBSTONE_HEADER, b"1"))
         return OutboxRow(self.sequence, self.partition, None, None, headers)
+
+
+def _pack_headers(headers: tuple[tuple[str, bytes], ...]) -> bytes:
+    return orjson.dumps([(name, text.decode("latin-1")) for name, text in headers])
+
+
+@lru_cache(64)
+def _pack_leading(headers: tuple[tuple[str, bytes], ...]) -> bytes:
+    """Return the headers before a row's sequence, the same in all triggers, up to where _LAST_HEADER begins."""
+    return _pack_headers((*headers, (SEQUENCE_HEADER, b"0"))).removesuffix(_LAST_HEADER % 0)
 
 
 def _unpack_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:

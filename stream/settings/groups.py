@@ -246,7 +246,7 @@ class WorkerSettings(_Group):
     """Beyond these, over all partitions held, voters whose records are in Redis are dropped from memory."""
     batches_in_flight: Annotated[int, Field(ge=1, le=1000)] = 8
     """Fetched batches of a partition that wait or are worked on."""
-    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 4096
+    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 8192
     """Most log rows in a batch."""
     fetch_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 40
     """How long Kafka may collect rows for one answer while rows come steadily: larger batches cost less for each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Final
 
 from redis.asyncio import Connection
@@ -26,6 +27,8 @@ _ATTEMPTS: Final = 10
 """How often a WATCH that saw a touched key is tried again before the caller is told to."""
 _ONE_SEND_BYTES: Final = 64 * 1024
 """What is smaller is sent as one piece."""
+_PIECE_ROWS: Final = 64
+"""Outbox rows that are packed at once."""
 _PAGE_ROWS: Final = 1000
 _SCAN_KEYS: Final = 10_000
 
@@ -199,7 +202,7 @@ class RedisStore:
             if some:
                 places = [b"%d" % row.sequence for row in some]
                 commands.append(pack(b"ZREMRANGEBYSCORE", self._boxes[output], places[0], places[-1]))
-                commands.append(_zadd(self._boxes[output], some))
+                commands.append(b"".join(_zadd(self._boxes[output], some)))
         if commands:
             await self._restore_step(owner, *commands)
 
@@ -245,7 +248,7 @@ class RedisStore:
         pieces += self._packing.pairs(commit.records)
         pieces.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(self._header), self._header, len(header), header))
         boxes = [_zadd(self._boxes[output], rows) for output, rows in commit.outbox.items() if rows]
-        return pieces + boxes, 1 + len(boxes)
+        return [*pieces, *chain.from_iterable(boxes)], 1 + len(boxes)
 
     async def _withdrawals(self, session: Session, erased: frozenset[str]) -> list[bytes]:
         """Return the commands that put tombstones in the place of erased voters' unsent triggers."""
@@ -262,7 +265,7 @@ class RedisStore:
                     commands.append(pack(b"ZREMRANGEBYSCORE", box, *[b"%d" % row.sequence] * 2))
                     tombstones.append(row.tombstone())
             if len(rows) < _PAGE_ROWS:
-                return [*commands, _zadd(box, tombstones)] if tombstones else []
+                return [*commands, b"".join(_zadd(box, tombstones))] if tombstones else []
             after = rows[-1].sequence
 
     async def _has_keys(self, session: Session) -> bool:
@@ -347,11 +350,13 @@ def _range(box: bytes, after: int, limit: int) -> bytes:
     return pack(b"ZRANGEBYSCORE", box, b"(%d" % after, b"+inf", b"LIMIT", b"0", b"%d" % limit)
 
 
-def _zadd(box: bytes, rows: Sequence[OutboxRow]) -> bytes:
-    words: list[bytes] = []
-    for row in rows:
-        words += (b"%d" % row.sequence, row.to_bytes())
-    return pack(b"ZADD", box, *words)
+def _zadd(box: bytes, rows: Sequence[OutboxRow]) -> list[bytes]:
+    """Pack one command, in pieces: of all rows together each copy would be fresh memory."""
+    pieces = [b"*%d\r\n$4\r\nZADD\r\n$%d\r\n%b\r\n" % (2 * len(rows) + 2, len(box), box)]
+    for first in range(0, len(rows), _PIECE_ROWS):
+        members = [(b"%d" % row.sequence, row.to_bytes()) for row in rows[first : first + _PIECE_ROWS]]
+        pieces.append(b"".join([b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(s), s, len(m), m) for s, m in members]))
+    return pieces
 
 
 async def _execute(
