@@ -8,9 +8,11 @@ from typing import Final
 
 from stream.records import OutboxRow
 
-MOST_ROWS: Final = 4096
-MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_ROWS: Final = 16_384
+MOST_BYTES: Final = 24 * 1024 * 1024
 """Of values; what a relay does not take in time it reads from the store."""
+TAKEN_ROWS: Final = 4096
+"""Most rows that are given up at once: what was given up is sent, whatever is withdrawn meanwhile."""
 
 
 class Handover:
@@ -32,14 +34,20 @@ class Handover:
             self._bytes += size
 
     def take(self, after: int) -> list[OutboxRow]:
-        """Give up all rows behind the sequence ``after``; none where the first of them is not the next one."""
-        rows = [row for row in self._rows if row.sequence > after]
+        """Give up the first rows behind the sequence ``after``; none where the first of them is not the next one."""
+        rows = self._rows
+        while rows and rows[0].sequence <= after:
+            self._drop()
         if not rows or rows[0].sequence != after + 1:
             return []
-        self.clear()
-        return rows
+        return [self._drop() for _ in range(min(len(rows), TAKEN_ROWS))]
 
     def clear(self) -> None:
         """Forget all: the store has other rows by now, or will have."""
         self._rows.clear()
         self._bytes = 0
+
+    def _drop(self) -> OutboxRow:
+        row = self._rows.popleft()
+        self._bytes -= len(row.value or b"")
+        return row

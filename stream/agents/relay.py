@@ -35,7 +35,7 @@ BATCH_BYTES: Final = 256 * 1024
 """A batch holds one row in any case; halved where the broker finds a batch too large."""
 PAGE_ROWS: Final = (1, 256, 4096)
 """Outbox rows read at once: fewest, at first, most."""
-PAGE_BYTES: Final = (256 * 1024, 4 * 1024 * 1024)
+PAGE_BYTES: Final = (1024 * 1024, 4 * 1024 * 1024)
 """A page smaller than the first is doubled, one larger than the second is halved."""
 
 MODES: Final = ("fenced", "idempotent", "plain")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.agents.handover import MOST_BYTES, MOST_ROWS, Handover
+from stream.agents.handover import MOST_BYTES, MOST_ROWS, TAKEN_ROWS, Handover
 from stream.records import OutboxRow
 
 
@@ -23,6 +23,23 @@ def test_rows_that_are_sent_already_are_left_out() -> None:
     handed = Handover()
     handed.put(rows(4, 9))
     assert handed.take(6) == rows(7, 9)
+
+
+def test_many_rows_are_given_up_some_at_a_time() -> None:
+    handed = Handover()
+    handed.put(rows(1, TAKEN_ROWS + 2))
+    handed.put(rows(TAKEN_ROWS + 3, TAKEN_ROWS + 4))
+    assert handed.take(0) == rows(1, TAKEN_ROWS)
+    handed.put(rows(TAKEN_ROWS + 5, TAKEN_ROWS + 5))
+    assert handed.take(TAKEN_ROWS) == rows(TAKEN_ROWS + 1, TAKEN_ROWS + 5)
+
+
+def test_rows_that_were_given_up_make_room_for_as_many_more() -> None:
+    half = b"x" * (MOST_BYTES // 2)
+    handed = Handover()
+    for number in range(1, 5):
+        handed.put([OutboxRow(number, 0, None, half)])
+        assert [row.sequence for row in handed.take(number - 1)] == [number]
 
 
 def test_rows_behind_a_gap_wait_until_the_store_has_given_what_is_missing() -> None:
