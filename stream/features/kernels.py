@@ -40,6 +40,7 @@ def fold(
     note_half_lives(columns, wanted)
     factors = np.empty(HALF_LIVES, np.float64)
     factors[:] = 1.0
+    factors_ms = int64(-1)
     for i in range(first, stop):
         j = slots[i]
         if use[i] == USE_ERASE:
@@ -52,7 +53,10 @@ def fold(
         at_ms = max(now[i], int64(records[j]["last_seen_ms"]))
         if fresh:
             previous_ms = at_ms
-        find_factors(at_ms, wanted, factors)
+        # Rows of one batch of Kafka's have one log time, mostly.
+        if at_ms != factors_ms:
+            find_factors(at_ms, wanted, factors)
+            factors_ms = at_ms
         read_row(records, j, at_ms, previous_ms, factors, columns, rows, i)
 
 

@@ -30,7 +30,7 @@ from stream.scoring.turn_kernels import SLOTS, share_lanes, write_turns
 
 ROWS: Final = 512
 """That are ranked together."""
-LANES: Final = 96
+LANES: Final = 192
 """That go through a tree at once: side by side, so that one instruction serves several. Rows that turn alike at all of
 its splits have one lane."""
 _STEP: Final = 16

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from stream.compiled import kernel_part
 from stream.scoring.rank_kernels import goes_one_way
 
-SLOTS: Final = 256
+SLOTS: Final = 512
 """Of a table of lanes by what their rows' turns come to: more than twice as many as there are lanes."""
 
 _BITS = 64
 _NONE = np.uint64(0)
 _ONE = np.uint64(1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-_TOP = np.uint64(56)
+_TOP = np.uint64(55)
 
 
 @kernel_part
