@@ -10,9 +10,9 @@ from stream.records import OutboxRow
 
 MOST_ROWS: Final = 16_384
 MOST_BYTES: Final = 24 * 1024 * 1024
-"""Of values; what a relay does not take in time it reads from the store."""
-TAKEN_ROWS: Final = 4096
-"""Most rows that are given up at once: what was given up is sent, whatever is withdrawn meanwhile."""
+"""Of keys and values; what a relay does not take in time it reads from the store."""
+TAKEN_BYTES: Final = 1024 * 1024
+"""Given up at once, at least one row: what a relay was given it sends, though an erasure withdraws it meanwhile."""
 
 
 class Handover:
@@ -25,7 +25,7 @@ class Handover:
 
     def put(self, rows: Sequence[OutboxRow]) -> None:
         """Add a commit's rows; of more than MOST_ROWS or MOST_BYTES none is kept."""
-        size = sum([len(row.value or b"") for row in rows])
+        size = sum(map(_size, rows))
         follows = not self._rows or not rows or self._rows[-1].sequence + 1 == rows[0].sequence
         if not follows or len(self._rows) + len(rows) > MOST_ROWS or self._bytes + size > MOST_BYTES:
             self.clear()
@@ -40,7 +40,12 @@ class Handover:
             self._drop()
         if not rows or rows[0].sequence != after + 1:
             return []
-        return [self._drop() for _ in range(min(len(rows), TAKEN_ROWS))]
+        taken = [self._drop()]
+        size = _size(taken[0])
+        while rows and size + _size(rows[0]) <= TAKEN_BYTES:
+            size += _size(rows[0])
+            taken.append(self._drop())
+        return taken
 
     def clear(self) -> None:
         """Forget all: the store has other rows by now, or will have."""
@@ -49,5 +54,9 @@ class Handover:
 
     def _drop(self) -> OutboxRow:
         row = self._rows.popleft()
-        self._bytes -= len(row.value or b"")
+        self._bytes -= _size(row)
         return row
+
+
+def _size(row: OutboxRow) -> int:
+    return len(row.key or b"") + len(row.value or b"")

@@ -60,6 +60,9 @@ _PAGE_SIZES: Final = {
     "stream.snapshots.writing.CHUNK_RECORDS": (3, 50),
     "stream.stores.redis._SCAN_KEYS": (20, 10_000),
     "stream.commands.restore._FILL_ITEMS": (3, 50),
+    "stream.agents.handover.TAKEN_BYTES": (1, 2000, 1 << 20),
+    "stream.agents.handover.MOST_ROWS": (3, 16_384),
+    "stream.stores.redis._PIECE_ROWS": (1, 64),
 }
 
 

@@ -90,6 +90,22 @@ def test_row_stands_in_redis_as_these_bytes() -> None:
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("groundswell-sequence", b"7"),),
+        (("groundswell-sequence", b"8"),),
+        *[(('quo"te\\', b'"\\\n\x00\x7f\x80\xff'), ("groundswell-sequence", b"7"))] * 2,
+        (("groundswell-sequence", b"7"), ("name", b"0")),
+        ROW.tombstone().headers,
+    ],
+)
+def test_headers_stand_in_redis_as_plain_json(headers: tuple[tuple[str, bytes], ...]) -> None:
+    plain = orjson.dumps([(name, text.decode("latin-1")) for name, text in headers])
+    assert replace(ROW, headers=headers).to_bytes() == ROW.to_bytes().removesuffix(b'[["name","\xc3\xbf"]]') + plain
+
+
+@pytest.mark.parametrize(
     "data",
     [
         NUMBERED.to_bytes()[:-1],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stream.agents.handover import MOST_BYTES, MOST_ROWS, TAKEN_ROWS, Handover
+import pytest
+
+from stream.agents.handover import MOST_BYTES, MOST_ROWS, TAKEN_BYTES, Handover
 from stream.records import OutboxRow
 
 
@@ -25,21 +27,31 @@ def test_rows_that_are_sent_already_are_left_out() -> None:
     assert handed.take(6) == rows(7, 9)
 
 
-def test_many_rows_are_given_up_some_at_a_time() -> None:
+def test_large_rows_are_given_up_some_at_a_time() -> None:
+    third = b"x" * (TAKEN_BYTES // 3 - 1)
+    large = [OutboxRow(number, 0, b"k", third) for number in range(1, 6)]
     handed = Handover()
-    handed.put(rows(1, TAKEN_ROWS + 2))
-    handed.put(rows(TAKEN_ROWS + 3, TAKEN_ROWS + 4))
-    assert handed.take(0) == rows(1, TAKEN_ROWS)
-    handed.put(rows(TAKEN_ROWS + 5, TAKEN_ROWS + 5))
-    assert handed.take(TAKEN_ROWS) == rows(TAKEN_ROWS + 1, TAKEN_ROWS + 5)
+    handed.put(large[:4])
+    assert handed.take(0) == large[:3]
+    handed.put(large[4:])
+    assert handed.take(3) == large[3:]
 
 
-def test_rows_that_were_given_up_make_room_for_as_many_more() -> None:
+def test_a_row_is_given_up_however_large() -> None:
+    handed = Handover()
+    handed.put([OutboxRow(number, 0, None, b"x" * (TAKEN_BYTES + 1)) for number in (1, 2)])
+    assert [[row.sequence for row in handed.take(after)] for after in (0, 1, 2)] == [[1], [2], []]
+
+
+@pytest.mark.parametrize("sent", [1, 2])
+def test_rows_that_are_gone_make_room_for_as_many_more(sent: int) -> None:
+    """Given up, or sent already when the relay asks."""
     half = b"x" * (MOST_BYTES // 2)
     handed = Handover()
-    for number in range(1, 5):
-        handed.put([OutboxRow(number, 0, None, half)])
-        assert [row.sequence for row in handed.take(number - 1)] == [number]
+    handed.put([OutboxRow(1, 0, None, half), OutboxRow(2, 0, None, half)])
+    handed.take(sent - 1)
+    handed.put([OutboxRow(3, 0, None, half)])
+    assert [row.sequence for row in handed.take(sent)] == [sent + 1]
 
 
 def test_rows_behind_a_gap_wait_until_the_store_has_given_what_is_missing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from aiokafka.errors import KafkaError
@@ -154,6 +154,9 @@ class Broker:
         self.refused = set(refused)
         self.opened: Counter[str] = Counter()
         self.written: list[tuple[str, int]] = []
+        self.values: list[bytes | None] = []
+        self.meanwhile: Callable[[int], Awaitable[None]] | None = None
+        """Called with the last sequence of each write before it is answered."""
 
     def __call__(self, _: object, mode: str, _batch_bytes: int) -> Writing:
         return Writing(self, mode)
@@ -184,7 +187,10 @@ class Writing:
 
     async def send(self, _: str, _partition: int, rows: Sequence[OutboxRow], first: int) -> int:
         self.broker.written += [(self.mode, row.sequence) for row in rows[first:]]
+        self.broker.values += [row.value for row in rows[first:]]
         self.has_written = True
+        if self.broker.meanwhile is not None:
+            await self.broker.meanwhile(rows[-1].sequence)
         return len(rows) - first
 
     async def close(self) -> None:
@@ -216,6 +222,51 @@ async def test_broker_that_knows_no_fence_is_written_to_as_well_as_it_can(broker
     broker.refused.add("plain")
     with pytest.raises(KafkaError, match="no plain writes"):
         await relay._open("triggers-0", 0)
+
+
+async def commit_rows(store: MemoryStore, rows: Sequence[OutboxRow], erased: Sequence[str] = ()) -> None:
+    header = await store.read_header()
+    assert header is not None
+    header.sequences["triggers"] = max([header.sequences["triggers"], *[row.sequence for row in rows]])
+    await store.commit(Commit(0, header, Records.of([]), {"triggers": list(rows)}, frozenset(erased)))
+
+
+@pytest.mark.parametrize("taken_bytes", [1, 4, 1000])
+async def test_rows_handed_over_are_sent_in_turn_and_what_is_withdrawn_before_its_turn_is_not(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, taken_bytes: int
+) -> None:
+    monkeypatch.setattr("stream.agents.handover.TAKEN_BYTES", taken_bytes)
+    server = await server_with(1, [1])
+    store = MemoryStore(server, PREFIX)
+    relay = sharing(server, Modes())
+    task = asyncio.create_task(relay.run())
+
+    async def all_sent() -> None:
+        async with asyncio.timeout(5):
+            while relay.backlog or not broker.written:
+                await asyncio.sleep(0)
+
+    await all_sent()
+    more = [OutboxRow(number, 0, b"k%d" % (number % 2), b"v") for number in range(2, 7)]
+    server.faults.append(Fault("outbox", StoreFailedError("a row that is at hand was read")))
+    await commit_rows(store, more[:3])
+    relay.wake(4, more[:3])
+    await all_sent()
+    server.faults.clear()
+
+    async def withdraw(sequence: int) -> None:
+        if sequence >= 5 and broker.meanwhile is not None:
+            broker.meanwhile = None
+            relay.forget()
+            await commit_rows(store, [], ["k0"])
+
+    broker.meanwhile = withdraw
+    await commit_rows(store, more[3:])
+    relay.wake(6, more[3:])
+    await all_sent()
+    await stopped(task)
+    assert [sequence for _, sequence in broker.written] == [1, 2, 3, 4, 5, 6]
+    assert broker.values == [b"v"] * 5 + [b"v" if taken_bytes == 1000 else None]
 
 
 async def test_fence_that_was_once_granted_is_not_given_up_by_a_relay_made_later(broker: Broker) -> None:

@@ -225,9 +225,10 @@ class Courier:
                 await self._carries.wait()
                 sent = self.sent[-1].sequence if self.sent else 0
                 rows = self._handed.take(sent) or await self._store.outbox(self._output, 0, 1_000_000)
-                if rows:
+                while rows:
                     self.sent += rows
                     await self._store.trim(self._output, rows[-1].sequence)
+                    rows = self._handed.take(rows[-1].sequence)
                 self._last = self.committed
         finally:
             self.is_running = False

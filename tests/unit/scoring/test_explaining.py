@@ -96,7 +96,17 @@ def test_shares_that_fall_to_nothing_give_no_nan() -> None:
 
 @pytest.mark.parametrize("seed", [4, 5])
 @pytest.mark.parametrize(
-    ("n", "most"), [(4, 20), (5, 20), (17, 20), (LANES, 20), (LANES + 1, 20), (2 * LANES + 2, 200), (ROWS + 1, 20)]
+    ("n", "most"),
+    [
+        (4, 20),
+        (5, 20),
+        (17, 20),
+        (LANES, 20),
+        (LANES + 1, 20),
+        (2 * LANES + 2, 60),
+        (2 * LANES + 2, 200),
+        (ROWS + 1, 20),
+    ],
 )
 def test_row_is_explained_alike_beside_any_others(n: int, most: int, seed: int) -> None:
     forest, rows = some_forest(seed, 5, most, 8), some_rows(seed, n, 8)

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.records import VOTER, Records
+from stream.records import VOTER, OutboxRow, Records
 from stream.spans import Spans
 from stream.stores import kernels
 from stream.stores.packing import KernelPacking, PlainPacking
+from stream.stores.redis import _zadd
 from stream.stores.wire import pack
 
 PREFIX = b"{campaign:17}:v:"
@@ -32,6 +33,13 @@ def test_what_is_packed_is_redis_protocol() -> None:
     some = records(5, 3)
     words = [word for voter, value in some for word in (PREFIX + voter, value)]
     assert b"".join([b"*7\r\n$4\r\nMSET\r\n", *KernelPacking(PREFIX).pairs(some)]) == pack(b"MSET", *words)
+
+
+@pytest.mark.parametrize("n", [1, 64, 65, 128, 130])
+def test_outbox_rows_in_pieces_are_one_command(n: int) -> None:
+    rows = [OutboxRow(number, 0, b"ada", b"v" * number) for number in range(n)]
+    words = [word for row in rows for word in (b"%d" % row.sequence, row.to_bytes())]
+    assert b"".join(_zadd(b"box", rows)) == pack(b"ZADD", b"box", *words)
 
 
 def test_the_buffer_is_used_again_until_it_may_still_be_on_its_way() -> None:
