@@ -54,6 +54,7 @@ def lines(path: Path, title: str, rooms: Mapping[tuple[str, str], Series], *, lo
         1, len(rooms), figsize=(1 + 5.5 * len(rooms), 5), layout="constrained", squeeze=False
     )
     figure.suptitle(title)
+    is_shared = len(rooms) > 1 and len({tuple(series) for series in rooms.values()}) == 1
     for axes, ((x_label, y_label), series) in zip(places[0], rooms.items(), strict=True):
         for name, points in series.items():
             axes.plot([x for x, _ in points], [y for _, y in points], "o-", label=name)
@@ -66,7 +67,10 @@ def lines(path: Path, title: str, rooms: Mapping[tuple[str, str], Series], *, lo
         else:
             axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3, which="both")
-        axes.legend(fontsize="small")
+        if not is_shared:
+            axes.legend(fontsize="small")
+    if is_shared:
+        figure.legend(*places[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
