@@ -299,8 +299,10 @@ class OutboxRow:
         value_length = 0xFFFFFFFF if self.value is None else len(value)
         head = _ROW.pack(self.sequence, self.partition, key_length, value_length)
         if self.headers and self.headers[-1] == (SEQUENCE_HEADER, b"%d" % self.sequence):
-            return b"".join((head, key, value, _pack_leading(self.headers[:-1]), _LAST_HEADER % self.sequence))
-        return b"".join((head, key, value, _pack_headers(self.headers)))
+            headers = _pack_leading(self.headers[:-1]) + _LAST_HEADER % self.sequence
+        else:
+            headers = _pack_headers(self.headers)
+        return b"".join((head, key, value, headers))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> OutboxRow:

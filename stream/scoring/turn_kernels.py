@@ -18,7 +18,7 @@ _BITS = 64
 _NONE = np.uint64(0)
 _ONE = np.uint64(1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-_TOP = np.uint64(55)
+_TOP = np.uint64(65 - SLOTS.bit_length())
 
 
 @kernel_part

@@ -21,7 +21,7 @@ from stream.stores.outcomes import is_lost, nothing_changed
 from stream.stores.packing import KernelPacking, Packing, Pieces, PlainPacking
 from stream.stores.route import Route
 from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, rows_of, stateless
-from stream.stores.wire import Session, Wire, first_error, pack
+from stream.stores.wire import Session, Wire, bulks, first_error, pack
 
 _ATTEMPTS: Final = 10
 """How often a WATCH that saw a touched key is tried again before the caller is told to."""
@@ -246,7 +246,7 @@ class RedisStore:
         header = commit.header.to_bytes()
         pieces: Pieces = [b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(commit.records) + 3)]
         pieces += self._packing.pairs(commit.records)
-        pieces.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(self._header), self._header, len(header), header))
+        pieces.append(bulks((self._header, header)))
         boxes = [_zadd(self._boxes[output], rows) for output, rows in commit.outbox.items() if rows]
         return [*pieces, *chain.from_iterable(boxes)], 1 + len(boxes)
 
@@ -352,10 +352,10 @@ def _range(box: bytes, after: int, limit: int) -> bytes:
 
 def _zadd(box: bytes, rows: Sequence[OutboxRow]) -> list[bytes]:
     """Pack one command, in pieces: of all rows together each copy would be fresh memory."""
-    pieces = [b"*%d\r\n$4\r\nZADD\r\n$%d\r\n%b\r\n" % (2 * len(rows) + 2, len(box), box)]
+    pieces = [b"*%d\r\n" % (2 * len(rows) + 2) + bulks((b"ZADD", box))]
     for first in range(0, len(rows), _PIECE_ROWS):
         members = [(b"%d" % row.sequence, row.to_bytes()) for row in rows[first : first + _PIECE_ROWS]]
-        pieces.append(b"".join([b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(s), s, len(m), m) for s, m in members]))
+        pieces.append(bulks(chain.from_iterable(members)))
     return pieces
 
 

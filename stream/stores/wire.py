@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -27,7 +27,12 @@ def unreadable(error: Exception) -> InvalidResponse:
 
 def pack(*words: bytes) -> bytes:
     """Return one command in Redis' protocol (RESP arrays of bulk strings)."""
-    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+    return b"*%d\r\n" % len(words) + bulks(words)
+
+
+def bulks(words: Iterable[bytes]) -> bytes:
+    """Return words as bulk strings, which a command's head counts."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
 class Session:

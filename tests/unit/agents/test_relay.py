@@ -298,11 +298,7 @@ async def test_relay_without_a_fence_takes_one_once_another_was_granted_it(broke
             await asyncio.sleep(0)
     broker.refused = set()
     await sharing(server, modes)._open("triggers-0", 0)
-    store = MemoryStore(server, PREFIX)
-    header = await store.read_header()
-    assert header is not None
-    header.sequences["triggers"] = 3
-    await store.commit(Commit(0, header, Records.of([]), {"triggers": [OutboxRow(3, 0, b"k", b"v", ())]}))
+    await commit_rows(MemoryStore(server, PREFIX), [OutboxRow(3, 0, b"k", b"v", ())])
     relay.wake(3)
     async with asyncio.timeout(5):
         while relay.backlog:
