@@ -33,8 +33,6 @@ _MOST_DOUBLINGS = 4
 _PATIENCE = 0.25
 """By what part of their delay so far rows may be delayed once more, for a commit that is worth more."""
 _MOST_PATIENCE_SECONDS = 2.0
-_LULL_PATIENCE_SECONDS = 0.02
-"""Where nothing waits behind them, and they may only seem to be late, since the clocks of broker and worker differ."""
 
 
 @dataclass(slots=True)
@@ -66,7 +64,7 @@ class _Work:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing but the place in the log has changed since the last commit."""
-        return not self.table.changed and not any(self.state.outbox.values())
+        return not any(self.state.outbox.values()) and not self.table.changed
 
 
 class Partition:
@@ -376,19 +374,18 @@ class Partition:
     def _patience(self, work: _Work) -> float:
         """Return for how many seconds the next commit may wait for more rows.
 
-        Rows that changed nothing (ticks, mostly) need no commit of their own. Rows that are read long after they were
-        written bear a part of that delay once more: of voters who act again, one record is written instead of many.
-        Half of the bound is left to go on with while the commit is on its way.
+        Rows that changed nothing (ticks, mostly) need no commit of their own. Where more rows wait to be processed,
+        those that are read long after they were written bear a part of that delay once more: of voters who act again,
+        one record is written instead of many. Half of the bound is left to go on with while the commit is on its way.
         """
         limits = self._limits
         if self._suspended or work.uncommitted >= limits.uncommitted_events // 2:
             return 0.0
         if work.is_quiet:
             return limits.idle_commit_seconds
-        if work.oldest_ms is None or work.table.changed >= limits.commit_records():
+        if not self._batches or work.oldest_ms is None or work.table.changed >= limits.commit_records():
             return 0.0
-        most_seconds = _MOST_PATIENCE_SECONDS if self._batches else _LULL_PATIENCE_SECONDS
-        return min((self._log.now() - work.oldest_ms / 1000) * _PATIENCE, most_seconds)
+        return min((self._log.now() - work.oldest_ms / 1000) * _PATIENCE, _MOST_PATIENCE_SECONDS)
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:
