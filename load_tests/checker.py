@@ -248,7 +248,7 @@ def read_rows(bootstrap: str, topic: str, number: int, start: int | None = None)
 
 @dataclass(frozen=True)
 class Held:
-    """What a partition has in the store, as raw as it stands there."""
+    """What a partition has in the store: the header's fields, and the records' bytes."""
 
     header: Mapping[str, Any]
     records: Mapping[str, bytes]

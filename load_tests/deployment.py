@@ -24,6 +24,7 @@ from load_tests.checker import Held
 from stream.commands import topics
 from stream.embedded.services import free_port
 from stream.settings import Settings
+from tests.oracle_record import unpacked
 
 OUTBOXES: Final = ("triggers", "rejects", "forwards")
 GROUNDSWELL: Final = (sys.executable, "-m", "stream")
@@ -142,13 +143,14 @@ class Deployment:
         return sum(int(count) for count in counts)
 
     def held(self, partition: int) -> Held:
-        """Return header and records as raw as they stand in Redis."""
+        """Return header and records as they stand in Redis, unpacked."""
         prefix = f"{{{self.namespace}:{partition}}}:v:".encode()
         with self.keys() as client:
             keys = list(client.scan_iter(prefix + b"*", count=10_000))
             values: Any = client.mget(keys) if keys else []
         header = self.header(partition) or {"offset": 0, "totals": {}}
-        return Held(header, {key[len(prefix) :].decode(): value for key, value in zip(keys, values, strict=True)})
+        records = {key[len(prefix) :].decode(): unpacked(value) for key, value in zip(keys, values, strict=True)}
+        return Held(header, records)
 
     def ends(self) -> dict[int, int]:
         """Return by partition where the events topic ends."""

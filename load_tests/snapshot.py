@@ -34,6 +34,7 @@ from stream.commands.snapshot import Taken, listing, take
 from stream.errors import GroundswellError
 from stream.records import VOTER
 from stream.stores.names import voter_prefix
+from stream.stores.packing import packed, unpacked
 
 VOTERS: Final = 1_000_000
 GROWN: Final = 20_000
@@ -161,7 +162,7 @@ class Bench:
     def _multiply(self, grown: int) -> None:
         start = voter_prefix(self.rig.settings.key_prefix(0))
         found = self._redis.mget([start + voter(number) for number in range(grown)])
-        originals = np.frombuffer(b"".join(filter(None, found)), VOTER)
+        originals = np.frombuffer(b"".join(map(unpacked, filter(None, found))), VOTER)
         chance = np.random.default_rng(1)
         for first in range(grown, self.voters, COPIES_AT_ONCE):
             count = min(COPIES_AT_ONCE, self.voters - first)
@@ -169,7 +170,7 @@ class Bench:
             used = copies["ring"] != 0
             copies["ring"][used] = chance.integers(1, 1 << 63, int(used.sum()))
             blocks = copies.view(np.dtype((np.void, VOTER.itemsize))).tolist()
-            self._redis.mset({start + voter(first + place): block for place, block in enumerate(blocks)})
+            self._redis.mset({start + voter(first + place): packed(block) for place, block in enumerate(blocks)})
 
     def _offset(self) -> int:
         (header,) = self.rig.headers()

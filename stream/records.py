@@ -115,7 +115,7 @@ CONSENT_NO: Final = 2
 CONSENT_ERASED: Final = 3
 
 VOTER: Final = np.dtype(layout.FIELDS)
-"""One voter: 768 bytes, little-endian, the same in memory and in Redis."""
+"""One voter: 768 bytes, little-endian; Redis has them packed (stores.packing)."""
 
 assert VOTER.itemsize == 768  # noqa: S101 (a layout that all else rests on)
 

@@ -27,6 +27,20 @@ def word_at(buffer: NDArray[np.uint8], position: int) -> np.uint64:
 
 
 @kernel_part
+def put_word(buffer: NDArray[np.uint8], position: int, word: np.uint64) -> None:
+    """Write a number as the eight bytes from ``position`` on, little-endian: one store."""
+    at = np.uint64(position)
+    buffer[at] = word
+    buffer[at + _U1] = word >> _U8
+    buffer[at + _U2] = word >> _U16
+    buffer[at + _U3] = word >> _U24
+    buffer[at + _U4] = word >> _U32
+    buffer[at + _U5] = word >> _U40
+    buffer[at + _U6] = word >> _U48
+    buffer[at + _U7] = word >> _U56
+
+
+@kernel_part
 def rotated(word: np.uint64, bits: int) -> np.uint64:
     """Return ``word`` rotated left by 1 to 63 bits."""
     return np.uint64((word << np.uint64(bits)) | (word >> np.uint64(64 - bits)))

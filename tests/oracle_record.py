@@ -243,6 +243,24 @@ class Voter:
         return local.toordinal() - 719163, local.hour, local.weekday()
 
 
+def packed(record: bytes) -> bytes:
+    """Return a record as Redis keeps it: a mark, one bit for each word of 8 bytes, and the words that are not 0."""
+    words = [record[at : at + 8] for at in range(0, len(record), 8)]
+    kept = [place for place, word in enumerate(words) if any(word)]
+    bitmap = sum(1 << place for place in kept).to_bytes(len(words) // 8, "little")
+    return struct.pack("<HH", 0, len(words)) + bitmap + b"".join(words[place] for place in kept)
+
+
+def unpacked(value: bytes) -> bytes:
+    """Return the record that ``packed`` packed; what is of another form as it is."""
+    mark, count = struct.unpack("<HH", value[:4].ljust(4, b"\xff"))
+    bitmap, words = int.from_bytes(value[4:16], "little"), value[16:]
+    if (mark, count) != (0, 96) or len(words) != 8 * bitmap.bit_count():
+        return value
+    rest = iter([words[at : at + 8] for at in range(0, len(words), 8)])
+    return b"".join(next(rest) if bitmap >> place & 1 else bytes(8) for place in range(count))
+
+
 def more(number: int, added: int, most: int) -> int:
     return min(number + added, most)
 

@@ -28,6 +28,7 @@ from stream.errors import (
 from stream.records import Commit, Header, Records
 from stream.spans import Spans
 from stream.stores import RedisEndpoint, RedisStore, check_server
+from stream.stores.packing import packed
 from stream.stores.route import cluster_slots
 from tests.simulation import loop
 
@@ -84,10 +85,10 @@ EXCHANGES: Final[dict[str, tuple[Ask, list[bytes]]]] = {
     "read_header": (lambda store: store.read_header(), bulk(HEADER.to_bytes())),
     "claim": (lambda store: store.claim("two", HEADER), [*_look(), *_done(OK)]),
     "first claim": (lambda store: store.claim("two", HEADER), [OK, b"$-1\r\n", b":0\r\n", _PAGE]),
-    "load": (lambda store: store.load(Spans.of_texts(["ada", "bob"])), [listed(*bulk(b"x" * 768), b"$-1\r\n")]),
+    "load": (lambda store: store.load(Spans.of_texts(["ada", "bob"])), [listed(*bulk(packed(b"x" * 768)), b"$-1\r\n")]),
     "read_together": (
         lambda store: store.read_together(["ada"]),
-        _done(*bulk(HEADER.to_bytes()), listed(*bulk(b"x" * 768))),
+        _done(*bulk(HEADER.to_bytes()), listed(*bulk(packed(b"x" * 768)))),
     ),
     "voters": (lambda store: _all(store.voters()), [listed(*bulk(b"7"), b"*0\r\n"), _PAGE]),
     "commit": (

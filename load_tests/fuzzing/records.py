@@ -22,6 +22,7 @@ from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import KIND, RECORD_VERSION, RING_LENGTH, VOTER, ContentId, Header
 from stream.spans import Spans
 from stream.stores import Table
+from stream.stores.packing import KernelPacking, PlainPacking, packed
 
 OFFSET: Final = 1000
 SENTINEL: Final = "sentinel"
@@ -80,7 +81,7 @@ def mutate(chance: random.Random, record: bytes) -> bytes:
     if draw < 0.4:
         # Most of these pass the table, so that the kernels meet them.
         for _ in range(chance.choice((1, 1, 4, 40))):
-            place = 8 * chance.randrange(2, VOTER.itemsize // 8)
+            place = 8 * chance.randrange(2, len(data) // 8)
             data[place : place + 8] = chance.choice(
                 (b"\xff" * 8, b"\0" * 8, b"\0" * 6 + b"\xf0\x7f", b"\0" * 6 + b"\xf8\x7f", b"\0" * 7 + b"\x80")
             )
@@ -98,7 +99,8 @@ def try_records(chance: random.Random, inputs: int, table_of: Callable[[int], Ta
     counts: Counter[str] = Counter()
     taken: dict[str, bytes] = {SENTINEL: sound_record(chance, OFFSET - 1)}
     for number in range(inputs):
-        data = mutate(chance, sound_record(chance, OFFSET - chance.choice((1, 1, 1, 0))))
+        record = sound_record(chance, OFFSET - chance.choice((1, 1, 1, 0)))
+        data = unpacked_by_both(mutate(chance, chance.choice((record, packed(record)))))
         with held_to("record", data, (StateMismatchError, CommitRefusedError), counts):
             table = table_of(1)
             _, unknown = table.index(Spans.of_texts(["voter"]))
@@ -111,6 +113,13 @@ def try_records(chance: random.Random, inputs: int, table_of: Callable[[int], Ta
         alone[SENTINEL] == together.get(SENTINEL), "a damaged record touched the sound one", b"".join(taken.values())
     )
     return counts
+
+
+def unpacked_by_both(value: bytes) -> bytes:
+    """Return a value of Redis as a record's bytes, the same by the kernel and by its reference."""
+    [plain], [fast, again] = PlainPacking(b"").unpacked([value]), KernelPacking(b"").unpacked([value, value])
+    expect(plain == fast == again, "a record is unpacked in two ways", value)
+    return value if plain is None else plain
 
 
 def _event(chance: random.Random) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The loops of the stores over flat arrays: voter ids to slots, and records to one buffer of Redis' protocol."""
+"""The loops of the index over flat arrays: voter ids to slots."""
 
 from typing import Any
 
@@ -197,70 +197,3 @@ def rebuild_buckets(key: NDArray[np.uint64], buckets: NDArray[np.uint64], names:
             while buckets[place] != 0:
                 place = (place + np.uint64(1)) & mask
             buckets[place] = _bucket_of(code, slot)
-
-
-@kernel_part
-def _write_number(out: NDArray[np.uint8], position: int, number: int) -> int:
-    """Write a decimal number of at least 0; return the position behind it."""
-    digits = 1
-    rest = number
-    while rest >= 10:
-        rest //= 10
-        digits += 1
-    rest = number
-    for place in range(digits - 1, -1, -1):
-        out[position + place] = 48 + rest % 10
-        rest //= 10
-    return position + digits
-
-
-@kernel_part
-def _write(out: NDArray[np.uint8], position: int, data: NDArray[np.uint8]) -> int:
-    """Write ``data``; return the position behind it."""
-    room = out[position : position + len(data)]
-    for place in range(len(data)):
-        room[place] = data[place]
-    return position + len(data)
-
-
-@kernel_part
-def _write_line_end(out: NDArray[np.uint8], position: int) -> int:
-    """Write CR and LF; return the position behind them."""
-    out[position] = 13
-    out[position + 1] = 10
-    return position + 2
-
-
-@kernel_part
-def _write_head(out: NDArray[np.uint8], position: int, length: int) -> int:
-    r"""Write the head of a bulk string, ``$<length>\r\n``; return the position behind it."""
-    out[position] = 36
-    return _write_line_end(out, _write_number(out, position + 1, length))
-
-
-@kernel
-def pack_pairs(
-    prefix: NDArray[np.uint8],
-    buffer: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    stops: NDArray[np.int64],
-    values: NDArray[np.uint8],
-    out: NDArray[np.uint8],
-) -> int:
-    r"""Write a key and a value for each row into ``out`` as RESP bulk strings; return how many bytes they took.
-
-    Keys are ``prefix`` and ``buffer[starts:stops]`` (int64[n]); values the rows of ``values`` (uint8[n, width]), or
-    none at all where its width is 0 (keys alone, as MGET wants them). ``out`` has room for each row's bytes and 64
-    more.
-    Source: the Redis serialization protocol, "Bulk strings": ``$<length>\r\n<bytes>\r\n``.
-    """
-    position = 0
-    width = values.shape[1]
-    for row in range(len(starts)):
-        position = _write_head(out, position, len(prefix) + stops[row] - starts[row])
-        position = _write(out, position, prefix)
-        position = _write_line_end(out, _write(out, position, buffer[starts[row] : stops[row]]))
-        if width:
-            position = _write_head(out, position, width)
-            position = _write_line_end(out, _write(out, position, values[row]))
-    return position

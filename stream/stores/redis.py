@@ -12,7 +12,7 @@ from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
 from stream.errors import CommitUnknownError, StoreFailedError, StoreUnavailableError
-from stream.records import OUTPUTS, Commit, Header, OutboxRow
+from stream.records import OUTPUTS, Commit, Header, OutboxRow, Records
 from stream.spans import Spans
 from stream.stores.answers import number, page, text, texts, texts_or_nulls
 from stream.stores.endpoint import RedisEndpoint
@@ -93,7 +93,7 @@ class RedisStore:
         if not voters:
             return []
         (values,) = await self._read(self._mget(voters), 1)
-        return texts_or_nulls(values, len(voters))
+        return self._packing.unpacked(texts_or_nulls(values, len(voters)))
 
     async def read_together(self, voters: Sequence[str]) -> tuple[Header | None, list[bytes | None]]:
         """Return the header and the voters' records as of one moment: GET and MGET in one MULTI."""
@@ -102,7 +102,7 @@ class RedisStore:
             if voters:
                 commands.append(self._mget(Spans.of_texts(voters)))
             data, *values = await _execute(session, commands, len(commands)) or [None]
-        return _header_in(data), texts_or_nulls(values[0], len(voters)) if values else []
+        return _header_in(data), self._packing.unpacked(texts_or_nulls(values[0], len(voters))) if values else []
 
     async def voters(self, step: int = _SCAN_KEYS) -> AsyncIterator[list[str]]:
         """Give every voter that has a record, page by page; one may come twice.
@@ -196,8 +196,8 @@ class RedisStore:
 
         Raises CommitRefusedError as soon as the header is not the one that ``owner`` began to restore under.
         """
-        words = [word for voter, data in records for word in ((self._voters + voter).encode(), data)]
-        commands = [pack(b"MSET", *words)] if words else []
+        pairs = self._packing.pairs(Records.of([(voter.encode(), data) for voter, data in records]))
+        commands = [b"".join([b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(records) + 1), *pairs])] if records else []
         for output, some in rows.items():
             if some:
                 places = [b"%d" % row.sequence for row in some]

@@ -69,7 +69,7 @@ class _TrustingTable(Table):
 
 def test_record_whose_ring_ends_elsewhere_gets_found() -> None:
     with pytest.raises(BrokenPromiseError):
-        try_records(random.Random(1), 20, _TrustingTable)
+        try_records(random.Random(1), 40, _TrustingTable)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
@@ -22,6 +23,7 @@ from stream.embedded.electorate import Flaws
 from stream.records import VOTER, Header
 from stream.stores.endpoint import RedisEndpoint
 from stream.stores.names import partition_prefix
+from stream.stores.packing import packed, unpacked
 from stream.stores.redis import RedisStore
 from tests.integration.test_worker import (
     BOUND_SECONDS,
@@ -156,7 +158,10 @@ def alter_records(deployment: Deployment) -> None:
         for key in client.scan_iter(f"{{{deployment.namespace}:0}}:v:*", count=10_000):
             fields = VOTER.fields
             assert fields is not None
-            client.setrange(key, fields["score"][1], b"\x01")
+            value: Any = client.get(key)
+            record = bytearray(unpacked(value))
+            record[fields["score"][1]] = 1
+            client.set(key, packed(bytes(record)))
 
 
 def flush(deployment: Deployment) -> None:

@@ -21,6 +21,7 @@ from stream.commands.verify import Report, sources_of, verify, verify_sources
 from stream.embedded import EmbeddedServices
 from stream.records import CONSENT_ERASED, ContentId, Header, OutboxRow
 from stream.settings import Settings
+from stream.stores.packing import packed, unpacked
 from stream.stores.redis import RedisStore
 from tests.logs import Generator, Log
 from tests.simulation.topics import work
@@ -79,7 +80,7 @@ class Deployment:
         with self.keys() as client:
             start = self.settings.key_prefix(partition) + "v:"
             found: Any = {key: client.get(key) for key in client.keys(f"{start}*")}
-        return {key[len(start.encode()) :] for key, data in found.items() if data[2] == CONSENT_ERASED}
+        return {key[len(start.encode()) :] for key, data in found.items() if unpacked(data)[2] == CONSENT_ERASED}
 
     def verify_with_triggers(self, change: Callable[[list[OutboxRow]], None]) -> Report:
         """Verify against a trigger topic of its own, in which the sent triggers are changed."""
@@ -211,7 +212,11 @@ def test_added_trigger_is_named(deployment: Deployment) -> None:
 
 
 def test_changed_byte_in_a_record_in_redis_is_named(deployment: Deployment) -> None:
-    report = deployment.verify_with_value("v:*", lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:])
+    def change(data: bytes) -> bytes:
+        record = unpacked(data)
+        return packed(record[:200] + bytes([record[200] ^ 1]) + record[201:])
+
+    report = deployment.verify_with_value("v:*", change)
     assert report.exit_status == 1
     assert "partition 0: record of voter" in str(report)
     assert "field 'counts'" in str(report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -11,10 +12,13 @@ import orjson
 from stream.columns import ORIGIN_HEADER
 from stream.records import SEQUENCE_HEADER, TOMBSTONE_HEADER, OutboxRow
 from tests.oracle import Key, Output, Partition, Row
+from tests.oracle_record import packed, unpacked
 from tests.simulation.kafka_batches import Record
 
 _NOT_DECIDED = ("owner", "topic_id", "restoring", "start", "offset")
 _ERASED = 3
+
+_plain = lru_cache(1 << 14)(unpacked)
 
 
 class Judge:
@@ -55,8 +59,8 @@ class Judge:
     def check_write(self, before: bytes | None, after: bytes, found: Mapping[bytes, Any], prefix: bytes) -> str:
         """Return what is wrong with a header at the moment at which it is written, "" where nothing is.
 
-        ``before`` is the header that it replaces, ``found`` holds the records under their keys; all rows below the
-        header's offset were read.
+        ``before`` is the header that it replaces, ``found`` holds the packed records by key; all rows below its offset
+        were read.
         """
         header = orjson.loads(after)
         offset = header["offset"]
@@ -89,7 +93,8 @@ class Judge:
         for voter, (offsets, versions) in self._records.items():
             place = bisect_right(offsets, offset) - 1
             expected = versions[place] if place >= 0 else None
-            if found.get(prefix + voter.encode()) != expected:
+            value = found.get(prefix + voter.encode())
+            if (None if value is None else _plain(value)) != expected:
                 return f"the record of {voter!r} is not the oracle's at the header's offset {offset}"
         return ""
 
@@ -129,8 +134,8 @@ class Judge:
     # --- at its end ----------------------------------------------------------------------------------
 
     def check_records(self, found: Mapping[str, bytes]) -> str:
-        """Return what is wrong with the records at the end of the log."""
-        expected = self.oracle.records()
+        """Return what is wrong with the records, as Redis has them, at the end of the log: packed, each of them."""
+        expected = {voter: packed(record) for voter, record in self.oracle.records().items()}
         for voter in sorted({*found, *expected}):
             if found.get(voter) != expected.get(voter):
                 return f"the record of {voter!r} is not the oracle's at the end of the log"

@@ -115,8 +115,8 @@ def header_apart() -> AbstractContextManager[object]:
 
     async def commit(store: RedisStore, commit: Commit) -> None:
         if commit.records:
-            words = [word for voter, value in commit.records for word in (store._voters.encode() + voter, value)]
-            await store._read(pack(b"MSET", *words), 1)
+            pairs = store._packing.pairs(commit.records)
+            await store._read(b"".join([b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(commit.records) + 1), *pairs]), 1)
         await commit_all(store, replace(commit, records=Records.of([])))
 
     return patch.object(RedisStore, "commit", commit)

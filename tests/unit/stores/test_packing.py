@@ -7,18 +7,24 @@ import pytest
 
 from stream.records import VOTER, OutboxRow, Records
 from stream.spans import Spans
-from stream.stores import kernels
-from stream.stores.packing import KernelPacking, PlainPacking
+from stream.stores import packing_kernels
+from stream.stores.packing import KernelPacking, PlainPacking, packed
+from stream.stores.packing_kernels import WORDS
 from stream.stores.redis import _zadd
 from stream.stores.wire import pack
+from tests import oracle_record
 
 PREFIX = b"{campaign:17}:v:"
 
 
 def records(seed: int, n: int) -> Records:
+    """Return random records, the first without a word that is 0, the last with nothing else, others between."""
     chance = np.random.default_rng(seed)
     voters = Spans.of([b"v" * int(length) for length in chance.integers(1, 65, n)])
-    return Records(voters, chance.integers(0, 256, (n, VOTER.itemsize)).astype(np.uint8))
+    words = chance.integers(1, 1 << 63, (n, WORDS)).astype(np.uint64) >> chance.integers(0, 63, (n, WORDS)).astype("u8")
+    words |= np.uint64(1) << chance.integers(0, 64, (n, WORDS)).astype(np.uint64)
+    words[chance.random((n, WORDS)) < np.linspace(0.0, 1.0, n)[:, None]] = 0
+    return Records(voters, words.view(np.uint8))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 700])
@@ -29,9 +35,55 @@ def test_both_pack_the_same_bytes(n: int) -> None:
     assert b"".join(fast.keys(some.voters)) == b"".join(plain.keys(some.voters))
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 700])
+def test_both_unpack_what_was_packed(n: int) -> None:
+    values = [value for _, value in records(n, n)]
+    stored = [packed(value) for value in values]
+    for packing in (KernelPacking(PREFIX), PlainPacking(PREFIX)):
+        assert packing.unpacked(stored) == values
+        assert packing.unpacked([None, *stored, None]) == [None, *values, None]
+
+
+def test_a_packed_record_is_as_described() -> None:
+    for _, value in records(6, 50):
+        assert packed(value) == oracle_record.packed(value)
+        assert oracle_record.unpacked(packed(value)) == value
+    # Words 0 and 9 of 96: two bytes of 0, the number of words, twelve of bits, and the two words.
+    record = b"\x02".ljust(72, b"\0") + b"\xff".ljust(VOTER.itemsize - 72, b"\0")
+    assert packed(record) == b"\0\0\x60\0" + b"\1\2" + bytes(10) + b"\x02" + bytes(7) + b"\xff" + bytes(7)
+
+
+def test_the_larger_of_two_records_is_the_one_with_fewer_zeros() -> None:
+    assert [len(packed(value)) for _, value in records(7, 3)][::2] == [784, 16]
+
+
+WHOLE = packed(b"\x02\0" + b"\1" * 300 + bytes(466))
+STRANGE = {
+    "a record of a build before": b"\x02\0" + bytes(766),
+    "nothing": b"",
+    "one byte": b"\0",
+    "cut within the bits": WHOLE[:15],
+    "cut within a word": WHOLE[:-1],
+    "a word less": WHOLE[:-8],
+    "a word more": WHOLE + bytes(8),
+    "a byte more": WHOLE + b"x",
+    "another number of words": b"\0\0\x61\0" + WHOLE[4:],
+    "many words": b"\0\0\x60\1" + WHOLE[4:],
+    "a version": b"\3\0" + WHOLE[2:],
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+def test_what_is_not_packed_comes_back_as_it_is(strange: bytes) -> None:
+    record = b"\x02\0" + b"\1" * 300 + bytes(466)
+    for packing in (KernelPacking(PREFIX), PlainPacking(PREFIX)):
+        assert packing.unpacked([strange]) == [strange]
+        assert packing.unpacked([WHOLE, strange, None, WHOLE]) == [record, strange, None, record]
+
+
 def test_what_is_packed_is_redis_protocol() -> None:
     some = records(5, 3)
-    words = [word for voter, value in some for word in (PREFIX + voter, value)]
+    words = [word for voter, value in some for word in (PREFIX + voter, packed(value))]
     assert b"".join([b"*7\r\n$4\r\nMSET\r\n", *KernelPacking(PREFIX).pairs(some)]) == pack(b"MSET", *words)
 
 
@@ -70,12 +122,25 @@ def test_what_one_large_commit_took_is_given_back() -> None:
 
 
 def test_kernel_equals_its_python() -> None:
-    kernel: Any = kernels.pack_pairs
+    kernel: Any = packing_kernels.pack_pairs
     some = records(9, 20)
     prefix = np.frombuffer(PREFIX, np.uint8)
-    for values in (some.values, some.values[:, :0]):
+    for words in (some.values.view(np.uint64), np.zeros((20, 0), np.uint64)):
         outs = [np.zeros(20 * 1000, np.uint8) for _ in range(2)]
-        arguments = (prefix, some.voters.buffer, some.voters.starts, some.voters.stops, values)
+        arguments = (prefix, some.voters.buffer, some.voters.starts, some.voters.stops, words)
         sizes = [kernel(*arguments, outs[0]), kernel.py_func(*arguments, outs[1])]
         assert sizes[0] == sizes[1]
         assert outs[0].tobytes() == outs[1].tobytes()
+
+
+def test_unpacking_kernel_equals_its_python() -> None:
+    kernel: Any = packing_kernels.unpack_records
+    stored = Spans.of([*(packed(value) for _, value in records(9, 20)), *STRANGE.values(), bytes(8)])
+    count = len(stored) - 1
+    found = []
+    for run in (kernel, kernel.py_func):
+        words, is_packed = np.zeros((count, WORDS), np.uint64), np.zeros(count, np.bool_)
+        run(stored.buffer, stored.starts[:-1], stored.stops[:-1], words, is_packed)
+        found.append((words.tobytes(), is_packed.tolist()))
+    assert found[0] == found[1]
+    assert found[0][1] == [True] * 20 + [False] * len(STRANGE)
