@@ -149,8 +149,9 @@ class Deployment:
             keys = list(client.scan_iter(prefix + b"*", count=10_000))
             values: Any = client.mget(keys) if keys else []
         header = self.header(partition) or {"offset": 0, "totals": {}}
-        records = {key[len(prefix) :].decode(): unpacked(value) for key, value in zip(keys, values, strict=True)}
-        return Held(header, records)
+        # One that went since it was listed is none.
+        found = [(key[len(prefix) :].decode(), value) for key, value in zip(keys, values, strict=True) if value]
+        return Held(header, {voter: unpacked(value) for voter, value in found})
 
     def ends(self) -> dict[int, int]:
         """Return by partition where the events topic ends."""

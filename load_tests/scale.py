@@ -44,8 +44,8 @@ OF_PARTITIONS: Final = (4, 16, 64, 256)
 OF_CAMPAIGNS: Final = (1, 3, 6, 12)
 OF_MODELS: Final = (1, 2, 4, 8)
 LEAST_SPEED_UP: Final = 1.6
-VOTER_BYTES: Final = 1100
-"""What a voter takes in Redis, key and all; a worker's memory has a limit of its own."""
+VOTER_BYTES: Final = 600
+"""What a voter takes in Redis, key and all, rounded up; a worker's memory has a limit of its own."""
 SPARE_BYTES: Final = 3_000_000_000
 START_SECONDS: Final = 900.0
 SETTLING_SECONDS: Final = 3.0

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NoReturn
 
 import faust
@@ -295,10 +297,16 @@ class Worker(faust.App):
         self._background.append(task)
 
     async def deliver(self, stream: StreamT[Any]) -> None:
-        """Take each fetched batch to its partition: the Faust agent. Nothing is done for a single log row."""
+        """Take each fetched batch to its partition: the Faust agent. Nothing is done for a single log row.
+
+        Partition by partition, a turn of the loop for each: one's commit is on its way when the next one's rows are
+        processed.
+        """
         async for event in stream.events():
-            for columns in event.value:
-                self.engagement.accept(columns)
+            for _, fetched in groupby(event.value, attrgetter("partition")):
+                for columns in fetched:
+                    self.engagement.accept(columns)
+                await asyncio.sleep(0)
 
     async def _watch(self) -> None:
         """Keep lag, backlogs and readiness up to date; at its start a worker is ready as soon as it can be."""

@@ -369,7 +369,8 @@ class Records:
     @classmethod
     def of(cls, pairs: Sequence[tuple[bytes, bytes]]) -> Records:
         """Lay voters and records, 768 bytes each, into arrays."""
-        values = np.frombuffer(b"".join([value for _, value in pairs]), np.uint8)
+        # Not read-only, as an array over bytes is: kernels would be compiled once more.
+        values = np.frombuffer(bytearray(b"".join([value for _, value in pairs])), np.uint8)
         return cls(Spans.of([voter for voter, _ in pairs]), values.reshape(len(pairs), VOTER.itemsize))
 
     def __len__(self) -> int:

@@ -22,7 +22,7 @@ from stream.pipeline import PartitionState, process_batch, take_commit
 from stream.records import KIND, RECORD_VERSION, RING_LENGTH, VOTER, ContentId, Header
 from stream.spans import Spans
 from stream.stores import Table
-from stream.stores.packing import KernelPacking, PlainPacking, packed
+from stream.stores.packing import KernelPacking, packed, unpacked
 
 OFFSET: Final = 1000
 SENTINEL: Final = "sentinel"
@@ -100,8 +100,9 @@ def try_records(chance: random.Random, inputs: int, table_of: Callable[[int], Ta
     taken: dict[str, bytes] = {SENTINEL: sound_record(chance, OFFSET - 1)}
     for number in range(inputs):
         record = sound_record(chance, OFFSET - chance.choice((1, 1, 1, 0)))
-        data = unpacked_by_both(mutate(chance, chance.choice((record, packed(record)))))
-        with held_to("record", data, (StateMismatchError, CommitRefusedError), counts):
+        value = mutate(chance, chance.choice((record, packed(record))))
+        with held_to("record", value, (StateMismatchError, CommitRefusedError), counts):
+            data = unpacked_by_both(value)
             table = table_of(1)
             _, unknown = table.index(Spans.of_texts(["voter"]))
             table.fill(unknown, [data], OFFSET)
@@ -117,9 +118,9 @@ def try_records(chance: random.Random, inputs: int, table_of: Callable[[int], Ta
 
 def unpacked_by_both(value: bytes) -> bytes:
     """Return a value of Redis as a record's bytes, the same by the kernel and by its reference."""
-    [plain], [fast, again] = PlainPacking(b"").unpacked([value]), KernelPacking(b"").unpacked([value, value])
-    expect(plain == fast == again, "a record is unpacked in two ways", value)
-    return value if plain is None else plain
+    record = unpacked(value)
+    expect(KernelPacking(b"").unpacked([value, value]) == [record] * 2, "a record is unpacked in two ways", value)
+    return record
 
 
 def _event(chance: random.Random) -> dict[str, Any]:

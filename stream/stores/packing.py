@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream.records import VOTER, Records
 from stream.spans import Spans
-from stream.stores.packing_kernels import HEAD_BYTES, WORDS, pack_pairs, unpack_records
+from stream.stores.packing_kernels import HEAD_BYTES, WORDS, pack_pairs, unpack_values
 
 _ROOM: Final = 64
 """Bytes that a key and a value need beside themselves: two heads of at most 22 and four line ends."""
@@ -71,18 +71,19 @@ class KernelPacking:
         """Return each voter's key and packed record as two bulk strings; valid until the next call."""
         voters = records.voters
         names = int((voters.stops - voters.starts).sum())
+        # With no word of 0 a record takes all of this, and with one the 8 bytes that are written behind it.
         needed = names + len(records) * (len(self._prefix) + HEAD_BYTES + VOTER.itemsize + _ROOM)
         if not needed <= len(self._out) <= max(_KEPT_BYTES, needed * _KEPT_TIMES):
             self._out = np.empty(needed + needed // 4, np.uint8)
-        packed = self._pack(voters, records.values.view(np.uint64), self._out).data
-        return [packed[first : first + _SEND_BYTES] for first in range(0, len(packed), _SEND_BYTES)]
+        data = self._pack(voters, records.values.view(np.uint64), self._out).data
+        return [data[first : first + _SEND_BYTES] for first in range(0, len(data), _SEND_BYTES)]
 
     def unpacked(self, values: Sequence[bytes | None]) -> list[bytes | None]:
         """Return what Redis has of records as their bytes; what is not packed comes back as it is."""
         found = [value for value in values if value is not None]
         stored = Spans.of([*found, bytes(8)])
         words, is_packed = np.empty((len(found), WORDS), np.uint64), np.empty(len(found), np.bool_)
-        unpack_records(stored.buffer, stored.starts[:-1], stored.stops[:-1], words, is_packed)
+        unpack_values(stored.buffer, stored.starts[:-1], stored.stops[:-1], words, is_packed)
         records: list[Any] = words.view(_RECORD).ravel().tolist()
         for place in np.flatnonzero(~is_packed).tolist():
             records[place] = found[place]

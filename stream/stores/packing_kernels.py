@@ -12,10 +12,12 @@ from stream.words import put_word, word_at
 
 # A kernel reads module constants at compile time.
 WORDS = VOTER.itemsize // 8
-HEAD_BYTES = 4 + WORDS // 8
-"""Of a packed record, before its words."""
+HEAD_BYTES = 16
+"""Of a packed record, before its words: 4, and a bit for each word."""
 _LOW_WORDS = 64
-"""How many bits of the bitmap stand in its first number; the others are in a second one."""
+"""How many of the bits are read and written as one number; the other 32 are another."""
+
+assert WORDS == 96  # noqa: S101 (what the numbers of bits and bytes below are for)
 
 _ONE = np.uint64(1)
 
@@ -128,7 +130,7 @@ def pack_pairs(
 
 
 @kernel
-def unpack_records(
+def unpack_values(
     buffer: NDArray[np.uint8],
     starts: NDArray[np.int64],
     stops: NDArray[np.int64],

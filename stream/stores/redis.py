@@ -61,6 +61,8 @@ class RedisStore:
         self._route = Route(endpoint, prefix)
         self._commits = Wire(self._connect_to_commit, endpoint.answer_timeout_seconds)
         self._reads = Wire(self._route.connect, endpoint.answer_timeout_seconds)
+        self._written: tuple[bytes | None, Header | None] = (None, None)
+        """The header that was packed last: where Redis has it, it need not be parsed."""
 
     async def read_header(self) -> Header | None:
         """Return the header, None where there is none."""
@@ -123,11 +125,12 @@ class RedisStore:
         keys = (self._header, self._boxes["triggers"]) if commit.erased else (self._header,)
         async with self._session(self._commits) as session:
             try:
+                known, header = self._written
                 pieces, count = self._commands(commit)
                 for _ in range(_ATTEMPTS):
                     ahead = None if commit.erased else session.ahead
                     _, data = ahead or _answers(await session.ask(self._look(*keys), 2))
-                    refuse_foreign(self._prefix, _header_in(data), commit)
+                    refuse_foreign(self._prefix, header if data == known else _header_in(data), commit)
                     withdrawals = await self._withdrawals(session, commit.erased) if commit.erased else []
                     if await self._executed(session, commit, [*pieces, *withdrawals], count + len(withdrawals)):
                         return
@@ -196,8 +199,10 @@ class RedisStore:
 
         Raises CommitRefusedError as soon as the header is not the one that ``owner`` began to restore under.
         """
-        pairs = self._packing.pairs(Records.of([(voter.encode(), data) for voter, data in records]))
-        commands = [b"".join([b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(records) + 1), *pairs])] if records else []
+        commands = []
+        if records:
+            pairs = self._packing.pairs(Records.of([(voter.encode(), data) for voter, data in records]))
+            commands.append(b"".join([b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(records) + 1), *pairs]))
         for output, some in rows.items():
             if some:
                 places = [b"%d" % row.sequence for row in some]
@@ -247,6 +252,7 @@ class RedisStore:
         pieces: Pieces = [b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(commit.records) + 3)]
         pieces += self._packing.pairs(commit.records)
         pieces.append(bulks((self._header, header)))
+        self._written = header, commit.header
         boxes = [_zadd(self._boxes[output], rows) for output, rows in commit.outbox.items() if rows]
         return [*pieces, *chain.from_iterable(boxes)], 1 + len(boxes)
 

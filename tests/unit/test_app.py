@@ -302,3 +302,21 @@ async def test_start_leaves_no_directory_where_the_worker_was_started(
     worker = Worker(Settings(namespace="east"), "topic-1", 4)
     await worker.on_first_start()
     assert not list(tmp_path.iterdir())
+
+
+async def test_one_partitions_rows_are_processed_before_the_next_ones_are_handed_over() -> None:
+    worker, seen = worker_of(), list[tuple[str, int]]()
+
+    def accept(columns: Any) -> None:
+        seen.append(("accepted", columns.partition))
+        asyncio.get_running_loop().call_soon(seen.append, ("processed", columns.partition))
+
+    async def events() -> AsyncIterator[Any]:
+        yield SimpleNamespace(value=[SimpleNamespace(partition=number) for number in (0, 0, 3)])
+
+    worker.engagement.accept = accept  # type: ignore[method-assign]
+    await worker.deliver(SimpleNamespace(events=events))  # type: ignore[arg-type]
+    assert seen == [
+        *(("accepted", 0), ("accepted", 0), ("processed", 0), ("processed", 0)),
+        *(("accepted", 3), ("processed", 3)),
+    ]

@@ -8,9 +8,10 @@ import pytest
 from stream.records import VOTER, OutboxRow, Records
 from stream.spans import Spans
 from stream.stores import packing_kernels
-from stream.stores.packing import KernelPacking, PlainPacking, packed
-from stream.stores.packing_kernels import WORDS
+from stream.stores.packing import _ROOM, KernelPacking, PlainPacking, packed
+from stream.stores.packing_kernels import HEAD_BYTES, WORDS
 from stream.stores.redis import _zadd
+from stream.stores.table import Table
 from stream.stores.wire import pack
 from tests import oracle_record
 
@@ -53,7 +54,7 @@ def test_a_packed_record_is_as_described() -> None:
     assert packed(record) == b"\0\0\x60\0" + b"\1\2" + bytes(10) + b"\x02" + bytes(7) + b"\xff" + bytes(7)
 
 
-def test_the_larger_of_two_records_is_the_one_with_fewer_zeros() -> None:
+def test_a_record_without_a_zero_is_a_little_larger_and_one_of_zeros_is_its_head() -> None:
     assert [len(packed(value)) for _, value in records(7, 3)][::2] == [784, 16]
 
 
@@ -125,8 +126,11 @@ def test_kernel_equals_its_python() -> None:
     kernel: Any = packing_kernels.pack_pairs
     some = records(9, 20)
     prefix = np.frombuffer(PREFIX, np.uint8)
+    names = int((some.voters.stops - some.voters.starts).sum())
     for words in (some.values.view(np.uint64), np.zeros((20, 0), np.uint64)):
-        outs = [np.zeros(20 * 1000, np.uint8) for _ in range(2)]
+        # As much room as there is, beyond which Python would raise and compiled code write on.
+        room = names + 20 * (len(prefix) + _ROOM + (HEAD_BYTES + VOTER.itemsize if words.shape[1] else 0))
+        outs = [np.zeros(room, np.uint8) for _ in range(2)]
         arguments = (prefix, some.voters.buffer, some.voters.starts, some.voters.stops, words)
         sizes = [kernel(*arguments, outs[0]), kernel.py_func(*arguments, outs[1])]
         assert sizes[0] == sizes[1]
@@ -134,8 +138,8 @@ def test_kernel_equals_its_python() -> None:
 
 
 def test_unpacking_kernel_equals_its_python() -> None:
-    kernel: Any = packing_kernels.unpack_records
-    stored = Spans.of([*(packed(value) for _, value in records(9, 20)), *STRANGE.values(), bytes(8)])
+    kernel: Any = packing_kernels.unpack_values
+    stored = Spans.of([*STRANGE.values(), *(packed(value) for _, value in records(9, 20)), bytes(8)])
     count = len(stored) - 1
     found = []
     for run in (kernel, kernel.py_func):
@@ -143,4 +147,27 @@ def test_unpacking_kernel_equals_its_python() -> None:
         run(stored.buffer, stored.starts[:-1], stored.stops[:-1], words, is_packed)
         found.append((words.tobytes(), is_packed.tolist()))
     assert found[0] == found[1]
-    assert found[0][1] == [True] * 20 + [False] * len(STRANGE)
+    assert found[0][1] == [False] * len(STRANGE) + [True] * 20
+
+
+@pytest.mark.parametrize("places", [(0,), (95,), (0, 95), ()])
+def test_kernel_stays_within_its_room_where_first_and_last_words_are_zeros(places: tuple[int, ...]) -> None:
+    kernel: Any = packing_kernels.pack_pairs
+    words = np.full((1, WORDS), 1 << 60, np.uint64)
+    words[0, list(places)] = 0
+    name, none = Spans.of([b"v" * 64]), np.frombuffer(b"", np.uint8)
+    out = np.zeros(64 + HEAD_BYTES + VOTER.itemsize + _ROOM, np.uint8)
+    size = kernel.py_func(none, name.buffer, name.starts, name.stops, words, out)
+    assert out[:size].tobytes() == pack(b"v" * 64, packed(words.tobytes())).partition(b"\r\n")[2]
+
+
+def test_kernels_are_compiled_once_whoever_made_the_records() -> None:
+    kernel: Any = packing_kernels.pack_pairs
+    packing, table = KernelPacking(PREFIX), Table(10)
+    slots, _ = table.index(Spans.of([b"ada"]))
+    table.fill(slots, [None], 1)
+    table.mark(slots)
+    for some in (table.take_dirty(), Records.of([(b"ada", bytes(VOTER.itemsize))]), Records.of([])):
+        packing.keys(some.voters)
+        packing.pairs(some)
+    assert len(kernel.signatures) == 1
