@@ -7,7 +7,7 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -108,6 +108,9 @@ class ApacheCluster:
         admin = KafkaAdminClient(bootstrap_servers=BROKER)
         try:
             admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
+            # The controller answers as soon as it knows the topic, and the broker learns of it a moment later.
+            while not all(_is_led(topic) for topic in admin.describe_topics([name])):
+                time.sleep(0.005)
         finally:
             admin.close()
         return name
@@ -118,6 +121,10 @@ class ApacheCluster:
             admin.delete_records({AdminPartition(topic, 0): offset})
         finally:
             admin.close()
+
+
+def _is_led(topic: Mapping[str, Any]) -> bool:
+    return topic["error_code"] == 0 and all(partition["leader_id"] >= 0 for partition in topic["partitions"])
 
 
 @asynccontextmanager
@@ -216,7 +223,7 @@ class Wire:
         """Add partition 0 of a topic once the coordinator takes it; return how often it said to wait."""
         waits = 0
         while (error := await self.add(topic, producer_id, epoch)) is not for_code(0):
-            assert error.__name__ == "ConcurrentTransactions"
+            assert error.__name__ == "ConcurrentTransactions", error
             waits += 1
         return waits
 
