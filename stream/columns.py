@@ -46,6 +46,8 @@ class Columns:
     origin_offsets: NDArray[np.int64]
     signature_starts: NDArray[np.int64]
     signature_stops: NDArray[np.int64]
+    is_followed: bool = False
+    """Whether more rows stood in the log behind these when they were taken: they are read late, and so are those."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -93,6 +95,7 @@ def joined(batches: Sequence[Columns]) -> Columns:
         epoch=first.epoch,
         start=first.start,
         next=batches[-1].next,
+        is_followed=batches[-1].is_followed,
         buffer=b"".join([batch.buffer for batch in batches]),
         **{name: of(name) for name in ("offsets", "log_times", "origin_partitions", "origin_offsets")},
         **{name: spans(name) for name in _SPANS},

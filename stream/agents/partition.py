@@ -50,6 +50,8 @@ class _Work:
     committed: asyncio.Event = field(default_factory=asyncio.Event)
     oldest_ms: int | None = None
     """Append time of the oldest row not committed."""
+    is_followed: bool = False
+    """Whether the log goes on behind the last batch processed."""
 
     @property
     def uncommitted(self) -> int:
@@ -300,6 +302,7 @@ class Partition:
                 await work.committed.wait()
             while any(relay.backlog >= self._limits.outbox_rows for relay in work.relays.values()):
                 await asyncio.sleep(_BACKLOG_WAIT_SECONDS)
+            work.is_followed = columns.is_followed
             await self._process_one(work, columns, ahead)
             for _ in range(batches):
                 self._log.release(self.number, columns.epoch)
@@ -374,7 +377,7 @@ class Partition:
     def _patience(self, work: _Work) -> float:
         """Return for how many seconds the next commit may wait for more rows.
 
-        Rows that changed nothing (ticks, mostly) need no commit of their own. Where more rows wait to be processed,
+        Rows that changed nothing (ticks, mostly) need no commit of their own. Where more rows wait, here or in the log,
         those that are read long after they were written bear a part of that delay once more: of voters who act again,
         one record is written instead of many. Half of the bound is left to go on with while the commit is on its way.
         """
@@ -383,7 +386,8 @@ class Partition:
             return 0.0
         if work.is_quiet:
             return limits.idle_commit_seconds
-        if not self._batches or work.oldest_ms is None or work.table.changed >= limits.commit_records():
+        others_wait = self._batches or work.is_followed
+        if not others_wait or work.oldest_ms is None or work.table.changed >= limits.commit_records():
             return 0.0
         return min((self._log.now() - work.oldest_ms / 1000) * _PATIENCE, _MOST_PATIENCE_SECONDS)
 

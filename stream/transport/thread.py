@@ -144,7 +144,10 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
                     raise await self._out_of_range(consumer, tp) from error
                 if fetched:
                     taken = True
-                    columns = self._columns(tp, fetched, assignment.state_value(partition).position)
+                    state = assignment.state_value(partition)
+                    columns = self._columns(tp, fetched, state.position)
+                    # As the newest answer says; of brokers before Kafka 0.11 none does.
+                    columns.is_followed = state.lso is not None and state.lso > state.position
                     batches.setdefault(tp, []).append(columns)
             if not taken:
                 break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from stream.columns import Headers, columns_of, joined
 
 
@@ -56,3 +58,10 @@ def test_joined_batches_are_the_rows_of_all_over_one_buffer() -> None:
     assert whole.origin_offsets.tolist() == [-1, 17, 17, -1]
     assert joined(batches[:1]) is batches[0]
     assert whole.value_starts.tolist()[1] == whole.value_stops.tolist()[1] == -1
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_rows_joined_are_followed_where_the_last_of_them_are(is_followed: bool) -> None:
+    first, last = (columns_of(0, [number], [0], [None], [b""], [()]) for number in (0, 1))
+    first.is_followed, last.is_followed = not is_followed, is_followed
+    assert joined([first, last]).is_followed is is_followed

@@ -106,8 +106,11 @@ async def test_late_rows_wait_no_longer_than_a_part_of_their_delay() -> None:
 async def test_late_rows_wait_only_where_others_wait_behind_them() -> None:
     site = site_of(now=lambda: NOW_MS / 1000 + 3600)
     table = SimpleNamespace(changed=1)
-    work: Any = SimpleNamespace(uncommitted=1, is_quiet=False, oldest_ms=NOW_MS, table=table)
+    work: Any = SimpleNamespace(uncommitted=1, is_quiet=False, oldest_ms=NOW_MS, table=table, is_followed=False)
     assert site.partition._patience(work) == 0.0
+    work.is_followed = True
+    assert site.partition._patience(work) == 2.0
+    work.is_followed = False
     site.tape.write(like("ada", 1))
     site.deliver()
     assert site.partition._patience(work) == 2.0

@@ -1,10 +1,16 @@
-"""The consumer's thread asks Kafka to collect rows while they come, and for the first one at once after a lull."""
+"""How the consumer's thread asks Kafka for rows, and what it says of those that it takes."""
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from faust.types import TP
+
+from stream.columns import Columns, columns_of
+from stream.transport import aiokafka_fetcher
 from stream.transport.thread import LINGER_BYTES, ConsumerThread
 
 
@@ -26,3 +32,25 @@ def test_first_row_after_a_lull_is_answered_at_once() -> None:
 
 def test_without_lingering_every_row_is_answered_at_once() -> None:
     assert lingering(0, rows_come=True) == (1, 50)
+
+
+@pytest.mark.parametrize(("stable", "is_followed"), [(14, True), (13, False), (None, False)])
+async def test_rows_know_whether_the_log_went_on_behind_them(
+    monkeypatch: pytest.MonkeyPatch, stable: int | None, is_followed: bool
+) -> None:
+    where = TP("events", 3)
+    fetched = [[columns_of(3, [11, 12], [0, 0], [None] * 2, [b""] * 2, [()] * 2)]]
+
+    async def take(*_: Any) -> list[Columns]:
+        return fetched.pop() if fetched else []
+
+    monkeypatch.setattr(aiokafka_fetcher, "take", take)
+    state = SimpleNamespace(position=13, lso=stable)
+    assignment = SimpleNamespace(state_value=lambda _: state)
+    subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment), reassignment_in_progress=False)
+    places = SimpleNamespace(ready=lambda _: [where], take=lambda *_: (1, 11))
+    thread: Any = SimpleNamespace(places=places)
+    thread._columns = partial(ConsumerThread._columns, thread)
+    consumer: Any = SimpleNamespace(_subscription=subscription, _fetcher=None)
+    taken = await ConsumerThread._take(thread, consumer, 10)
+    assert [columns.is_followed for columns in taken[where]] == [is_followed]
