@@ -299,8 +299,8 @@ class Worker(faust.App):
     async def deliver(self, stream: StreamT[Any]) -> None:
         """Take each fetched batch to its partition: the Faust agent. Nothing is done for a single log row.
 
-        Partition by partition, a turn of the loop for each: one's commit is on its way when the next one's rows are
-        processed.
+        Partition by partition, a turn of the loop for each, so that one's commit can be on its way when the next one's
+        rows are processed.
         """
         async for event in stream.events():
             for _, fetched in groupby(event.value, attrgetter("partition")):

@@ -47,7 +47,7 @@ class Columns:
     signature_starts: NDArray[np.int64]
     signature_stops: NDArray[np.int64]
     is_followed: bool = False
-    """Whether more rows stood in the log behind these when they were taken: they are read late, and so are those."""
+    """Whether the log could be read beyond ``next``, as of the answer they came with; what follows may be markers."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

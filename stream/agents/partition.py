@@ -31,7 +31,7 @@ _BACKLOG_WAIT_SECONDS = 0.05
 _LONGEST_RECLAIM = 10
 _MOST_DOUBLINGS = 4
 _PATIENCE = 0.25
-"""By what part of their delay so far rows may be delayed once more, for a commit that is worth more."""
+"""What part of their delay, when they are committed, rows may have waited for a commit that is worth more."""
 _MOST_PATIENCE_SECONDS = 2.0
 
 
@@ -302,8 +302,8 @@ class Partition:
                 await work.committed.wait()
             while any(relay.backlog >= self._limits.outbox_rows for relay in work.relays.values()):
                 await asyncio.sleep(_BACKLOG_WAIT_SECONDS)
-            work.is_followed = columns.is_followed
             await self._process_one(work, columns, ahead)
+            work.is_followed = columns.is_followed
             for _ in range(batches):
                 self._log.release(self.number, columns.epoch)
             # The commit, the relay and other partitions get their turn between two batches.
@@ -378,7 +378,7 @@ class Partition:
         """Return for how many seconds the next commit may wait for more rows.
 
         Rows that changed nothing (ticks, mostly) need no commit of their own. Where more rows wait, here or in the log,
-        those that are read long after they were written bear a part of that delay once more: of voters who act again,
+        those that are read long after they were written bear some of that delay once more: of voters who act again,
         one record is written instead of many. Half of the bound is left to go on with while the commit is on its way.
         """
         limits = self._limits

@@ -146,7 +146,7 @@ class ConsumerThread(faust_driver.AIOKafkaConsumerThread):
                     taken = True
                     state = assignment.state_value(partition)
                     columns = self._columns(tp, fetched, state.position)
-                    # As the newest answer says; of brokers before Kafka 0.11 none does.
+                    # The last stable offset; brokers before Kafka 0.11 tell none.
                     columns.is_followed = state.lso is not None and state.lso > state.position
                     batches.setdefault(tp, []).append(columns)
             if not taken:

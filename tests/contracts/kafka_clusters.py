@@ -7,7 +7,7 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -107,10 +107,8 @@ class ApacheCluster:
         name = f"contract-{secrets.token_hex(6)}"
         admin = KafkaAdminClient(bootstrap_servers=BROKER)
         try:
-            admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
             # The controller answers as soon as it knows the topic, and the broker learns of it a moment later.
-            while not all(_is_led(topic) for topic in admin.describe_topics([name])):
-                time.sleep(0.005)
+            admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)], wait_for_metadata=True)
         finally:
             admin.close()
         return name
@@ -121,10 +119,6 @@ class ApacheCluster:
             admin.delete_records({AdminPartition(topic, 0): offset})
         finally:
             admin.close()
-
-
-def _is_led(topic: Mapping[str, Any]) -> bool:
-    return topic["error_code"] == 0 and all(partition["leader_id"] >= 0 for partition in topic["partitions"])
 
 
 @asynccontextmanager

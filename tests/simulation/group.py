@@ -284,9 +284,10 @@ class Member:
                 continue
             # On the way from the consumer's thread to the agent's loop.
             await asyncio.sleep(self._hop())
-            for columns in taken:
-                if self._flows and columns.epoch == self.epoch(columns.partition):
-                    self.hooks.accept(columns)
+            current = [columns for columns in taken if columns.epoch == self.epoch(columns.partition)]
+            for columns in current if self._flows else ():
+                self.hooks.accept(columns)
+                await asyncio.sleep(0)
 
     def _take(self, tp: TP) -> Columns | None:
         position = self._positions[tp.partition]
@@ -300,7 +301,7 @@ class Member:
         if not rows:
             return None
         epoch, start = self.places.take(tp, behind)
-        return columns_of(
+        columns = columns_of(
             tp.partition,
             [row.offset for row in rows],
             [row.time_ms for row in rows],
@@ -311,6 +312,8 @@ class Member:
             start=start,
             next_offset=behind,
         )
+        columns.is_followed = behind < self.log.bounds(tp.partition)[1]
+        return columns
 
     def _hop(self) -> float:
         return 0.002 * self.chance.random()

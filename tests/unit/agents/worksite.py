@@ -146,7 +146,9 @@ class Tape:
         keys, values, headers = zip(*rows, strict=True) if rows else ((), (), ())
         offsets = list(range(start, self.position))
         times = [NOW_MS + offset for offset in offsets]
-        return columns_of(self.number, offsets, times, keys, values, headers, epoch=self.epoch, start=start)
+        columns = columns_of(self.number, offsets, times, keys, values, headers, epoch=self.epoch, start=start)
+        columns.is_followed = self.position < self.end
+        return columns
 
     def log(self, **changes: Any) -> Log:
         async def bounds(_: int) -> tuple[int, int]:

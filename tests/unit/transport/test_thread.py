@@ -42,10 +42,13 @@ async def test_rows_know_whether_the_log_went_on_behind_them(
     fetched = [[columns_of(3, [11, 12], [0, 0], [None] * 2, [b""] * 2, [()] * 2)]]
 
     async def take(*_: Any) -> list[Columns]:
-        return fetched.pop() if fetched else []
+        if not fetched:
+            return []
+        state.position = 13
+        return fetched.pop()
 
     monkeypatch.setattr(aiokafka_fetcher, "take", take)
-    state = SimpleNamespace(position=13, lso=stable)
+    state = SimpleNamespace(position=11, lso=stable)
     assignment = SimpleNamespace(state_value=lambda _: state)
     subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment), reassignment_in_progress=False)
     places = SimpleNamespace(ready=lambda _: [where], take=lambda *_: (1, 11))
