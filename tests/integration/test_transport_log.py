@@ -97,7 +97,7 @@ async def test_aborted_rows_are_not_delivered_and_places_cover_them(reference: b
     topic, batches = new_topic(), []
 
     async def process(worker: Worker, columns: Columns) -> None:
-        batches.append((columns.start, columns.next, columns.offsets.tolist()))
+        batches.append((columns.start, columns.next, columns.is_followed))
         await keep(worker, columns)
 
     await transactions(topic)
@@ -111,6 +111,7 @@ async def test_aborted_rows_are_not_delivered_and_places_cover_them(reference: b
     assert all(before[1] == after[0] for before, after in pairwise(batches))
     # Whoever has processed the last batch lags no more, although a marker follows its last row.
     assert ends == {worker.tp(): batches[-1][1]}
+    assert not batches[-1][2]
 
 
 async def test_trap_fausts_isolation_delivers_aborted_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +174,7 @@ async def test_full_partition_does_not_stop_others_and_a_release_wakes_it(refere
         # Faust's own bound makes each of these turns wait a second.
         assert time.monotonic() - started < 4.0
     assert [offset for columns in held for offset in columns.offsets.tolist()] == list(range(1000))
+    assert [columns.is_followed for columns in held] == [True] * 19 + [False]
 
 
 async def test_offsets_of_the_group_are_published_and_a_failure_only_logged(caplog: pytest.LogCaptureFixture) -> None:
