@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stream.records import VOTER, Records
 from stream.spans import Spans
 from stream.stores.packing_kernels import HEAD_BYTES, WORDS, pack_pairs, unpack_values
+from stream.stores.wire import bulks
 
 _ROOM: Final = 64
 """Bytes that a key and a value need beside themselves: two heads of at most 22 and four line ends."""
@@ -109,13 +110,11 @@ class PlainPacking:
 
     def keys(self, voters: Spans) -> Pieces:
         """Return each voter's key as a bulk string."""
-        keys = [self._prefix + voter for voter in voters]
-        return [b"".join([b"$%d\r\n%b\r\n" % (len(key), key) for key in keys])]
+        return [bulks(self._prefix + voter for voter in voters)]
 
     def pairs(self, records: Records) -> Pieces:
         """Return each voter's key and packed record as two bulk strings."""
-        pairs = [(self._prefix + voter, packed(value)) for voter, value in records]
-        return [b"".join([b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value) for key, value in pairs])]
+        return [bulks(word for voter, value in records for word in (self._prefix + voter, packed(value)))]
 
     def unpacked(self, values: Sequence[bytes | None]) -> list[bytes | None]:
         """Return what Redis has of records as their bytes; what is not packed comes back as it is."""

@@ -21,7 +21,7 @@ from stream.stores.outcomes import is_lost, nothing_changed
 from stream.stores.packing import KernelPacking, Packing, Pieces, PlainPacking
 from stream.stores.route import Route
 from stream.stores.terms import headless, refuse_foreign, refuse_restoring, refuse_usurped, rows_of, stateless
-from stream.stores.wire import Session, Wire, bulks, first_error, pack
+from stream.stores.wire import Session, Wire, bulks, first_error, head, pack
 
 _ATTEMPTS: Final = 10
 """How often a WATCH that saw a touched key is tried again before the caller is told to."""
@@ -202,7 +202,7 @@ class RedisStore:
         commands = []
         if records:
             pairs = self._packing.pairs(Records.of([(voter.encode(), data) for voter, data in records]))
-            commands.append(b"".join([b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(records) + 1), *pairs]))
+            commands.append(b"".join([head(2 * len(records) + 1, b"MSET"), *pairs]))
         for output, some in rows.items():
             if some:
                 places = [b"%d" % row.sequence for row in some]
@@ -244,12 +244,12 @@ class RedisStore:
         raise self._contended()
 
     def _mget(self, voters: Spans) -> bytes:
-        return b"".join([b"*%d\r\n$4\r\nMGET\r\n" % (len(voters) + 1), *self._packing.keys(voters)])
+        return b"".join([head(len(voters) + 1, b"MGET"), *self._packing.keys(voters)])
 
     def _commands(self, commit: Commit) -> tuple[Pieces, int]:
         """Pack what the commit writes, but for withdrawals; return it in pieces, and the number of commands."""
         header = commit.header.to_bytes()
-        pieces: Pieces = [b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(commit.records) + 3)]
+        pieces: Pieces = [head(2 * len(commit.records) + 3, b"MSET")]
         pieces += self._packing.pairs(commit.records)
         pieces.append(bulks((self._header, header)))
         self._written = header, commit.header
@@ -358,7 +358,7 @@ def _range(box: bytes, after: int, limit: int) -> bytes:
 
 def _zadd(box: bytes, rows: Sequence[OutboxRow]) -> list[bytes]:
     """Pack one command, in pieces: of all rows together each copy would be fresh memory."""
-    pieces = [b"*%d\r\n" % (2 * len(rows) + 2) + bulks((b"ZADD", box))]
+    pieces = [head(2 * len(rows) + 2, b"ZADD", box)]
     for first in range(0, len(rows), _PIECE_ROWS):
         members = [(b"%d" % row.sequence, row.to_bytes()) for row in rows[first : first + _PIECE_ROWS]]
         pieces.append(bulks(chain.from_iterable(members)))

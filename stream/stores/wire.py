@@ -27,7 +27,12 @@ def unreadable(error: Exception) -> InvalidResponse:
 
 def pack(*words: bytes) -> bytes:
     """Return one command in Redis' protocol (RESP arrays of bulk strings)."""
-    return b"*%d\r\n" % len(words) + bulks(words)
+    return head(len(words)) + bulks(words)
+
+
+def head(count: int, *words: bytes) -> bytes:
+    """Return the beginning of a command of ``count`` words: their number, and the first of them."""
+    return b"*%d\r\n" % count + bulks(words)
 
 
 def bulks(words: Iterable[bytes]) -> bytes:

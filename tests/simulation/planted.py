@@ -30,7 +30,7 @@ from stream.records import Commit, Header, OutboxRow, Records
 from stream.stores import redis as store_module
 from stream.stores.packing import Pieces
 from stream.stores.redis import RedisStore
-from stream.stores.wire import Session, Wire, pack
+from stream.stores.wire import Session, Wire, head, pack
 from stream.transport.places import Place, Places
 from tests.simulation.plan import Scenario
 from tests.simulation.redis_commands import COMMANDS, Command, Words
@@ -116,7 +116,7 @@ def header_apart() -> AbstractContextManager[object]:
     async def commit(store: RedisStore, commit: Commit) -> None:
         if commit.records:
             pairs = store._packing.pairs(commit.records)
-            await store._read(b"".join([b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(commit.records) + 1), *pairs]), 1)
+            await store._read(b"".join([head(2 * len(commit.records) + 1, b"MSET"), *pairs]), 1)
         await commit_all(store, replace(commit, records=Records.of([])))
 
     return patch.object(RedisStore, "commit", commit)
