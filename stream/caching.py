@@ -12,7 +12,7 @@ from typing import Final
 _PACKAGE: Final = Path(__file__).parent
 _SHARED: Final = (
     *("compiled.py", "arithmetic.py", "partitioning.py", "records.py", "columns.py", "words.py", "xxh3.py"),
-    *("layout.py", "signals.py", "details.py", "zones.py"),
+    *("layout.py", "prefetching.py", "signals.py", "details.py", "zones.py"),
 )
 _INLINED: Final = ("features/catalogue.py", "scoring/rules.py")
 

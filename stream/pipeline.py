@@ -277,7 +277,7 @@ def _decide_rows(state: PartitionState, batch: _Batch, first: int, stop: int) ->
         name = campaigns.names[slot]
         batch.triggers[name] = batch.triggers.get(name, 0) + 1
     is_folded = use[first:stop] == USE_FOLD
-    _keep_scores(batch.scores, active, scores[first:stop][is_folded], batch.canaries[first:stop][is_folded])
+    _keep_scores(batch.scores, active, scores[first:stop], batch.canaries[first:stop], is_folded)
     if active.watch is not None:
         seen = sample(active.watch, first + np.flatnonzero(is_folded), rows, scores, batch.canaries, decoded.now)
         batch.samples += [] if seen is None else [seen]
@@ -288,20 +288,21 @@ def _keep_scores(
     active: Active,
     scores: NDArray[np.float64],
     canaries: NDArray[np.int64],
+    is_folded: NDArray[np.bool_],
 ) -> None:
     """Note the scores of folded rows by model and role, for metrics."""
     tried = {one.slot for one in active.canaries}
     for slot, model in enumerate(active.model_names):
         if model is None:
             continue
-        found = scores[:, slot]
+        found = scores[:, slot][is_folded]
         if slot in tried:
-            drawn = canaries >> slot & 1 == 1
+            drawn = canaries[is_folded] >> slot & 1 == 1
             kept.setdefault((model, CANARY), []).append(found[drawn])
             found = found[~drawn]
         kept.setdefault((model, ACTIVE), []).append(found)
     for model, column in active.shadows:
-        kept.setdefault((model, SHADOW), []).append(scores[:, column])
+        kept.setdefault((model, SHADOW), []).append(scores[:, column][is_folded])
 
 
 def _conclude(state: PartitionState, batch: _Batch) -> Outcome:

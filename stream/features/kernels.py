@@ -10,7 +10,11 @@ from stream.features.counting_kernels import HALF_LIVES
 from stream.features.folding_kernels import clear, fold_event
 from stream.features.moment_kernels import int64
 from stream.features.row_kernels import find_factors, note_half_lives, read_row
-from stream.records import USE_ERASE, USE_FOLD
+from stream.prefetching import AHEAD, prefetch
+from stream.records import USE_ERASE, USE_FOLD, VOTER
+
+# A kernel reads module constants at compile time.
+_RECORD_BYTES = VOTER.itemsize
 
 
 @kernel
@@ -43,6 +47,7 @@ def fold(
     factors_ms = int64(-1)
     for i in range(first, stop):
         j = slots[i]
+        prefetch(records, slots[min(i + AHEAD, stop - 1)], 0, _RECORD_BYTES)
         if use[i] == USE_ERASE:
             clear(records, j)
         if use[i] != USE_FOLD:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel
+from stream.prefetching import AHEAD, prefetch
 from stream.records import (
     CONSENT_ERASED,
     CONSENT_GRANTED,
@@ -21,7 +22,11 @@ from stream.records import (
     USE_FOLD,
     USE_NOT,
     USE_SUPPRESSED,
+    bytes_of,
 )
+
+# A kernel reads module constants at compile time.
+_FIRST, _STOP = bytes_of("version", "ring")
 
 
 @kernel
@@ -44,6 +49,7 @@ def gate(
     """
     for i in range(first, stop):
         j = slots[i]
+        prefetch(records, slots[min(i + AHEAD, stop - 1)], _FIRST, _STOP)
         use[i] = USE_NOT
         if j < 0:
             continue

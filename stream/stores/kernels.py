@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
+from stream.prefetching import AHEAD, prefetch
 from stream.records import MAX_VOTER_BYTES
 from stream.words import rotated, word_at
 
 # A kernel reads module constants at compile time.
 _NAME_BYTES = MAX_VOTER_BYTES
+_BUCKET_BYTES = 8
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -114,14 +116,25 @@ def find_slots(
     which they were met, which does not depend on the hash.
     """
     mask = np.uint64(len(buckets) - 1)
+    rows = len(starts)
+    codes = np.empty(rows, np.uint64)
     found = 0
-    for row in range(len(starts)):
+    # Each row has three turns: its bucket is asked for, what the bucket names is, and then both are there.
+    for turn in range(rows + 2 * AHEAD):
+        if turn < rows:
+            codes[turn] = siphash(buffer, starts[turn], stops[turn], key)
+            prefetch(buckets, int(codes[turn] & mask), 0, _BUCKET_BYTES)
+        if AHEAD <= turn < rows + AHEAD:
+            prefetch(names, int(_slot_in(buckets[codes[turn - AHEAD] & mask])), 0, _NAME_BYTES + 1)
+        row = turn - 2 * AHEAD
+        if row < 0:
+            continue
         start = starts[row]
         length = stops[row] - start
         slots[row] = -1
         if length <= 0:
             continue
-        code = siphash(buffer, start, stops[row], key)
+        code = codes[row]
         place = code & mask
         while True:
             bucket = buckets[place]

@@ -6,10 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
-from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD
+from stream.prefetching import AHEAD, prefetch
+from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD, bytes_of
 
 # A kernel reads module constants at compile time.
 _LAST_S = 4_294_967_295
+_ARMED, _ARMED_STOP = bytes_of("armed", "armed")
+_SCORES, _SCORES_STOP = bytes_of("score", "score_tag")
 _MOST_SCORE = float(np.finfo(np.float32).max)
 
 
@@ -47,6 +50,9 @@ def decide_rows(
     count = 0
     for i in range(first, stop):
         j = slots[i]
+        ahead = slots[min(i + AHEAD, stop - 1)]
+        prefetch(records, ahead, _ARMED, _ARMED_STOP)
+        prefetch(records, ahead, _SCORES, _SCORES_STOP)
         if use[i] == USE_ERASE:
             _clear(records, j)
         if use[i] != USE_FOLD:
