@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from stream.signals import DEVICES, MAX_ISSUES, MESSAGE_CHANNELS, ORIGINS, PAGES, SIDES
 
@@ -95,3 +97,9 @@ FIELDS: Final = [
 
 A decayed count of half-life ``H`` is kept as of its landmark: the multiple of ``H`` at or before its kind's ``last_s``.
 """
+
+
+def bytes_of(first: str, last: str) -> tuple[int, int]:
+    """Return where in a record the fields from ``first`` to ``last`` begin, and where they end."""
+    places: Any = np.dtype(FIELDS).fields
+    return places[first][1], places[last][1] + places[last][0].itemsize

@@ -119,13 +119,6 @@ VOTER: Final = np.dtype(layout.FIELDS)
 
 assert VOTER.itemsize == 768  # noqa: S101 (a layout that all else rests on)
 
-
-def bytes_of(first: str, last: str) -> tuple[int, int]:
-    """Return where in a record the fields from ``first`` to ``last`` begin, and where they end."""
-    places: Any = VOTER.fields
-    return places[first][1], places[last][1] + places[last][0].itemsize
-
-
 # --- what is active ----------------------------------------------------------------------------------
 
 

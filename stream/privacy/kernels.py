@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel
+from stream.layout import bytes_of
 from stream.prefetching import AHEAD, prefetch
 from stream.records import (
     CONSENT_ERASED,
@@ -22,7 +23,6 @@ from stream.records import (
     USE_FOLD,
     USE_NOT,
     USE_SUPPRESSED,
-    bytes_of,
 )
 
 # A kernel reads module constants at compile time.

@@ -85,6 +85,16 @@ def _code_of(names: NDArray[np.uint8], slot: Any, key: NDArray[np.uint64]) -> np
 
 
 @kernel_part
+def _next_slot(free: NDArray[np.int64], counts: NDArray[np.int64]) -> Any:
+    """Give out a slot: the one given back last, else one that never was in use."""
+    if counts[0] > 0:
+        counts[0] -= 1
+        return free[counts[0]]
+    counts[1] += 1
+    return counts[1] - 1
+
+
+@kernel_part
 def _is_named(names: NDArray[np.uint8], slot: np.int64, buffer: NDArray[np.uint8], start: np.int64) -> bool:
     """Return whether a slot's name, of a length known to be equal, has the bytes from ``buffer[start]`` on."""
     same = True
@@ -139,12 +149,7 @@ def find_slots(
         while True:
             bucket = buckets[place]
             if bucket == 0:
-                if counts[0] > 0:
-                    counts[0] -= 1
-                    slot = free[counts[0]]
-                else:
-                    slot = counts[1]
-                    counts[1] += 1
+                slot = _next_slot(free, counts)
                 buckets[place] = _bucket_of(code, slot)
                 names[slot, _NAME_BYTES] = length
                 for at in range(length):

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.compiled import kernel, kernel_part
+from stream.layout import bytes_of
 from stream.prefetching import AHEAD, prefetch
-from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD, bytes_of
+from stream.records import MAX_CAMPAIGNS, MAX_MODELS, USE_ERASE, USE_FOLD
 
 # A kernel reads module constants at compile time.
 _LAST_S = 4_294_967_295
@@ -50,9 +51,7 @@ def decide_rows(
     count = 0
     for i in range(first, stop):
         j = slots[i]
-        ahead = slots[min(i + AHEAD, stop - 1)]
-        prefetch(records, ahead, _ARMED, _ARMED_STOP)
-        prefetch(records, ahead, _SCORES, _SCORES_STOP)
+        _ask_for(records, slots[min(i + AHEAD, stop - 1)])
         if use[i] == USE_ERASE:
             _clear(records, j)
         if use[i] != USE_FOLD:
@@ -80,6 +79,13 @@ def decide_rows(
                 score[m] = _kept(scores[i, m])
                 score_tag[m] = model_tags[m]
     return count
+
+
+@kernel_part
+def _ask_for(records: NDArray[Any], j: int) -> None:
+    """Ask for what deciding reads of record ``j``."""
+    prefetch(records, j, _ARMED, _ARMED_STOP)
+    prefetch(records, j, _SCORES, _SCORES_STOP)
 
 
 @kernel_part

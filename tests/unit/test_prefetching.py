@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stream.layout import bytes_of
 from stream.prefetching import prefetch
-from stream.records import VOTER, bytes_of
+from stream.records import VOTER
 
 compile_now: Any = numba.njit
 
@@ -34,24 +35,23 @@ def test_a_kernel_asks_for_memory_and_comes_to_the_same() -> None:
 @pytest.mark.parametrize("place", [-1, 0, 9, 10, 10**15, np.iinfo(np.int64).min, np.iinfo(np.int64).max])
 @pytest.mark.parametrize("shape", [10, (10, 65)])
 def test_no_place_does_harm(place: int, shape: Any) -> None:
-    @compile_now
     def ask(array: NDArray[np.uint8], place: int) -> None:
         prefetch(array, place, 0, 768)
 
     array = np.ones(shape, np.uint8)
-    ask(array, place)
+    compile_now(ask)(array, place)
     assert (array == 1).all()
 
 
 def test_lines_asked_for_are_those_that_the_bytes_lie_in() -> None:
     """Of 130 bytes the first of each of three lines, and the last byte, whose line may be a fourth."""
 
-    @compile_now
     def ask(array: NDArray[np.uint8]) -> None:
         prefetch(array, 1, 3, 133)
 
-    ask(np.zeros((3, 200), np.uint8))
-    (code,) = ask.inspect_llvm().values()
+    compiled = compile_now(ask)
+    compiled(np.zeros((3, 200), np.uint8))
+    (code,) = compiled.inspect_llvm().values()
     kernel = code[: code.index("\n}")]
     assert kernel.count("call void @llvm.prefetch") == 4
 
