@@ -126,9 +126,8 @@ def find_slots(
     which they were met, which does not depend on the hash.
     """
     mask = np.uint64(len(buckets) - 1)
-    rows = len(starts)
+    found, rows = 0, len(starts)
     codes = np.empty(rows, np.uint64)
-    found = 0
     # Each row has three turns: its bucket is asked for, what the bucket names is, and then both are there.
     for turn in range(rows + 2 * AHEAD):
         if turn < rows:

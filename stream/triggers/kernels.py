@@ -56,8 +56,7 @@ def decide_rows(
             _clear(records, j)
         if use[i] != USE_FOLD:
             continue
-        score = records[j]["score"]
-        score_tag = records[j]["score_tag"]
+        score, score_tag = records[j]["score"], records[j]["score_tag"]
         for c in range(MAX_CAMPAIGNS):
             m = models[c]
             if tags[c] == 0 or m < 0:
