@@ -153,8 +153,7 @@ class Metrics:
 
     def observe_scores(self, model: str, scores: NDArray[np.float64], role: str = ACTIVE) -> None:
         """Keep a batch's scores (not to be changed any more) to be counted with those of others."""
-        # A column of a table would keep all of it.
-        self._scores[model, role].append(np.ascontiguousarray(scores))
+        self._scores[model, role].append(scores)
         self._scores_kept += len(scores) + _ARRAY_SCORES
         if self._scores_kept >= _SCORES_AT_ONCE:
             self._count_scores()

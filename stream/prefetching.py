@@ -11,7 +11,7 @@ from numba.extending import lower_builtin, type_callable
 from numpy.typing import NDArray
 
 AHEAD = 8
-"""How many rows before its turn a row's memory is asked for."""
+"""How many rows before it is read memory is asked for."""
 
 _LINE: Final = 64
 """Bytes that come at once, on x86-64 and most of ARM."""

@@ -26,7 +26,7 @@ from stream.records import (
 )
 
 # A kernel reads module constants at compile time.
-_FIRST, _STOP = bytes_of("version", "ring")
+_, _RING_STOP = bytes_of("version", "ring")
 
 
 @kernel
@@ -49,7 +49,7 @@ def gate(
     """
     for i in range(first, stop):
         j = slots[i]
-        prefetch(records, slots[min(i + AHEAD, stop - 1)], _FIRST, _STOP)
+        prefetch(records, slots[min(i + AHEAD, stop - 1)], 0, _RING_STOP)
         use[i] = USE_NOT
         if j < 0:
             continue

@@ -128,7 +128,7 @@ def find_slots(
     mask = np.uint64(len(buckets) - 1)
     found, rows = 0, len(starts)
     codes = np.empty(rows, np.uint64)
-    # Each row has three turns: its bucket is asked for, what the bucket names is, and then both are there.
+    # Each row has three turns, AHEAD apart: to ask for its bucket, to ask for the name of its slot, and to read both.
     for turn in range(rows + 2 * AHEAD):
         if turn < rows:
             codes[turn] = siphash(buffer, starts[turn], stops[turn], key)
