@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -336,9 +336,10 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description="Run one Apache Kafka broker and one Redis.")
     arguments.add_argument("directory", type=Path, help="where they keep what they hold, their logs and `addresses`")
     directory: Path = arguments.parse_args().directory
-    told = threading.Event()
+    # Its put may be interrupted by itself, where two signals come at once; Event.set would wait for itself.
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda signalled, _: told.put(signalled))
     kafka = Kafka(directory, 1)
     store = RedisServer("redis", directory / "redis")
     try:
@@ -349,7 +350,7 @@ def main() -> int:
         partial = directory / "addresses.part"
         partial.write_text(f"GROUNDSWELL_TEST_KAFKA={kafka.bootstrap}\nGROUNDSWELL_TEST_REDIS={store.url}\n")
         partial.rename(directory / "addresses")
-        told.wait()
+        told.get()
     finally:
         kafka.stop()
         store.kill()

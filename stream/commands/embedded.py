@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from rich.console import Console
 
@@ -22,8 +23,12 @@ def run(console: Console) -> None:
 
     Raises EmbeddedServiceEndedError if one of them ends by itself. Call it in the main thread.
     """
-    ended = threading.Event()
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Its put may be interrupted by itself, where two signals come at once; Event.set would wait for itself.
+    told: SimpleQueue[int] = SimpleQueue()
+    before = {
+        number: signal.signal(number, lambda signalled, _: told.put(signalled))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         with EmbeddedServices() as services:
             console.print("A broker and a Redis are running, both in memory only. In another terminal:\n")
@@ -31,10 +36,12 @@ def run(console: Console) -> None:
                 console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
             console.print("  groundswell topics create\n  groundswell config apply\n  groundswell worker\n")
             console.print("Ctrl-C ends both, and everything in them is gone.")
-            while not ended.wait(_LOOK_SECONDS):
-                if not services.running():
-                    message = "the embedded broker or Redis ended by itself; all that was in them is lost"
-                    raise EmbeddedServiceEndedError(message)
+            while services.running():
+                with suppress(Empty):
+                    told.get(timeout=_LOOK_SECONDS)
+                    return
+            message = "the embedded broker or Redis ended by itself; all that was in them is lost"
+            raise EmbeddedServiceEndedError(message)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -39,16 +39,17 @@ def read_settings(process: subprocess.Popen[str]) -> dict[str, str]:
     return dict(re.findall(r"export (\w+)=(\S+)", "".join(lines)))
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]])
 def test_signal_ends_it_and_leaves_nothing(
-    embedded: subprocess.Popen[str], tmp_path: Path, sent: signal.Signals
+    embedded: subprocess.Popen[str], tmp_path: Path, sent: list[signal.Signals]
 ) -> None:
     settings = read_settings(embedded)
     with redis.Redis.from_url(settings["GROUNDSWELL_REDIS__URL"]) as client:
         assert client.ping()
     assert ":" in settings["GROUNDSWELL_KAFKA__BOOTSTRAP_SERVERS"]
     assert list(tmp_path.iterdir())
-    embedded.send_signal(sent)
+    for one in sent:
+        embedded.send_signal(one)
     _, errors = embedded.communicate(timeout=20)
     assert (embedded.returncode, errors) == (0, "")
     assert list(tmp_path.iterdir()) == []
