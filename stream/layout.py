@@ -97,9 +97,10 @@ FIELDS: Final = [
 
 A decayed count of half-life ``H`` is kept as of its landmark: the multiple of ``H`` at or before its kind's ``last_s``.
 """
+VOTER: Final = np.dtype(FIELDS)
 
 
 def bytes_of(first: str, last: str) -> tuple[int, int]:
     """Return where in a record the fields from ``first`` to ``last`` begin, and where they end."""
-    places: Any = np.dtype(FIELDS).fields
+    places: Any = VOTER.fields
     return places[first][1], places[last][1] + places[last][0].itemsize

@@ -114,7 +114,7 @@ CONSENT_YES: Final = 1
 CONSENT_NO: Final = 2
 CONSENT_ERASED: Final = 3
 
-VOTER: Final = np.dtype(layout.FIELDS)
+VOTER: Final = layout.VOTER
 """One voter: 768 bytes, little-endian; Redis has them packed (stores.packing)."""
 
 assert VOTER.itemsize == 768  # noqa: S101 (a layout that all else rests on)

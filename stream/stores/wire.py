@@ -27,7 +27,7 @@ def unreadable(error: Exception) -> InvalidResponse:
 
 def pack(*words: bytes) -> bytes:
     """Return one command in Redis' protocol (RESP arrays of bulk strings)."""
-    return head(len(words)) + bulks(words)
+    return head(len(words), *words)
 
 
 def head(count: int, *words: bytes) -> bytes:
